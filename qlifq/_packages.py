@@ -1,0 +1,31 @@
+"""Importing a package only where it is used, with an error that says what to do."""
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from qlifq.errors import MissingPackageError
+
+__all__ = ["load"]
+
+
+def load(module: str, *, package: str, feature: str, install: str) -> ModuleType:
+    """Import `module`, which needs `package`.
+
+    Args:
+        module: dotted name of what to import.
+        package: top-level import name of the package that may be missing.
+        feature: what the user asked for, in words.
+        install: what follows `pip install`.
+
+    Raises:
+        MissingPackageError: with different sentences for a package that is absent and one that is broken.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if importlib.util.find_spec(package) is None:
+            message = f"{feature} needs the package `{package}`, which is not installed: pip install {install}"
+        else:
+            message = f"{feature} needs the package `{package}`, which is installed but cannot be imported: {error}"
+        raise MissingPackageError(message) from error

@@ -1,0 +1,182 @@
+"""The interface between the neuron and whatever answers for the qubit."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import finite, integer, optional_integer, shape_of
+from qlifq.circuits import SpikeCircuit
+from qlifq.errors import DtypeError, ShapeError, UnsupportedError
+
+__all__ = ["MAX_SEED", "Backend", "Capabilities", "Outcome", "Plan"]
+
+#: Seeds are whole numbers from 0 up to this one, what every vendor takes.
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend declares and the conformance suite verifies.
+
+    Args:
+        exact: it can give probabilities without sampling (`shots=None`).
+        shots: it can draw counts.
+        noisy: it can be built with a noise model.
+        differentiable: its probability carries autograd to the angles.
+        remote: it runs on somebody else's machine, and may cost money.
+        max_sites: the most sites in one call, None for no bound.
+        max_shots: the most shots in one call, None for no bound.
+    """
+
+    exact: bool
+    shots: bool
+    noisy: bool
+    differentiable: bool
+    remote: bool = False
+    max_sites: int | None = None
+    max_shots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call would cost; making one spends nothing.
+
+    Args:
+        evaluations: spike decisions, batch × sites.
+        circuits: distinct circuits that are built.
+        qubits: qubits of the widest circuit.
+        jobs: submissions.
+        executions: circuits × parameter sets × shots, what a device is billed by; 0 where nothing is executed.
+        turns: how often the same qubits are used in turn because there are more sites than qubits.
+        estimated_seconds: a rough duration, None where it is not known.
+    """
+
+    evaluations: int
+    circuits: int
+    qubits: int
+    jobs: int
+    executions: int
+    turns: int = 1
+    estimated_seconds: float | None = None
+
+    def __str__(self) -> str:
+        seconds = "not known" if self.estimated_seconds is None else f"about {self.estimated_seconds:.3g} s"
+        return (
+            f"evaluations {self.evaluations:,} · circuits {self.circuits:,} · qubits {self.qubits:,} · jobs {self.jobs:,}"
+            f" · executions {self.executions:,} · turns {self.turns:,} · time {seconds}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a backend answers.
+
+    Args:
+        probability: `(batch, sites)`, exact or ones / shots; on the device and in the dtype of the angles; 0 where
+            nothing was asked.
+        ones: `(batch, sites)` int64, how many shots gave 1, on the same device; None where exact.
+        shots: shots behind every probability, None where exact.
+        metadata: what else the backend has to tell, plain values only.
+    """
+
+    probability: Tensor
+    ones: Tensor | None = None
+    shots: int | None = None
+    metadata: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __str__(self) -> str:
+        batch, sites = self.probability.shape
+        how = "exact" if self.shots is None else f"{self.shots:,} shots"
+        mean = f"{float(self.probability.detach().mean()):.4f}" if self.probability.numel() else "none"
+        return f"batch {batch} · sites {sites} · {how} · mean P(1) {mean}"
+
+
+class Backend(abc.ABC):
+    """Answers spike decisions. A subclass implements `run`, and says in `plan` what a call costs.
+
+    A backend knows nothing of neurons or of time, keeps no state between calls, and lets no vendor object cross. Its `run`
+    begins with `self.check(...)`, so that nothing is spent on a call that cannot succeed.
+
+    Attributes:
+        name: the name it is registered under.
+        capabilities: what it can do.
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    @abc.abstractmethod
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        """Evaluate `circuit` once per element of the batch and site.
+
+        Args:
+            circuit: what to run.
+            angles: `(batch, sites, num_angles)`, radians (seconds for a delay), float32 or float64, finite. An empty batch
+                gives an empty outcome.
+            shots: shots per evaluation, or None for exact probabilities.
+            seed: from 0 to 2⁶³ − 1. The same seed gives the same counts; two calls must not share one, or they share
+                their shot noise. None draws from the vendor's own entropy.
+            where: `(batch, sites)` bool, the evaluations that are wanted; None wants all. The others come back as 0.
+
+        Returns:
+            An `Outcome` with `(batch, sites)` tensors on the device of `angles`.
+
+        Raises:
+            QLIFError: before anything runs, if an argument cannot be used.
+        """
+
+    @abc.abstractmethod
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        """What `run` would cost with these sizes; spends nothing."""
+
+    def check(
+        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None
+    ) -> None:
+        """Refuse a call that `run` cannot answer, in one sentence that names the argument.
+
+        On an accelerator the values of `angles` are not looked at, since that would wait for the device; a NaN there comes
+        back as a NaN.
+        """
+        if not isinstance(circuit, SpikeCircuit):
+            raise DtypeError(f"Argument `circuit` must be a SpikeCircuit, but is {type(circuit).__name__}.")
+        circuit.check_angles(angles)
+        if angles.ndim != 3:
+            raise ShapeError(
+                f"Argument `angles` must have shape (batch, sites, {circuit.num_angles}), but has shape {tuple(angles.shape)}."
+            )
+        batch, sites, _ = angles.shape
+        self.check_size(batch, sites, shots)
+        optional_integer("seed", seed, at_least=0, at_most=MAX_SEED)
+        if where is not None:
+            if not isinstance(where, Tensor) or where.dtype != torch.bool:
+                kind = str(where.dtype).removeprefix("torch.") if isinstance(where, Tensor) else type(where).__name__
+                raise DtypeError(f"Argument `where` must be a bool tensor, but is {kind}.")
+            shape_of("where", where, (batch, sites))
+            if where.device != angles.device:
+                raise DtypeError(f"Argument `where` must be on {angles.device} like the angles, but is on {where.device}.")
+        if angles.device.type == "cpu":
+            finite("angles", angles)
+
+    def check_size(self, batch: int, sites: int, shots: int | None) -> None:
+        """Refuse sizes and shots beyond what the backend declares."""
+        integer("batch", batch, at_least=0)
+        integer("sites", sites, at_least=0, at_most=self.capabilities.max_sites)
+        if shots is None:
+            if not self.capabilities.exact:
+                raise UnsupportedError(f"Argument `shots` must be an integer for backend {self.name}, which has no exact mode.")
+            return
+        if not self.capabilities.shots:
+            raise UnsupportedError(f"Argument `shots` must be None for backend {self.name}, which draws none, but is {shots}.")
+        integer("shots", shots, at_least=1, at_most=self.capabilities.max_shots)

@@ -1,0 +1,154 @@
+"""One description of a qubit's noise, for every backend that can use it."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from qlifq.circuits.bloch import Channel, Contraction
+from qlifq.circuits.gates import Gate
+from qlifq.errors import ArgumentError, DtypeError, ShapeError
+
+__all__ = ["DeviceNoise", "SiteNoise"]
+
+Value = float | Iterable[float]
+
+#: What each argument accepts, and how that is said.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "t1": (lambda value: value > 0, "above 0"),
+    "t2": (lambda value: value > 0, "above 0"),
+    "gate_time": (lambda value: 0 <= value < math.inf, "at least 0 and finite"),
+    "gate_error": (lambda value: 0 <= value <= 0.5, "at least 0 and at most 0.5"),
+    "readout_p01": (lambda value: 0 <= value <= 1, "at least 0 and at most 1"),
+    "readout_p10": (lambda value: 0 <= value <= 1, "at least 0 and at most 1"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SiteNoise:
+    """The noise of one site: plain numbers, see `DeviceNoise`."""
+
+    t1: float
+    t2: float
+    gate_time: float
+    gate_error: float
+    readout_p01: float
+    readout_p10: float
+
+
+@dataclass(frozen=True)
+class DeviceNoise:
+    """Relaxation, dephasing, gate error and readout error of qubits.
+
+    After each RX and RY the qubit is depolarised, ρ ← (1 − 2e) ρ + 2e·½ with e = `gate_error`, and then relaxes for
+    `gate_time`: with r_x, r_y, r_z its Bloch vector, over a time t
+
+        r_x, r_y ← e^(−t/T2) r_x, r_y        r_z ← 1 − (1 − r_z) e^(−t/T1)
+
+    A delay relaxes for its own duration. RZ is virtual: no time, no error. Measured, P(1) becomes
+    p01 + (1 − p01 − p10) P(1).
+
+    Each argument is one number for all sites, or one per site. Numbers per site are kept as tuples, so a `DeviceNoise` is
+    hashable and two with equal numbers are equal.
+
+    Args:
+        t1: relaxation time, seconds, above 0; infinity for none.
+        t2: coherence time, seconds, above 0 and at most 2 T1; None for 2 T1, the most that physics allows.
+        gate_time: duration of one RX or RY, seconds.
+        gate_error: average infidelity of its depolarisation, 0 to ½, beyond what relaxation does in `gate_time`.
+        readout_p01: probability that 0 is read as 1.
+        readout_p10: probability that 1 is read as 0.
+
+    Raises:
+        QLIFError: if a number is out of range, or two arguments have different numbers of sites.
+
+    Example:
+        >>> DeviceNoise(t1=120e-6, gate_time=50e-9, readout_p01=(0.01, 0.02)).sites
+        2
+    """
+
+    t1: Value = math.inf
+    t2: Value | None = None
+    gate_time: Value = 0.0
+    gate_error: Value = 0.0
+    readout_p01: Value = 0.0
+    readout_p10: Value = 0.0
+
+    def __post_init__(self) -> None:
+        if self.t2 is None:
+            object.__setattr__(self, "t2", _doubled(_numbers("t1", self.t1, *_RANGES["t1"])))
+        for name, (accepts, interval) in _RANGES.items():
+            object.__setattr__(self, name, _numbers(name, getattr(self, name), accepts, interval))
+        for site in range(self.sites or 1):
+            noise = self.at(site)
+            if noise.t2 > 2 * noise.t1 * (1 + 1e-12):
+                raise ArgumentError(
+                    f"Argument `t2` must be at most 2 t1, but is {noise.t2:g} s with t1 = {noise.t1:g} s at site {site}."
+                )
+
+    @property
+    def sites(self) -> int | None:
+        """For how many sites there are numbers, or None where one number serves all."""
+        sizes = {item.name: len(value) for item in fields(self) if isinstance(value := getattr(self, item.name), tuple)}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"`{name}` has {size}" for name, size in sizes.items())
+            raise ShapeError(f"The arguments of DeviceNoise must have one value or one per site, alike, but {listed}.")
+        return next(iter(sizes.values()), None)
+
+    def at(self, site: int) -> SiteNoise:
+        """The numbers of one site."""
+        values = (getattr(self, item.name) for item in fields(self))
+        return SiteNoise(*(value[site] if isinstance(value, tuple) else value for value in values))
+
+    def check_sites(self, sites: int) -> None:
+        """Refuse a call with another number of sites than there are numbers for."""
+        if self.sites is not None and self.sites != sites:
+            raise ShapeError(f"Argument `noise` has values for {self.sites} sites, but `angles` has {sites}.")
+
+    def channel(self, dtype: torch.dtype, device: torch.device) -> Channel:
+        """The noise after each gate as maps of the Bloch vector, `(sites,)` or `()`, for the closed form."""
+        rate_1 = 1 / self._tensor("t1", dtype, device)
+        rate_2 = 1 / self._tensor("t2", dtype, device)
+        gate_time = self._tensor("gate_time", dtype, device)
+        kept = 1 - 2 * self._tensor("gate_error", dtype, device)
+        relaxed = Contraction(
+            kept * (-gate_time * rate_2).exp(), kept * (-gate_time * rate_1).exp(), -torch.expm1(-gate_time * rate_1)
+        )
+
+        def channel(gate: Gate, value: Tensor | float) -> Contraction | None:
+            if gate.name == "Delay":
+                return Contraction((-value * rate_2).exp(), (-value * rate_1).exp(), -torch.expm1(-value * rate_1))
+            return None if gate.is_virtual else relaxed
+
+        return channel
+
+    def read(self, probability: Tensor) -> Tensor:
+        """P(read as 1) from P(1), shape `(..., sites)`."""
+        p01 = self._tensor("readout_p01", probability.dtype, probability.device)
+        p10 = self._tensor("readout_p10", probability.dtype, probability.device)
+        return p01 + (1 - p01 - p10) * probability
+
+    def _tensor(self, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.tensor(getattr(self, name), dtype=dtype, device=device)
+
+
+def _doubled(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    return 2 * value if isinstance(value, float) else tuple(2 * number for number in value)
+
+
+def _numbers(name: str, value: object, accepts: Callable[[float], bool], interval: str) -> float | tuple[float, ...]:
+    """One number, or a tuple with one per site; a tensor or an array may hold them."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    single = not isinstance(plain, Iterable) or isinstance(plain, str)
+    try:
+        numbers = [float(item) for item in ([plain] if single else plain)]  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise DtypeError(f"Argument `{name}` must be a number or one number per site, but is {value!r}.") from None
+    if not numbers:
+        raise ShapeError(f"Argument `{name}` must hold one number per site, but is empty.")
+    for number in numbers:
+        if not accepts(number):
+            raise ArgumentError(f"Argument `{name}` must be {interval}, but is {number:g}.")
+    return numbers[0] if single else tuple(numbers)

@@ -1,0 +1,126 @@
+"""The oracle: density matrices in plain NumPy, written apart from everything else.
+
+It shares no formula with the closed form of `qlifq.circuits`: states are 2 × 2 density matrices, gates are unitary matrices
+and noise is Kraus operators, so an agreement of the two is evidence for both.
+
+Reference: Nielsen and Chuang, Quantum Computation and Quantum Information, sections 8.2 and 8.3.
+"""
+
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.noise import DeviceNoise, SiteNoise
+from qlifq.circuits import Gate, Slot, SpikeCircuit
+from qlifq.errors import DtypeError
+
+__all__ = ["ReferenceBackend"]
+
+Matrix = npt.NDArray[np.complex128]
+
+_IDENTITY = np.eye(2, dtype=np.complex128)
+_PAULI: dict[str, Matrix] = {
+    "X": np.array([[0, 1], [1, 0]], dtype=np.complex128),
+    "Y": np.array([[0, -1j], [1j, 0]], dtype=np.complex128),
+    "Z": np.array([[1, 0], [0, -1]], dtype=np.complex128),
+}
+
+
+@final
+class ReferenceBackend(Backend):
+    """Slow and plain: one density matrix per evaluation, in float64.
+
+    Args:
+        noise: the qubits' noise; None for none.
+
+    Raises:
+        QLIFError: if `noise` is no `DeviceNoise`.
+    """
+
+    name = "reference"
+    capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=False)
+
+    def __init__(self, noise: DeviceNoise | None = None) -> None:
+        if noise is not None and not isinstance(noise, DeviceNoise):
+            raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
+        self.noise = noise
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        """See `Backend.run`."""
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        batch, sites, _ = angles.shape
+        if self.noise is not None:
+            self.noise.check_sites(sites)
+        values = angles.detach().cpu().to(torch.float64).numpy()
+        wanted = np.ones((batch, sites), dtype=bool) if where is None else where.cpu().numpy()
+        exact = np.zeros((batch, sites))
+        for site in range(sites):
+            noise = None if self.noise is None else self.noise.at(site)
+            for element in range(batch):
+                if wanted[element, site]:
+                    exact[element, site] = _population(circuit, values[element, site], noise)
+        if shots is None:
+            return Outcome(torch.from_numpy(exact).to(angles))
+        counts = np.random.default_rng(seed).binomial(shots, np.clip(exact, 0.0, 1.0))
+        ones = torch.from_numpy(counts.astype(np.int64))
+        return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots)
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        """See `Backend.plan`: one matrix at a time, nothing is executed."""
+        self.check_size(batch, sites, shots)
+        return Plan(evaluations=batch * sites, circuits=0, qubits=1, jobs=0, executions=0)
+
+
+def _population(circuit: SpikeCircuit, values: npt.NDArray[np.float64], noise: SiteNoise | None) -> float:
+    """P(read as 1) of one evaluation."""
+    state = np.array([[1, 0], [0, 0]], dtype=np.complex128)
+    for gate in circuit.gates:
+        value = float(values[gate.angle.index]) if isinstance(gate.angle, Slot) else gate.angle
+        if gate.name != "Delay":
+            unitary = _rotation(gate, value)
+            state = unitary @ state @ unitary.conj().T
+        if noise is None or gate.name == "RZ":
+            continue
+        if gate.name != "Delay":
+            state = _apply(_depolarising(2 * noise.gate_error), state)
+        state = _apply(_relaxing(value if gate.name == "Delay" else noise.gate_time, noise.t1, noise.t2), state)
+    one = float(state[1, 1].real)
+    return one if noise is None else (1 - one) * noise.readout_p01 + one * (1 - noise.readout_p10)
+
+
+def _rotation(gate: Gate, angle: float) -> Matrix:
+    pauli = _PAULI[gate.name[1]]
+    return np.asarray(np.cos(angle / 2) * _IDENTITY - 1j * np.sin(angle / 2) * pauli)
+
+
+def _apply(kraus: list[Matrix], state: Matrix) -> Matrix:
+    return np.asarray(sum(operator @ state @ operator.conj().T for operator in kraus))
+
+
+def _depolarising(strength: float) -> list[Matrix]:
+    weights = [np.sqrt(1 - 0.75 * strength), *[np.sqrt(strength) / 2] * 3]
+    return [weight * operator for weight, operator in zip(weights, [_IDENTITY, *_PAULI.values()], strict=True)]
+
+
+def _relaxing(time: float, t1: float, t2: float) -> list[Matrix]:
+    """Amplitude damping for T1, then the phase flips that T2 asks for beyond it."""
+    decayed = 1 - np.exp(-time / t1)
+    flipped = (1 - np.exp(-time / t2 + time / (2 * t1))) / 2
+    damping = [
+        np.array([[1, 0], [0, np.sqrt(1 - decayed)]], dtype=np.complex128),
+        np.array([[0, np.sqrt(decayed)], [0, 0]], dtype=np.complex128),
+    ]
+    flips = [np.sqrt(1 - flipped) * _IDENTITY, np.sqrt(max(flipped, 0.0)) * _PAULI["Z"]]
+    return [flip @ damp for flip in flips for damp in damping]

@@ -1,0 +1,9 @@
+"""What is asked of a qubit: circuits as data, their closed form and their translations."""
+
+from qlifq.circuits.circuit import SpikeCircuit
+from qlifq.circuits.gates import Gate, Slot
+from qlifq.circuits.law import Law
+from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, RYSpike
+from qlifq.circuits.packing import Packing
+
+__all__ = ["CIRCUITS", "BrandPetruccione", "Gate", "Law", "LeakySpike", "Packing", "RYSpike", "Slot", "SpikeCircuit"]

@@ -1,0 +1,56 @@
+"""The law of a circuit with one angle: P(1) = a + b cos θ + c sin θ."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Law"]
+
+
+class Law(NamedTuple):
+    """The three numbers that hold all that a qubit answers to one angle.
+
+    Gates, noise channels and readout errors are affine maps of the Bloch vector, and one rotation by θ enters them through
+    cos θ and sin θ alone. So for any noise that does not depend on θ
+
+        P(1) = a + b cos θ + c sin θ
+
+    exactly; the ideal RY has a = ½, b = −½, c = 0.
+
+    Args:
+        a: the mean over a full turn, shape `()` or `(sites,)`.
+        b: the cosine part, same shape.
+        c: the sine part, same shape.
+    """
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+
+    @classmethod
+    def through(cls, at_zero: Tensor, at_quarter: Tensor, at_half: Tensor) -> "Law":
+        """The law through the probabilities at θ = 0, π/2 and π, each `()` or `(sites,)`."""
+        a = (at_zero + at_half) / 2
+        return cls(a, (at_zero - at_half) / 2, at_quarter - a)
+
+    def probability(self, theta: Tensor) -> Tensor:
+        """P(1) at the angles `theta`, radians, shape `(..., sites)`; returns the same shape.
+
+        Written as (a + b) − 2b sin²(θ/2) + c sin θ, which keeps its relative precision where p is small
+        and a + b cos θ would cancel.
+        """
+        floor = (self.a + self.b).to(theta)
+        span = (-2 * self.b).to(theta)
+        skew = self.c.to(theta)
+        return floor + span * (theta / 2).sin().square() + skew * theta.sin()
+
+    def extremes(self) -> tuple[Tensor, Tensor]:
+        """The least and the greatest P(1) that any angle reaches, each shaped as `a`."""
+        swing = torch.hypot(self.b, self.c)
+        return self.a - swing, self.a + swing
+
+
+#: The three angles that `Law.through` asks for, radians.
+LAW_ANGLES = (0.0, math.pi / 2, math.pi)

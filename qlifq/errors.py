@@ -1,0 +1,40 @@
+"""Every exception that qlifq raises on purpose, under one base.
+
+Each message is one sentence that names the argument, what it must be and what it is.
+"""
+
+
+class QLIFError(Exception):
+    """Base of every error that qlifq raises."""
+
+
+class ArgumentError(QLIFError, ValueError):
+    """An argument has a value that cannot be used: out of range, not finite, an unknown name."""
+
+
+class ShapeError(ArgumentError):
+    """A tensor or array has the wrong shape."""
+
+
+class DtypeError(QLIFError, TypeError):
+    """An argument has the wrong type, or a tensor the wrong dtype or device."""
+
+
+class UnsupportedError(QLIFError, ValueError):
+    """What was asked for is valid but not here: a backend cannot do it, or an option would be ignored."""
+
+
+class MissingPackageError(QLIFError, ImportError):
+    """A feature needs a package that is not installed, or whose import fails."""
+
+
+class BackendError(QLIFError, RuntimeError):
+    """A backend failed while it was running."""
+
+
+class ConformanceError(QLIFError, AssertionError):
+    """A backend does not do what it declares."""
+
+
+class FileFormatError(QLIFError, ValueError):
+    """A file cannot be read, or does not hold what it should."""

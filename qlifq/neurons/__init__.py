@@ -1,0 +1,1 @@
+"""Classical state and dynamics in torch."""
