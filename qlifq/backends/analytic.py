@@ -7,11 +7,12 @@ from torch import Tensor
 
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
+from qlifq.backends.sampling import draw
 from qlifq.circuits import Law, RYSpike, SpikeCircuit, bloch
 from qlifq.circuits.law import LAW_ANGLES
 from qlifq.errors import DtypeError
 
-__all__ = ["AnalyticBackend", "draw", "generator"]
+__all__ = ["AnalyticBackend"]
 
 _RY = RYSpike()
 
@@ -85,38 +86,3 @@ class AnalyticBackend(Backend):
             return Law.through(*bloch.probability(circuit.gates, angles)[:, 0])
         channel = self.noise.channel(torch.float64, device)
         return Law.through(*self.noise.read(bloch.probability(circuit.gates, angles, channel)))
-
-
-def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
-    """Counts drawn from exact probabilities.
-
-    Args:
-        probability: `(batch, sites)`, within [0, 1].
-        shots: at least 1.
-        seed: for a torch generator on the device of `probability`; None draws from torch's global one.
-
-    Returns:
-        An `Outcome` whose probability is ones / shots, with the straight-through gradient of `probability`.
-    """
-    exact = probability.detach()
-    source = None if seed is None else generator(seed, exact.device)
-    if shots == 1:
-        uniform = torch.rand(exact.shape, dtype=exact.dtype, device=exact.device, generator=source)
-        ones = (uniform < exact).to(torch.int64)
-    else:
-        # float32 cannot hold counts above 2²⁴.
-        count = torch.full_like(exact, shots, dtype=torch.float64)
-        ones = torch.binomial(count, exact.to(torch.float64), generator=source).to(torch.int64)
-    estimate = (ones.to(torch.float64) / shots).to(exact.dtype)
-    if probability.requires_grad:
-        estimate = estimate + (probability - exact)
-    return Outcome(estimate, ones, shots)
-
-
-def generator(seed: int, device: torch.device) -> torch.Generator:
-    """A torch generator that uses all 63 bits of the seed.
-
-    On CPU torch keeps the low 32 bits alone, so that s and s + 2³² would share their noise: the high bits are folded in.
-    """
-    folded = seed if device.type != "cpu" else (seed ^ ((seed >> 32) * 0x9E3779B1)) & 0xFFFFFFFF
-    return torch.Generator(device=device).manual_seed(folded)

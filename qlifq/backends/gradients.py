@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -165,5 +166,5 @@ class _WithDerivative(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
         (angles,) = ctx.saved_tensors  # type: ignore[attr-defined]
         with torch.no_grad():
-            derivative = ctx.derivative(angles.detach())  # type: ignore[attr-defined]
+            derivative = cast(Tensor, ctx.derivative(angles.detach()))  # type: ignore[attr-defined]
         return grads[0].unsqueeze(-1) * derivative, None, None
