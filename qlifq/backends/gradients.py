@@ -137,8 +137,8 @@ def parameter_shift(
         seed=seed,
         where=None if where is None else where.repeat(2 * slots, 1),
     )
-    plus, minus = outcome.probability.reshape(2, slots, batch, sites)
-    return ((plus - minus) / 2).movedim(0, -1)
+    probability = outcome.probability.reshape(2, slots, batch, sites)
+    return ((probability[0] - probability[1]) / 2).movedim(0, -1)
 
 
 def _closed_form_derivative(circuit: SpikeCircuit, angles: Tensor, where: Tensor | None) -> Tensor:
