@@ -38,3 +38,7 @@ class ConformanceError(QLIFError, AssertionError):
 
 class FileFormatError(QLIFError, ValueError):
     """A file cannot be read, or does not hold what it should."""
+
+
+class FileError(QLIFError, OSError):
+    """A file or folder cannot be written."""

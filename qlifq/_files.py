@@ -1,0 +1,114 @@
+"""Files that survive a crash: each one is the old file or the new one, never half of it."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from qlifq import __version__
+from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError
+
+__all__ = ["PathLike", "as_path", "atomic_write", "read_json", "stamp", "write_json"]
+
+PathLike = str | os.PathLike[str]
+
+
+def as_path(name: str, value: object) -> Path:
+    """A path from a string or a path; the argument is named where it is neither."""
+    if not isinstance(value, str | os.PathLike):
+        raise DtypeError(f"Argument `{name}` must be a path, but is {value!r}.")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ArgumentError(f"Argument `{name}` must be a path, but is {text!r}.")
+    return Path(text)
+
+
+@contextmanager
+def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only when it is complete.
+
+    What is written goes to a temporary file beside `path`, to the disk, and then in one act to its name. If anything fails
+    on the way, the old file is as it was and the temporary one is gone. A symbolic link is followed.
+
+    Args:
+        path: where to write; its folder must exist.
+
+    Yields:
+        A binary file.
+
+    Raises:
+        FileError: if there is no such folder, the path is one, or the system refuses (permission, a full disk).
+    """
+    target = Path(os.path.realpath(as_path("path", path)))
+    if target.is_dir():
+        raise FileError(f"File {target} cannot be written: it is a folder.")
+    if not target.parent.is_dir():
+        why = "is not a folder" if target.parent.exists() else "does not exist"
+        raise FileError(f"File {target} cannot be written: {target.parent} {why}.")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        # An error that names another file, or is a sentence already, comes from the caller's block and is not about this file.
+        if isinstance(error, FileError) or error.filename not in {None, str(temporary)}:
+            raise
+        raise FileError(f"File {target} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: PathLike, content: Mapping[str, object]) -> None:
+    """Write an object as indented JSON, atomically; NaN and infinity are refused, since JSON has none.
+
+    Raises:
+        QLIFError: if the content has no JSON form, or the file cannot be written.
+    """
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"File {path} cannot be written as JSON: {error}.") from error
+    with atomic_write(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def read_json(path: PathLike) -> dict[str, object]:
+    """Read a JSON object.
+
+    Raises:
+        QLIFError: if there is no such file, it cannot be read, or it does not hold a JSON object.
+    """
+    file = as_path("path", path)
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"File {file} must hold JSON, but does not: {error}.") from error
+    if not isinstance(content, dict):
+        raise FileFormatError(f"File {file} must hold a JSON object, but holds a {type(content).__name__}.")
+    return content
+
+
+def stamp() -> dict[str, str]:
+    """What every file that qlifq writes tells of its making: the UTC time and the library's version."""
+    return {"time_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "qlifq_version": __version__}
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name itself to the disk; only POSIX systems can open a folder for that."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
