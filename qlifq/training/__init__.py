@@ -1,0 +1,6 @@
+"""Data, encoders and networks that learn."""
+
+from qlifq.training.datasets import LabelledImages, digits, load_current
+from qlifq.training.encoders import current, poisson
+
+__all__ = ["LabelledImages", "current", "digits", "load_current", "poisson"]

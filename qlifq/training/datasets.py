@@ -1,0 +1,93 @@
+"""Real input: the handwritten digits that scikit-learn bundles, and a user's own arrays."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qlifq._files import PathLike, as_path
+from qlifq._packages import load
+from qlifq.errors import FileFormatError
+
+__all__ = ["LabelledImages", "digits", "load_current"]
+
+
+class LabelledImages(NamedTuple):
+    """Images and what they show.
+
+    Args:
+        images: `(samples, pixels)` float32, from 0 (background) to 1.
+        labels: `(samples,)` int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+def digits() -> LabelledImages:
+    """The 1797 handwritten digits of 8 × 8 pixels that come with scikit-learn; nothing is downloaded.
+
+    Returns:
+        Images `(1797, 64)`, row by row from the top, and labels 0 to 9.
+
+    Raises:
+        QLIFError: if scikit-learn is missing.
+
+    Reference:
+        Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998).
+
+    Example:
+        >>> digits().images.shape, digits().labels[:4].tolist()
+        (torch.Size([1797, 64]), [0, 1, 2, 3])
+    """
+    bundled = load("sklearn.datasets", package="sklearn", feature="The digits dataset", install="scikit-learn").load_digits()
+    return LabelledImages(
+        images=torch.from_numpy(bundled.data / 16).to(torch.float32),
+        labels=torch.from_numpy(bundled.target.astype(np.int64)),
+    )
+
+
+def load_current(path: PathLike) -> Tensor:
+    """Input currents from a `.npy` file; pickled objects are never unpickled.
+
+    Args:
+        path: a file that `numpy.save` wrote, an array of shape `(time, batch, neurons)` of finite real numbers.
+
+    Returns:
+        The array as float32, or float64 if that is what the file holds.
+
+    Raises:
+        FileFormatError: if the file cannot be read, or holds anything else.
+    """
+    file = as_path("path", path)
+    try:
+        with file.open("rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            rest = stream.read(1)
+    except OSError as error:
+        raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    except (ValueError, EOFError, MemoryError) as error:
+        raise FileFormatError(
+            f"File {file} must be a .npy file of plain numbers, but is not: {_first_sentence(error)}."
+        ) from error
+    if rest:
+        raise FileFormatError(f"File {file} must be a .npy file of one array, but goes on after its end.")
+    if array.dtype.kind not in "fiub":
+        raise FileFormatError(f"File {file} must hold real numbers, but holds {array.dtype}.")
+    if array.ndim != 3 or array.size == 0:
+        raise FileFormatError(
+            f"File {file} must hold an array of shape (time, batch, neurons) with at least one element, "
+            f"but holds one of shape {array.shape}."
+        )
+    # Native byte order, contiguous and writable: what torch takes.
+    values = np.array(array, dtype=np.float64 if array.dtype.itemsize == 8 and array.dtype.kind == "f" else np.float32)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise FileFormatError(f"File {file} must hold finite numbers, but {bad} of its {array.size} are NaN or infinite.")
+    return torch.from_numpy(values)
+
+
+def _first_sentence(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.rstrip(".")

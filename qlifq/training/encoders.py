@@ -1,0 +1,71 @@
+"""From images to input currents in time."""
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import finite, integer, real, shape_of, tensor
+from qlifq.backends.interface import MAX_SEED
+from qlifq.backends.sampling import generator
+from qlifq.errors import ArgumentError
+
+__all__ = ["current", "poisson"]
+
+
+def current(images: Tensor, steps: int, gain: float = 1.0) -> Tensor:
+    """A constant current per pixel, I[t] = gain · pixel.
+
+    Args:
+        images: `(batch, neurons)`, float32 or float64, finite.
+        steps: how many steps, at least 1.
+        gain: the current of a pixel of 1, dimensionless.
+
+    Returns:
+        `(steps, batch, neurons)`, in the dtype of `images`; a view without copies in time.
+
+    Raises:
+        QLIFError: if an argument cannot be used.
+
+    Example:
+        >>> current(torch.tensor([[0.0, 0.5, 1.0]]), steps=2, gain=2.0).tolist()
+        [[[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]]
+    """
+    _check(images, steps, gain)
+    return (gain * images).expand(steps, *images.shape)
+
+
+def poisson(images: Tensor, steps: int, gain: float = 1.0, rate: float = 0.25, seed: int | None = None) -> Tensor:
+    """Input spikes whose rate is the pixel: I[t] = gain with probability rate · pixel, else 0, independently at every step.
+
+    This is the Bernoulli form of a Poisson train at a resolution of one step, at most one spike a step.
+
+    Args:
+        images: `(batch, neurons)`, float32 or float64, from 0 to 1.
+        steps: how many steps, at least 1.
+        gain: the current of an input spike, dimensionless; the mean current is gain · rate · pixel.
+        rate: spikes a step of a pixel of 1, from 0 to 1.
+        seed: from 0 to 2⁶³ − 1; the same seed gives the same spikes. None draws from torch's global generator.
+
+    Returns:
+        `(steps, batch, neurons)`, each element 0 or `gain`, in the dtype of `images`.
+
+    Raises:
+        QLIFError: if an argument cannot be used.
+
+    Example:
+        >>> poisson(torch.tensor([[0.0, 1.0]]), steps=2, gain=3.0, rate=1.0).tolist()
+        [[[0.0, 3.0]], [[0.0, 3.0]]]
+    """
+    _check(images, steps, gain)
+    real("rate", rate, at_least=0, at_most=1)
+    if images.numel() and not bool(((images >= 0) & (images <= 1)).all()):
+        low, high = float(images.min()), float(images.max())
+        raise ArgumentError(f"Argument `images` must be from 0 to 1 for Poisson spikes, but goes from {low:g} to {high:g}.")
+    source = None if seed is None else generator(integer("seed", seed, at_least=0, at_most=MAX_SEED), images.device)
+    uniform = torch.rand((steps, *images.shape), dtype=images.dtype, device=images.device, generator=source)
+    return gain * (uniform < rate * images).to(images.dtype)
+
+
+def _check(images: Tensor, steps: int, gain: float) -> None:
+    finite("images", shape_of("images", tensor("images", images), ("batch", "neurons")))
+    integer("steps", steps, at_least=1)
+    real("gain", gain)
