@@ -1,6 +1,17 @@
 """Quantum leaky integrate-and-fire neurons whose spike decision runs on circuits, simulators and devices."""
 
 from qlifq.errors import QLIFError
+from qlifq.neurons import QLIF, QLIFState, Recording, SpikingSequential, integrate, settle, simulate
 
-__all__ = ["QLIFError", "__version__"]
+__all__ = [
+    "QLIF",
+    "QLIFError",
+    "QLIFState",
+    "Recording",
+    "SpikingSequential",
+    "__version__",
+    "integrate",
+    "settle",
+    "simulate",
+]
 __version__ = "0.1.0"

@@ -1,1 +1,28 @@
-"""Classical state and dynamics in torch."""
+"""Classical state and dynamics in torch: membranes, mechanisms, mapping, decision and the modules."""
+
+from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
+from qlifq.neurons.mapping import MAPPINGS
+from qlifq.neurons.parameters import Settings
+from qlifq.neurons.qlif import QLIF
+from qlifq.neurons.recording import RECORDABLE, Recording, simulate
+from qlifq.neurons.seeds import SeedStream
+from qlifq.neurons.sequential import SpikingSequential
+from qlifq.neurons.state import QLIFState
+from qlifq.neurons.surrogates import SURROGATES
+
+__all__ = [
+    "MAPPINGS",
+    "QLIF",
+    "RECORDABLE",
+    "SURROGATES",
+    "Dynamics",
+    "QLIFState",
+    "Recording",
+    "SeedStream",
+    "Settings",
+    "SpikingSequential",
+    "initial_state",
+    "integrate",
+    "settle",
+    "simulate",
+]

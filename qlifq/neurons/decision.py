@@ -1,0 +1,134 @@
+"""The spike decision: from the gap to spikes, by a backend or by the classic rules."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq.backends.gradients import evaluate
+from qlifq.backends.interface import Backend
+from qlifq.backends.sampling import generator
+from qlifq.circuits import RYSpike
+from qlifq.neurons.mapping import MAPPINGS
+from qlifq.neurons.parameters import Settings
+from qlifq.neurons.seeds import SeedStream
+from qlifq.neurons.surrogates import heaviside_spike
+
+__all__ = ["Decided", "QuantumDecision", "classic"]
+
+_CIRCUIT = RYSpike()
+
+
+class Decided(NamedTuple):
+    """What a decision leaves: spikes, and what led to them where it exists, each `(batch, num_neurons)`."""
+
+    spikes: Tensor
+    probability: Tensor | None
+    angle: Tensor | None
+
+
+class QuantumDecision(NamedTuple):
+    """How a layer asks its qubits; constant over a sequence.
+
+    Args:
+        settings: the neuron's parameters.
+        backend: who answers.
+        shots: shots per qubit and step; None for exact probabilities.
+        gradient: as for `qlifq.backends.evaluate`.
+        gradient_shots: as for `qlifq.backends.evaluate`.
+        q_scale: slope of the mapping, `(num_neurons,)`.
+        offset: q_bias less the leak, `(num_neurons,)`.
+    """
+
+    settings: Settings
+    backend: Backend
+    shots: int | None
+    gradient: str
+    gradient_shots: int | None
+    q_scale: Tensor
+    offset: Tensor
+
+    def decide(
+        self, gap: Tensor, dynamic: Tensor, modulation: Tensor | None, active: Tensor | None, seeds: SeedStream
+    ) -> Decided:
+        """Ask every active neuron's qubits once.
+
+        Args:
+            gap: Δ, `(batch, num_neurons)`.
+            dynamic: the memory of spikes D that flattens the slope, same shape.
+            modulation: transformed modulation, broadcastable; None has no effect.
+            active: bool, the neurons that are asked; None asks all.
+            seeds: gives three children, whatever is drawn, so that the next step's do not depend on this one's options.
+        """
+        run_seed, gradient_seed, draw_seed = seeds.take(), seeds.take(), seeds.take()
+        settings = self.settings
+        slope = _slope(self.q_scale, settings, dynamic, modulation)
+        angle = MAPPINGS[settings.mapping].angle(gap, slope, self.offset, settings.theta_max)
+        wires = settings.quantum_wire
+        outcome = evaluate(
+            self.backend,
+            _CIRCUIT,
+            _on_wires(angle, wires).unsqueeze(-1),
+            shots=self.shots,
+            seed=run_seed,
+            where=None if active is None else _on_wires(active, wires),
+            gradient=self.gradient,
+            gradient_shots=self.gradient_shots,
+            gradient_seed=gradient_seed,
+        )
+        probability = outcome.probability
+        if wires > 1:
+            probability = probability.reshape(*gap.shape, wires).mean(dim=-1)
+        if settings.decision == "expectation":
+            return Decided(probability, probability, angle)
+        estimate = probability.detach()
+        if settings.decision == "threshold":
+            spikes = (estimate > math.sin(settings.quantum_threshold / 2) ** 2).to(estimate.dtype)
+        elif self.shots == 1 and wires == 1:
+            # One shot is one Bernoulli(p) draw already.
+            spikes = estimate
+        else:
+            spikes = _bernoulli(estimate, draw_seed)
+        return Decided(_straight_through(spikes, probability), probability, angle)
+
+
+def classic(
+    settings: Settings, gap: Tensor, dynamic: Tensor, modulation: Tensor | None, active: Tensor | None, seeds: SeedStream
+) -> Decided:
+    """The decision without a qubit: a step with a surrogate gradient, or a draw with p = σ(base_alpha Δ)."""
+    draw_seed = seeds.take()
+    if not settings.stochastic:
+        spikes = heaviside_spike(gap, settings.surrogate_gradient_function, settings.alpha)
+        return Decided(spikes if active is None else spikes * active, None, None)
+    slope = _slope(gap.new_tensor(settings.base_alpha), settings, dynamic, modulation)
+    probability = (slope * gap).sigmoid()
+    if active is not None:
+        probability = probability * active
+    spikes = _bernoulli(probability.detach(), draw_seed)
+    return Decided(_straight_through(spikes, probability), probability, None)
+
+
+def _slope(slope: Tensor, settings: Settings, dynamic: Tensor, modulation: Tensor | None) -> Tensor:
+    """The slope as recent spikes and modulation leave it."""
+    if settings.allow_dynamic_spike_probability:
+        slope = slope / (1 + dynamic)
+    if modulation is not None and settings.neuromod_mode == "prob_slope":
+        slope = slope * (1 + settings.neuromod_strength * modulation)
+    return slope
+
+
+def _on_wires(value: Tensor, wires: int) -> Tensor:
+    """`(batch, neurons)` to `(batch, neurons * wires)`: the qubits of one neuron are neighbours."""
+    return value if wires == 1 else value.repeat_interleave(wires, dim=1)
+
+
+def _bernoulli(probability: Tensor, seed: int) -> Tensor:
+    source = generator(seed, probability.device)
+    uniform = torch.rand(probability.shape, dtype=probability.dtype, device=probability.device, generator=source)
+    return (uniform < probability).to(probability.dtype)
+
+
+def _straight_through(spikes: Tensor, probability: Tensor) -> Tensor:
+    """The spikes, with the gradient of the probability; p − p is exactly 0, so the values stay 0 and 1."""
+    return spikes + (probability - probability.detach()) if probability.requires_grad else spikes

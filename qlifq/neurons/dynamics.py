@@ -1,0 +1,208 @@
+"""The classical dynamics of a QLIF neuron: two pure functions around the spike decision.
+
+Nothing here knows how the decision is made. Times are in one unit of the user's choice, that of `dt` and the time constants.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq.neurons.parameters import Settings
+from qlifq.neurons.state import QLIFState
+
+__all__ = ["AHP_MAX", "Dynamics", "initial_state", "integrate", "settle", "threshold"]
+
+#: The after-hyperpolarisation saturates here.
+AHP_MAX = 2.0
+
+
+class Dynamics(NamedTuple):
+    """The constants of the dynamics, worked out once for a whole sequence; made by `Dynamics.of`.
+
+    Decays that are given per step of 1 become decays over dt, so that a finer step keeps the time course.
+    """
+
+    settings: Settings
+    V_th: Tensor
+    V_reset: Tensor
+    step: Tensor
+    eta: Tensor | None
+    noise_scale: float
+    adaptation_kept: float
+    recovered: float
+    ahp_kept: float
+    dynamic_kept: float
+    threshold_kept: float
+    rate_step: float
+
+    @classmethod
+    def of(cls, settings: Settings, V_th: Tensor, tau: Tensor, eta: Tensor | None) -> "Dynamics":
+        """Work out the constants.
+
+        Args:
+            settings: the neuron's parameters.
+            V_th: threshold at rest, `(num_neurons,)`.
+            tau: membrane time constant, `(num_neurons,)`.
+            eta: rise of the adaptive threshold at a spike, `(num_neurons,)`; None where it does not adapt.
+        """
+        dt = settings.dt
+        return cls(
+            settings=settings,
+            V_th=V_th,
+            V_reset=V_th.new_tensor(settings.V_reset),
+            step=dt / tau,
+            eta=eta,
+            noise_scale=settings.noise_std * math.sqrt(dt),
+            adaptation_kept=settings.adaptation_decay**dt,
+            recovered=1 - (1 - settings.recovery_rate) ** dt,
+            ahp_kept=math.exp(-dt / settings.tau_ahp),
+            dynamic_kept=math.exp(-dt / settings.tau_adapt),
+            threshold_kept=math.exp(-dt / settings.tau_threshold),
+            rate_step=dt / settings.homeostasis_tau,
+        )
+
+
+def initial_state(settings: Settings, batch: int, neurons: int, like: Tensor) -> QLIFState:
+    """The state at rest, `(batch, neurons)` in the dtype and on the device of `like`."""
+    rest = settings.V_rest if settings.membrane == "quadratic" else 0.0
+    zeros = torch.zeros(batch, neurons, dtype=like.dtype, device=like.device)
+    return QLIFState(
+        voltage=torch.full_like(zeros, rest),
+        adaptation=zeros,
+        efficiency=torch.ones_like(zeros),
+        ahp=zeros,
+        dynamic=zeros,
+        threshold_shift=zeros,
+        homeostasis_shift=zeros,
+        rate=zeros,
+        refractory=zeros,
+    )
+
+
+def threshold(state: QLIFState, dynamics: Dynamics) -> Tensor:
+    """The threshold as adaptation and homeostasis have left it, without modulation, `(batch, num_neurons)`."""
+    settings = dynamics.settings
+    value = dynamics.V_th
+    if settings.homeostasis_enabled:
+        value = value + state.homeostasis_shift
+    if settings.use_adaptive_threshold:
+        value = value + state.threshold_shift
+    return value.expand_as(state.voltage)
+
+
+def integrate(
+    state: QLIFState,
+    current: Tensor,
+    dynamics: Dynamics,
+    *,
+    modulation: Tensor | None = None,
+    noise: Tensor | None = None,
+) -> tuple[QLIFState, Tensor]:
+    """One step of the membrane, up to the spike decision.
+
+        I_eff = (1 + k m) I · S − A − g_ahp H              (the gain in mode `gain` alone)
+        leaky      V ← V + (dt/τ)(I_eff − V) + σ √dt ξ
+        quadratic  V ← V + (dt/τ)(a0 (V − V_rest)(V − V_c) + R I_eff) + σ √dt ξ
+        Δ = V − V_th                                       (− k m in mode `threshold`)
+
+    Below V_rest the quadratic pull is limited to what reaches V_rest: a parabola followed by finite steps would otherwise
+    throw a strongly inhibited neuron across its threshold. Above, V is cut off at V_peak. A refractory neuron holds V.
+
+    Args:
+        state: the state before the step, `(batch, num_neurons)` each.
+        current: I, `(batch, num_neurons)`.
+        dynamics: the constants.
+        modulation: transformed modulation m, broadcastable with `current`; None has exactly no effect.
+        noise: ξ, standard normal, `(batch, num_neurons)`; None for no noise.
+
+    Returns:
+        The state with its new voltage, and the gap Δ, `(batch, num_neurons)`.
+    """
+    settings = dynamics.settings
+    strength = settings.neuromod_strength
+    if modulation is not None and settings.neuromod_mode == "gain":
+        current = current * (1 + strength * modulation)
+    if settings.depression_rate:
+        current = current * state.efficiency
+    if settings.spike_increase:
+        current = current - state.adaptation
+    if settings.use_ahp:
+        current = torch.sub(current, state.ahp, alpha=settings.g_ahp)
+    voltage = state.voltage
+    if settings.membrane == "leaky":
+        change = (current - voltage) * dynamics.step
+    else:
+        above_rest = voltage - settings.V_rest
+        pull = dynamics.step * (settings.a0 * above_rest * (voltage - settings.V_c))
+        pull = torch.minimum(pull, torch.where(above_rest < 0, -above_rest, math.inf))
+        change = torch.addcmul(pull, dynamics.step, current, value=settings.R)
+    if noise is not None:
+        change = torch.add(change, noise, alpha=dynamics.noise_scale)
+    if settings.refractory_period:
+        change = change * (state.refractory == 0)
+    voltage = voltage + change
+    if settings.membrane == "quadratic":
+        voltage = voltage.clamp(max=settings.V_peak)
+    gap = voltage - threshold(state, dynamics)
+    if modulation is not None and settings.neuromod_mode == "threshold":
+        gap = torch.sub(gap, modulation, alpha=strength)
+    return state._replace(voltage=voltage), gap
+
+
+def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics) -> QLIFState:
+    """One step of everything that follows the spike decision: reset, adaptation, plasticity.
+
+    The updates stand in the table of `Settings`; every one is driven by the spikes s, once a step. For s in {0, 1} only the
+    neurons that spiked are reset; a graded s resets in proportion.
+
+    Args:
+        state: the state that `integrate` returned.
+        spikes: s, `(batch, num_neurons)`.
+        dynamics: the constants.
+
+    Returns:
+        The state after the step.
+    """
+    settings = dynamics.settings
+    changed: dict[str, Tensor] = {}
+    if settings.reset == "hard":
+        # lerp is exact at both ends: a neuron that did not spike keeps its voltage to the last bit.
+        changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), spikes)
+    elif settings.reset == "soft":
+        changed["voltage"] = state.voltage - spikes * threshold(state, dynamics)
+    else:
+        fraction = spikes * settings.reset_fraction
+        changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), fraction)
+    if settings.spike_increase:
+        changed["adaptation"] = torch.add(state.adaptation * dynamics.adaptation_kept, spikes, alpha=settings.spike_increase)
+    if settings.depression_rate:
+        efficiency = state.efficiency
+        depressed = torch.addcmul(efficiency, efficiency, spikes, value=-settings.depression_rate)
+        changed["efficiency"] = torch.add(depressed, 1 - efficiency, alpha=dynamics.recovered)
+    if settings.use_ahp:
+        raised = torch.add(state.ahp * dynamics.ahp_kept, spikes, alpha=settings.ahp_jump)
+        changed["ahp"] = raised.clamp(max=AHP_MAX)
+    if settings.allow_dynamic_spike_probability:
+        changed["dynamic"] = torch.add(spikes, state.dynamic, alpha=dynamics.dynamic_kept)
+    rest = dynamics.V_th
+    if settings.homeostasis_enabled:
+        rate = torch.lerp(state.rate, spikes, dynamics.rate_step)
+        gain = settings.homeostasis_lr * settings.dt
+        moved = torch.add(state.homeostasis_shift, rate - settings.homeostasis_target_rate, alpha=gain)
+        changed["rate"] = rate
+        changed["homeostasis_shift"] = _bounded(rest, moved, settings)
+        rest = rest + changed["homeostasis_shift"]
+    if settings.use_adaptive_threshold and dynamics.eta is not None:
+        risen = torch.addcmul(state.threshold_shift * dynamics.threshold_kept, dynamics.eta, spikes)
+        changed["threshold_shift"] = _bounded(rest, risen, settings)
+    if settings.refractory_period:
+        left = (state.refractory - 1).clamp(min=0)
+        changed["refractory"] = torch.add(left, spikes.detach(), alpha=settings.refractory_period)
+    return state._replace(**changed)
+
+
+def _bounded(rest: Tensor, shift: Tensor, settings: Settings) -> Tensor:
+    """The shift, limited so that rest + shift stays within the bounds of the threshold."""
+    return (rest + shift).clamp(settings.min_threshold, settings.max_threshold) - rest

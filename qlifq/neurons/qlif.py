@@ -1,0 +1,366 @@
+"""The QLIF layer."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from qlifq import _validation as check
+from qlifq.backends import Backend, Plan, get
+from qlifq.backends.gradients import check_gradient
+from qlifq.backends.sampling import generator
+from qlifq.circuits import RYSpike
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.neurons.decision import Decided, QuantumDecision, classic
+from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
+from qlifq.neurons.mapping import MAPPINGS
+from qlifq.neurons.parameters import Need, PerNeuron, Settings, spec_of
+from qlifq.neurons.per_neuron import PerNeuronValue
+from qlifq.neurons.seeds import SeedStream
+from qlifq.neurons.state import QLIFState, check_state
+
+__all__ = ["QLIF", "Step"]
+
+
+#: Half precision is accepted where autocast produced it.
+_FLOATING = (*check.FLOATS, torch.float16, torch.bfloat16)
+_PARAMETERS = {item.name: item for item in fields(Settings)}
+
+
+class Step(NamedTuple):
+    """What one step produced.
+
+    Args:
+        state: the state after the step.
+        gap: Δ at the decision, `(batch, num_neurons)`.
+        potential: V at the decision, before any reset, `(batch, num_neurons)`.
+        decided: spikes, probability and angle.
+        active: bool, the neurons that were asked; None where all were.
+    """
+
+    state: QLIFState
+    gap: Tensor
+    potential: Tensor
+    decided: Decided
+    active: Tensor | None
+
+
+class QLIF(nn.Module):
+    """A layer of quantum leaky integrate-and-fire neurons.
+
+    Each step integrates the input into the membrane potential V, turns the gap Δ = V − V_th into an angle θ, asks a qubit
+    P(|1⟩) = sin²(θ/2) through the backend, makes spikes of the answer, and settles reset and adaptation.
+
+    With `decision="sample"` a neuron spikes with probability p, and one shot is one spike: more shots change nothing in the
+    law of the spikes, since a Bernoulli draw of an unbiased estimate of p is a Bernoulli(p) draw; they only cost. With
+    `decision="threshold"` the estimate p̂ is compared with sin²(quantum_threshold/2): here shot noise flips decisions, and
+    shots matter. `decision="expectation"` emits p̂ itself.
+
+    Spikes carry the straight-through gradient of p.
+
+    Args:
+        num_neurons: how many neurons, at least 1.
+        backend: a name of `qlifq.backends.names()`, or a `Backend`.
+        shots: shots per qubit and step. None is exact where the backend can be, else 1 for `decision="sample"`.
+        seed: root of the layer's noise, 0 to 2⁶³ − 1; None takes one from torch's global generator.
+        decision: "sample", "threshold" or "expectation".
+        gradient: "auto", "analytic", "parameter-shift" or "none", see `qlifq.backends.evaluate`.
+        gradient_shots: shots of the shifted evaluations of "parameter-shift"; None for `shots`.
+        membrane: "leaky" or "quadratic".
+        mapping: "sigmoid", "linear" or "tanh".
+        **parameters: the neuron's parameters, see `qlifq.neurons.Settings`.
+
+    Raises:
+        QLIFError: for a bad value, an unknown name, or an option that would be ignored.
+
+    Example:
+        >>> layer = QLIF(3, seed=1)
+        >>> spikes, state = layer(torch.full((50, 2, 3), 1.5))
+        >>> spikes.shape, state.voltage.shape
+        (torch.Size([50, 2, 3]), torch.Size([2, 3]))
+    """
+
+    def __init__(
+        self,
+        num_neurons: int,
+        *,
+        backend: str | Backend = "analytic",
+        shots: int | None = None,
+        seed: int | None = None,
+        decision: str = "sample",
+        gradient: str = "auto",
+        gradient_shots: int | None = None,
+        membrane: str = "leaky",
+        mapping: str = "sigmoid",
+        **parameters: object,
+    ) -> None:
+        super().__init__()
+        self.num_neurons = check.integer("num_neurons", num_neurons, at_least=1)
+        for name in parameters:
+            if name not in _PARAMETERS:
+                raise check.unknown("parameter", name, list(_PARAMETERS))
+        self.settings = Settings(decision=decision, membrane=membrane, mapping=mapping, **parameters)  # type: ignore[arg-type]
+        self.backend = backend if isinstance(backend, Backend) else get(backend)
+        self.gradient = gradient
+        self.gradient_shots = gradient_shots
+        self.shots = self._shots(shots)
+        if self.settings.quantum_mode:
+            check_gradient(self.backend, RYSpike(), gradient, gradient_shots)
+        self.seeds = SeedStream(seed)
+        self.constants = self._constants()
+
+    def forward(
+        self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
+    ) -> tuple[Tensor, QLIFState]:
+        """Run a sequence.
+
+        Args:
+            current: input I, `(time, batch, num_neurons)`, in the layer's dtype and on its device, finite.
+            state: the state to start from; None starts at rest. A sequence cut in two and carried over equals the whole.
+            modulation: neuromodulation, `(time, 1 or batch, 1 or num_neurons)`; None has exactly no effect.
+
+        Returns:
+            The spikes, `(time, batch, num_neurons)`, and the state after the last step.
+
+        Raises:
+            QLIFError: if an input cannot be used.
+        """
+        spikes = []
+        for step in self.steps(current, state, modulation):
+            spikes.append(step.decided.spikes)
+            state = step.state
+        if state is None:
+            state = self.initial_state(current.shape[1])
+        return (torch.stack(spikes) if spikes else torch.zeros_like(current)), state
+
+    def step(
+        self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
+    ) -> tuple[Tensor, QLIFState]:
+        """Run one step: as `forward` without the dimension of time."""
+        check.tensor("current", current, dtypes=_FLOATING)
+        if current.ndim != 2:
+            raise ShapeError(
+                f"Argument `current` must have shape (batch, {self.num_neurons}) for a step, but has {tuple(current.shape)}."
+            )
+        with_time = None if modulation is None else modulation.unsqueeze(0)
+        (step,) = self.steps(current.unsqueeze(0), state, with_time)
+        return step.decided.spikes, step.state
+
+    def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
+        """Run a sequence step by step and yield what each one produced; arguments as for `forward`.
+
+        The inputs are checked before the first step, not in each.
+        """
+        current = self._checked_current(current)
+        batch = current.shape[1]
+        if state is None:
+            state = self.initial_state(batch)
+        state = check_state(state, batch, self.num_neurons, current)
+        modulation = self._checked_modulation(modulation, current)
+        return self._run(current, state, modulation)
+
+    def initial_state(self, batch: int) -> QLIFState:
+        """The state at rest for a batch, on the layer's device and in its dtype."""
+        return initial_state(self.settings, check.integer("batch", batch, at_least=0), self.num_neurons, self.V_th)
+
+    def plan(self, batch: int) -> Plan:
+        """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing."""
+        return self.backend.plan(RYSpike(), batch, self.num_neurons * self.settings.quantum_wire, shots=self.shots)
+
+    def assign(self, **values: Tensor) -> None:
+        """Set constants per neuron in place, such as a calibration's q_scale and q_bias.
+
+        Args:
+            **values: `(num_neurons,)` tensors by name: V_th, tau, eta, q_scale or q_bias.
+
+        Raises:
+            QLIFError: for a name this layer does not have, a wrong shape, or a value out of range.
+        """
+        for name, value in values.items():
+            if name not in self.constants:
+                raise check.unknown("constant", name, list(self.constants))
+            check.shape_of(name, check.finite(name, check.tensor(name, value)), (self.num_neurons,))
+            for number in value.detach().tolist():
+                check.real(name, number, **spec_of(_PARAMETERS[name]).bounds)
+            if name == "tau" and bool((value < self.settings.dt).any()):
+                raise ArgumentError(
+                    f"Argument `tau` must be at least dt = {self.settings.dt:g}, but is {float(value.min()):g}."
+                )
+        for name, value in values.items():
+            cast(PerNeuronValue, self.constants[name]).assign(value)
+
+    def extra_repr(self) -> str:
+        """The settings that differ from their defaults."""
+        values = {name: getattr(self.settings, name) for name in _PARAMETERS}
+        changed = [f"{name}={value!r}" for name, value in values.items() if value != _PARAMETERS[name].default]
+        shots = "exact" if self.shots is None else str(self.shots)
+        return ", ".join([str(self.num_neurons), f"backend={self.backend.name}", f"shots={shots}", *changed])
+
+    @property
+    def mapping(self) -> str:
+        """The name of the mapping from gap to angle."""
+        return self.settings.mapping
+
+    @property
+    def V_th(self) -> Tensor:
+        """The threshold at rest, `(num_neurons,)`."""
+        return self._constant("V_th")
+
+    @property
+    def tau(self) -> Tensor:
+        """The membrane time constant, `(num_neurons,)`."""
+        return self._constant("tau")
+
+    @property
+    def eta(self) -> Tensor:
+        """The rise of the adaptive threshold at a spike, `(num_neurons,)`."""
+        return self._constant("eta")
+
+    @property
+    def q_scale(self) -> Tensor:
+        """The slope of the mapping, `(num_neurons,)`."""
+        return self._constant("q_scale")
+
+    @property
+    def q_bias(self) -> Tensor:
+        """The offset of the mapping, `(num_neurons,)`."""
+        return self._constant("q_bias")
+
+    def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
+        dynamics, quantum = self.dynamics(), self._quantum()
+        settings = self.settings
+        for time, now in enumerate(current):
+            m = None if modulation is None else modulation[time]
+            noise_seed = self.seeds.take()
+            noise = None
+            if settings.noise_std:
+                source = generator(noise_seed, now.device)
+                noise = torch.randn(now.shape, dtype=now.dtype, device=now.device, generator=source)
+            active = state.refractory == 0 if settings.refractory_period else None
+            state, gap = integrate(state, now, dynamics, modulation=m, noise=noise)
+            if quantum is None:
+                decided = classic(settings, gap, state.dynamic, m, active, self.seeds)
+            else:
+                decided = quantum.decide(gap, state.dynamic, m, active, self.seeds)
+            potential = state.voltage
+            state = settle(state, decided.spikes, dynamics)
+            yield Step(state, gap, potential, decided, active)
+
+    def dynamics(self) -> Dynamics:
+        """The constants of the dynamics as they are now, for `integrate` and `settle`."""
+        return Dynamics.of(self.settings, self.V_th, self.tau, self.eta if "eta" in self.constants else None)
+
+    def _quantum(self) -> QuantumDecision | None:
+        settings = self.settings
+        if not settings.quantum_mode:
+            return None
+        return QuantumDecision(
+            settings=settings,
+            backend=self.backend,
+            shots=self.shots,
+            gradient=self.gradient,
+            gradient_shots=self.gradient_shots,
+            q_scale=self.q_scale,
+            offset=self.q_bias - settings.quantum_leak,
+        )
+
+    def _constant(self, name: str) -> Tensor:
+        if name not in self.constants:
+            raise ArgumentError(f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}.")
+        return cast(Tensor, self.constants[name]())
+
+    def _constants(self) -> nn.ModuleDict:
+        """The values per neuron that this layer uses, trained ones as parameters."""
+        settings = self.settings
+        mapping = MAPPINGS[settings.mapping]
+        used: dict[str, tuple[PerNeuron, bool, float | None]] = {
+            "V_th": (settings.V_th, settings.learnable_threshold, None),
+            "tau": (settings.tau, settings.learnable_tau, settings.dt),
+        }
+        if settings.use_adaptive_threshold:
+            used["eta"] = (settings.eta, settings.learnable_eta, 0.0)
+        if settings.quantum_mode:
+            q_scale = mapping.q_scale if settings.q_scale is None else settings.q_scale
+            q_bias = mapping.q_bias if settings.q_bias is None else settings.q_bias
+            used["q_scale"] = (q_scale, settings.learnable_qscale, 0.0)
+            used["q_bias"] = (q_bias, settings.learnable_qbias, None)
+        return nn.ModuleDict(
+            {
+                name: PerNeuronValue(name, value, self.num_neurons, learnable=learnable, above=above)
+                for name, (value, learnable, above) in used.items()
+            }
+        )
+
+    def _shots(self, shots: int | None) -> int | None:
+        """The shots a step uses, or the reason why it cannot."""
+        settings, can = self.settings, self.backend.capabilities
+        if not settings.quantum_mode:
+            given: dict[str, object] = {
+                "shots": shots,
+                "gradient_shots": self.gradient_shots,
+                "backend": None if self.backend.name == "analytic" else self.backend.name,
+                "gradient": None if self.gradient == "auto" else self.gradient,
+            }
+            for name, value in given.items():
+                if value is not None:
+                    raise UnsupportedError(f"Argument `{name}` would be ignored: it needs quantum_mode=True, but is {value!r}.")
+            return None
+        if shots is None and not can.exact:
+            if settings.decision != "sample":
+                raise UnsupportedError(
+                    f"Argument `shots` must be an integer for decision={settings.decision!r} on backend {self.backend.name}, "
+                    "which has no exact mode."
+                )
+            shots = 1
+        self.backend.check_size(0, self.num_neurons * settings.quantum_wire, shots)
+        if settings.quantum_wire > 1 and shots is None:
+            raise UnsupportedError(
+                f"Argument `quantum_wire` would be ignored: pooling qubits needs shots, but is {settings.quantum_wire} without."
+            )
+        return shots
+
+    def _checked_current(self, current: Tensor) -> Tensor:
+        check.tensor("current", current, dtypes=_FLOATING)
+        check.shape_of("current", current, ("time", "batch", self.num_neurons))
+        like = self.constants["V_th"]()
+        if current.device != like.device:
+            raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
+        if current.dtype != like.dtype:
+            if not torch.is_autocast_enabled(current.device.type):
+                wanted, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
+                raise DtypeError(f"Argument `current` must have dtype {wanted} like the layer, but has {found}.")
+            current = current.to(like.dtype)
+        return check.finite("current", current)
+
+    def _checked_modulation(self, modulation: Tensor | None, current: Tensor) -> Tensor | None:
+        """The transformed modulation, `(time, 1 or batch, 1 or num_neurons)`, or None."""
+        if modulation is None:
+            return None
+        if self.settings.neuromod_mode == "off":
+            raise UnsupportedError("Argument `modulation` would be ignored: it must be None with neuromod_mode='off'.")
+        check.tensor("modulation", modulation, dtypes=(current.dtype,))
+        fits = modulation.ndim == 3 and all(
+            have == want or (dimension > 0 and have == 1)
+            for dimension, (have, want) in enumerate(zip(modulation.shape, current.shape, strict=True))
+        )
+        if not fits:
+            time, batch, neurons = current.shape
+            raise ShapeError(
+                f"Argument `modulation` must have shape ({time}, {batch} or 1, {neurons} or 1), "
+                f"but has shape {tuple(modulation.shape)}."
+            )
+        if modulation.device != current.device:
+            raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")
+        check.finite("modulation", modulation)
+        transform = self.settings.neuromod_transform
+        if transform is None:
+            return modulation
+        transformed = transform(modulation)
+        if not isinstance(transformed, Tensor) or transformed.shape != modulation.shape:
+            found = tuple(transformed.shape) if isinstance(transformed, Tensor) else type(transformed).__name__
+            raise ShapeError(
+                f"Argument `neuromod_transform` must return a tensor of shape {tuple(modulation.shape)}, but returned {found}."
+            )
+        return check.finite("neuromod_transform(modulation)", transformed.to(current.dtype))

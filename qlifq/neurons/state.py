@@ -1,0 +1,57 @@
+"""The state of a QLIF layer: tensors in a named tuple, never hidden in the module."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq.errors import DtypeError, ShapeError
+
+__all__ = ["QLIFState", "check_state"]
+
+
+class QLIFState(NamedTuple):
+    """What a layer carries from one step to the next, each `(batch, num_neurons)`.
+
+    Args:
+        voltage: membrane potential V.
+        adaptation: adaptation current A.
+        efficiency: synaptic efficiency S, 1 at rest.
+        ahp: after-hyperpolarisation H.
+        dynamic: memory of recent spikes D that flattens the probability's slope.
+        threshold_shift: how far the adaptive threshold stands above its rest value.
+        homeostasis_shift: how far homeostasis has moved that rest value from V_th.
+        rate: running firing rate F, spikes a step.
+        refractory: steps of refractory period that are left.
+    """
+
+    voltage: Tensor
+    adaptation: Tensor
+    efficiency: Tensor
+    ahp: Tensor
+    dynamic: Tensor
+    threshold_shift: Tensor
+    homeostasis_shift: Tensor
+    rate: Tensor
+    refractory: Tensor
+
+    def detach(self) -> "QLIFState":
+        """The same values, cut from the graph that made them."""
+        return QLIFState(*(value.detach() for value in self))
+
+
+def check_state(state: object, batch: int, neurons: int, like: Tensor) -> QLIFState:
+    """Refuse what is not a state of this batch and layer, else return it."""
+    if not isinstance(state, QLIFState):
+        raise DtypeError(f"Argument `state` must be a QLIFState or None, but is {type(state).__name__}.")
+    for name, value in zip(state._fields, state, strict=True):
+        if not isinstance(value, Tensor) or value.dtype != like.dtype or value.device != like.device:
+            found = f"{_plain(value.dtype)} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
+            raise DtypeError(f"Argument `state.{name}` must be {_plain(like.dtype)} on {like.device}, but is {found}.")
+        if value.shape != (batch, neurons):
+            raise ShapeError(f"Argument `state.{name}` must have shape {(batch, neurons)}, but has shape {tuple(value.shape)}.")
+    return state
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
