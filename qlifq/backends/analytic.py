@@ -81,8 +81,10 @@ class AnalyticBackend(Backend):
 
     def law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
         """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`."""
-        angles = torch.tensor(LAW_ANGLES, dtype=torch.float64, device=device)[:, None, None]
+        angles = torch.tensor(LAW_ANGLES, dtype=torch.float64, device=device)[:, None]
         if self.noise is None:
-            return Law.through(*bloch.probability(circuit.gates, angles)[:, 0])
+            return Law.through(*bloch.probability(circuit.gates, angles))
+        if self.noise.sites is not None:
+            angles = angles[:, None].expand(-1, self.noise.sites, -1)
         channel = self.noise.channel(torch.float64, device)
         return Law.through(*self.noise.read(bloch.probability(circuit.gates, angles, channel)))
