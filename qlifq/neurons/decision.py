@@ -1,6 +1,7 @@
 """The spike decision: from the gap to spikes, by a backend or by the classic rules."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
 from qlifq.backends.sampling import generator
 from qlifq.circuits import RYSpike
-from qlifq.neurons.mapping import MAPPINGS
+from qlifq.neurons.fused import slope
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
@@ -39,6 +40,7 @@ class QuantumDecision(NamedTuple):
         gradient_shots: as for `qlifq.backends.evaluate`.
         q_scale: slope of the mapping, `(num_neurons,)`.
         offset: q_bias less the leak, `(num_neurons,)`.
+        to_angle: the mapping, see `qlifq.neurons.fused`.
     """
 
     settings: Settings
@@ -48,6 +50,7 @@ class QuantumDecision(NamedTuple):
     gradient_shots: int | None
     q_scale: Tensor
     offset: Tensor
+    to_angle: Callable[..., Tensor]
 
     def decide(
         self, gap: Tensor, dynamic: Tensor, modulation: Tensor | None, active: Tensor | None, seeds: SeedStream
@@ -63,8 +66,7 @@ class QuantumDecision(NamedTuple):
         """
         run_seed, gradient_seed, draw_seed = seeds.take(), seeds.take(), seeds.take()
         settings = self.settings
-        slope = _slope(self.q_scale, settings, dynamic, modulation)
-        angle = MAPPINGS[settings.mapping].angle(gap, slope, self.offset, settings.theta_max)
+        angle = self.to_angle(gap, self.q_scale, self.offset, settings, dynamic, modulation)
         wires = settings.quantum_wire
         outcome = evaluate(
             self.backend,
@@ -101,21 +103,11 @@ def classic(
     if not settings.stochastic:
         spikes = heaviside_spike(gap, settings.surrogate_gradient_function, settings.alpha)
         return Decided(spikes if active is None else spikes * active, None, None)
-    slope = _slope(gap.new_tensor(settings.base_alpha), settings, dynamic, modulation)
-    probability = (slope * gap).sigmoid()
+    probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
     spikes = _bernoulli(probability.detach(), draw_seed)
     return Decided(_straight_through(spikes, probability), probability, None)
-
-
-def _slope(slope: Tensor, settings: Settings, dynamic: Tensor, modulation: Tensor | None) -> Tensor:
-    """The slope as recent spikes and modulation leave it."""
-    if settings.allow_dynamic_spike_probability:
-        slope = slope / (1 + dynamic)
-    if modulation is not None and settings.neuromod_mode == "prob_slope":
-        slope = slope * (1 + settings.neuromod_strength * modulation)
-    return slope
 
 
 def _on_wires(value: Tensor, wires: int) -> Tensor:
@@ -126,7 +118,7 @@ def _on_wires(value: Tensor, wires: int) -> Tensor:
 def _bernoulli(probability: Tensor, seed: int) -> Tensor:
     source = generator(seed, probability.device)
     uniform = torch.rand(probability.shape, dtype=probability.dtype, device=probability.device, generator=source)
-    return (uniform < probability).to(probability.dtype)
+    return torch.lt(uniform, probability, out=torch.empty_like(uniform))
 
 
 def _straight_through(spikes: Tensor, probability: Tensor) -> Tensor:

@@ -27,6 +27,9 @@ class Dynamics(NamedTuple):
     settings: Settings
     V_th: Tensor
     V_reset: Tensor
+    rested: Tensor
+    lowest_shift: Tensor
+    highest_shift: Tensor
     step: Tensor
     eta: Tensor | None
     noise_scale: float
@@ -52,6 +55,9 @@ class Dynamics(NamedTuple):
             settings=settings,
             V_th=V_th,
             V_reset=V_th.new_tensor(settings.V_reset),
+            rested=V_th.new_tensor(1.0),
+            lowest_shift=settings.min_threshold - V_th,
+            highest_shift=settings.max_threshold - V_th,
             step=dt / tau,
             eta=eta,
             noise_scale=settings.noise_std * math.sqrt(dt),
@@ -130,22 +136,25 @@ def integrate(
         current = current - state.adaptation
     if settings.use_ahp:
         current = torch.sub(current, state.ahp, alpha=settings.g_ahp)
-    voltage = state.voltage
+    held = state.voltage
     if settings.membrane == "leaky":
-        change = (current - voltage) * dynamics.step
+        voltage = torch.lerp(held, current, dynamics.step)
     else:
-        above_rest = voltage - settings.V_rest
-        pull = dynamics.step * (settings.a0 * above_rest * (voltage - settings.V_c))
+        above_rest = held - settings.V_rest
+        pull = dynamics.step * (settings.a0 * above_rest * (held - settings.V_c))
         pull = torch.minimum(pull, torch.where(above_rest < 0, -above_rest, math.inf))
-        change = torch.addcmul(pull, dynamics.step, current, value=settings.R)
+        voltage = held + torch.addcmul(pull, dynamics.step, current, value=settings.R)
     if noise is not None:
-        change = torch.add(change, noise, alpha=dynamics.noise_scale)
-    if settings.refractory_period:
-        change = change * (state.refractory == 0)
-    voltage = voltage + change
+        voltage = torch.add(voltage, noise, alpha=dynamics.noise_scale)
     if settings.membrane == "quadratic":
         voltage = voltage.clamp(max=settings.V_peak)
-    gap = voltage - threshold(state, dynamics)
+    if settings.refractory_period:
+        voltage = torch.lerp(voltage, held, state.refractory.clamp(max=1))
+    gap = voltage - dynamics.V_th
+    if settings.homeostasis_enabled:
+        gap = gap - state.homeostasis_shift
+    if settings.use_adaptive_threshold:
+        gap = gap - state.threshold_shift
     if modulation is not None and settings.neuromod_mode == "threshold":
         gap = torch.sub(gap, modulation, alpha=strength)
     return state._replace(voltage=voltage), gap
@@ -178,31 +187,26 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics) -> QLIFState:
     if settings.spike_increase:
         changed["adaptation"] = torch.add(state.adaptation * dynamics.adaptation_kept, spikes, alpha=settings.spike_increase)
     if settings.depression_rate:
-        efficiency = state.efficiency
-        depressed = torch.addcmul(efficiency, efficiency, spikes, value=-settings.depression_rate)
-        changed["efficiency"] = torch.add(depressed, 1 - efficiency, alpha=dynamics.recovered)
+        recovered = torch.lerp(state.efficiency, dynamics.rested.expand_as(spikes), dynamics.recovered)
+        used = -settings.depression_rate
+        changed["efficiency"] = torch.addcmul(recovered, state.efficiency, spikes, value=used)
     if settings.use_ahp:
         raised = torch.add(state.ahp * dynamics.ahp_kept, spikes, alpha=settings.ahp_jump)
         changed["ahp"] = raised.clamp(max=AHP_MAX)
     if settings.allow_dynamic_spike_probability:
         changed["dynamic"] = torch.add(spikes, state.dynamic, alpha=dynamics.dynamic_kept)
-    rest = dynamics.V_th
+    lowest, highest = dynamics.lowest_shift, dynamics.highest_shift
     if settings.homeostasis_enabled:
         rate = torch.lerp(state.rate, spikes, dynamics.rate_step)
         gain = settings.homeostasis_lr * settings.dt
-        moved = torch.add(state.homeostasis_shift, rate - settings.homeostasis_target_rate, alpha=gain)
+        moved = torch.add(state.homeostasis_shift, rate, alpha=gain) - gain * settings.homeostasis_target_rate
         changed["rate"] = rate
-        changed["homeostasis_shift"] = _bounded(rest, moved, settings)
-        rest = rest + changed["homeostasis_shift"]
+        changed["homeostasis_shift"] = moved.clamp(lowest, highest)
+        lowest, highest = lowest - changed["homeostasis_shift"], highest - changed["homeostasis_shift"]
     if settings.use_adaptive_threshold and dynamics.eta is not None:
         risen = torch.addcmul(state.threshold_shift * dynamics.threshold_kept, dynamics.eta, spikes)
-        changed["threshold_shift"] = _bounded(rest, risen, settings)
+        changed["threshold_shift"] = risen.clamp(lowest, highest)
     if settings.refractory_period:
         left = (state.refractory - 1).clamp(min=0)
         changed["refractory"] = torch.add(left, spikes.detach(), alpha=settings.refractory_period)
     return state._replace(**changed)
-
-
-def _bounded(rest: Tensor, shift: Tensor, settings: Settings) -> Tensor:
-    """The shift, limited so that rest + shift stays within the bounds of the threshold."""
-    return (rest + shift).clamp(settings.min_threshold, settings.max_threshold) - rest

@@ -13,7 +13,7 @@ __all__ = ["MAPPINGS", "THETA_MAX", "AngleMapping"]
 THETA_MAX = 1.5658
 
 #: gap, q_scale, q_bias (with the leak already taken off), theta_max → θ, all broadcast.
-AngleFunction = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+AngleFunction = Callable[[Tensor, Tensor | float, Tensor, float], Tensor]
 
 
 class AngleMapping(NamedTuple):
@@ -34,15 +34,15 @@ class AngleMapping(NamedTuple):
     monotonic: bool
 
 
-def _sigmoid(gap: Tensor, q_scale: Tensor, q_bias: Tensor, theta_max: float) -> Tensor:
+def _sigmoid(gap: Tensor, q_scale: Tensor | float, q_bias: Tensor, theta_max: float) -> Tensor:
     return math.pi * (gap * q_scale + q_bias).sigmoid()
 
 
-def _linear(gap: Tensor, q_scale: Tensor, q_bias: Tensor, theta_max: float) -> Tensor:
+def _linear(gap: Tensor, q_scale: Tensor | float, q_bias: Tensor, theta_max: float) -> Tensor:
     return gap * q_scale + q_bias
 
 
-def _tanh(gap: Tensor, q_scale: Tensor, q_bias: Tensor, theta_max: float) -> Tensor:
+def _tanh(gap: Tensor, q_scale: Tensor | float, q_bias: Tensor, theta_max: float) -> Tensor:
     return q_bias + theta_max * (gap * q_scale).tanh()
 
 

@@ -12,9 +12,11 @@ from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
 from qlifq.backends.sampling import generator
 from qlifq.circuits import RYSpike
-from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
-from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
+from qlifq.neurons.dynamics import Dynamics, initial_state
+from qlifq.neurons.fused import Pieces, pieces
+from qlifq.neurons.inputs import FLOATING, checked_current, checked_modulation
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
@@ -24,8 +26,6 @@ from qlifq.neurons.state import QLIFState, check_state
 __all__ = ["QLIF", "Step"]
 
 
-#: Half precision is accepted where autocast produced it.
-_FLOATING = (*check.FLOATS, torch.float16, torch.bfloat16)
 _PARAMETERS = {item.name: item for item in fields(Settings)}
 
 
@@ -70,6 +70,8 @@ class QLIF(nn.Module):
         gradient_shots: shots of the shifted evaluations of "parameter-shift"; None for `shots`.
         membrane: "leaky" or "quadratic".
         mapping: "sigmoid", "linear" or "tanh".
+        compile: whether the elementwise parts of a step are compiled by `torch.compile`, which takes some seconds at the first
+            call and a C++ compiler; the results agree with the uncompiled ones to rounding.
         **parameters: the neuron's parameters, see `qlifq.neurons.Settings`.
 
     Raises:
@@ -94,6 +96,7 @@ class QLIF(nn.Module):
         gradient_shots: int | None = None,
         membrane: str = "leaky",
         mapping: str = "sigmoid",
+        compile: bool = False,
         **parameters: object,
     ) -> None:
         super().__init__()
@@ -109,6 +112,8 @@ class QLIF(nn.Module):
         if self.settings.quantum_mode:
             check_gradient(self.backend, RYSpike(), gradient, gradient_shots)
         self.seeds = SeedStream(seed)
+        self.compiled = check.flag("compile", compile)
+        pieces(compiled=self.compiled)
         self.constants = self._constants()
 
     def forward(
@@ -138,14 +143,14 @@ class QLIF(nn.Module):
     def step(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Tensor, QLIFState]:
-        """Run one step: as `forward` without the dimension of time."""
-        check.tensor("current", current, dtypes=_FLOATING)
-        if current.ndim != 2:
-            raise ShapeError(
-                f"Argument `current` must have shape (batch, {self.num_neurons}) for a step, but has {tuple(current.shape)}."
-            )
-        with_time = None if modulation is None else modulation.unsqueeze(0)
-        (step,) = self.steps(current.unsqueeze(0), state, with_time)
+        """Run one step: as `forward` without the dimension of time.
+
+        On an accelerator the values of the input are not looked at, since that would wait for the device at every step.
+        """
+        check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), ("batch", self.num_neurons))
+        if modulation is not None:
+            modulation = check.tensor("modulation", modulation).unsqueeze(0)
+        (step,) = self._checked_run(current.unsqueeze(0), state, modulation, look=current.device.type == "cpu")
         return step.decided.spikes, step.state
 
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
@@ -153,13 +158,7 @@ class QLIF(nn.Module):
 
         The inputs are checked before the first step, not in each.
         """
-        current = self._checked_current(current)
-        batch = current.shape[1]
-        if state is None:
-            state = self.initial_state(batch)
-        state = check_state(state, batch, self.num_neurons, current)
-        modulation = self._checked_modulation(modulation, current)
-        return self._run(current, state, modulation)
+        return self._checked_run(current, state, modulation, look=True)
 
     def initial_state(self, batch: int) -> QLIFState:
         """The state at rest for a batch, on the layer's device and in its dtype."""
@@ -228,9 +227,17 @@ class QLIF(nn.Module):
         """The offset of the mapping, `(num_neurons,)`."""
         return self._constant("q_bias")
 
+    def _checked_run(
+        self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, look: bool
+    ) -> Iterator[Step]:
+        current = checked_current(current, self.num_neurons, self.V_th, look=look)
+        batch = current.shape[1]
+        state = self.initial_state(batch) if state is None else check_state(state, batch, self.num_neurons, current)
+        return self._run(current, state, checked_modulation(modulation, self.settings, current, look=look))
+
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
-        dynamics, quantum = self.dynamics(), self._quantum()
-        settings = self.settings
+        settings, step = self.settings, pieces(compiled=self.compiled)
+        dynamics, quantum = self.dynamics(), self._quantum(step)
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
             noise_seed = self.seeds.take()
@@ -238,21 +245,21 @@ class QLIF(nn.Module):
             if settings.noise_std:
                 source = generator(noise_seed, now.device)
                 noise = torch.randn(now.shape, dtype=now.dtype, device=now.device, generator=source)
-            active = state.refractory == 0 if settings.refractory_period else None
-            state, gap = integrate(state, now, dynamics, modulation=m, noise=noise)
+            active = state.refractory.bool().logical_not() if settings.refractory_period else None
+            state, gap = step.integrate(state, now, dynamics, modulation=m, noise=noise)
             if quantum is None:
                 decided = classic(settings, gap, state.dynamic, m, active, self.seeds)
             else:
                 decided = quantum.decide(gap, state.dynamic, m, active, self.seeds)
             potential = state.voltage
-            state = settle(state, decided.spikes, dynamics)
+            state = step.settle(state, decided.spikes, dynamics)
             yield Step(state, gap, potential, decided, active)
 
     def dynamics(self) -> Dynamics:
         """The constants of the dynamics as they are now, for `integrate` and `settle`."""
         return Dynamics.of(self.settings, self.V_th, self.tau, self.eta if "eta" in self.constants else None)
 
-    def _quantum(self) -> QuantumDecision | None:
+    def _quantum(self, step: Pieces) -> QuantumDecision | None:
         settings = self.settings
         if not settings.quantum_mode:
             return None
@@ -263,7 +270,8 @@ class QLIF(nn.Module):
             gradient=self.gradient,
             gradient_shots=self.gradient_shots,
             q_scale=self.q_scale,
-            offset=self.q_bias - settings.quantum_leak,
+            offset=self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias,
+            to_angle=step.to_angle,
         )
 
     def _constant(self, name: str) -> Tensor:
@@ -320,47 +328,3 @@ class QLIF(nn.Module):
                 f"Argument `quantum_wire` would be ignored: pooling qubits needs shots, but is {settings.quantum_wire} without."
             )
         return shots
-
-    def _checked_current(self, current: Tensor) -> Tensor:
-        check.tensor("current", current, dtypes=_FLOATING)
-        check.shape_of("current", current, ("time", "batch", self.num_neurons))
-        like = self.constants["V_th"]()
-        if current.device != like.device:
-            raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
-        if current.dtype != like.dtype:
-            if not torch.is_autocast_enabled(current.device.type):
-                wanted, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
-                raise DtypeError(f"Argument `current` must have dtype {wanted} like the layer, but has {found}.")
-            current = current.to(like.dtype)
-        return check.finite("current", current)
-
-    def _checked_modulation(self, modulation: Tensor | None, current: Tensor) -> Tensor | None:
-        """The transformed modulation, `(time, 1 or batch, 1 or num_neurons)`, or None."""
-        if modulation is None:
-            return None
-        if self.settings.neuromod_mode == "off":
-            raise UnsupportedError("Argument `modulation` would be ignored: it must be None with neuromod_mode='off'.")
-        check.tensor("modulation", modulation, dtypes=(current.dtype,))
-        fits = modulation.ndim == 3 and all(
-            have == want or (dimension > 0 and have == 1)
-            for dimension, (have, want) in enumerate(zip(modulation.shape, current.shape, strict=True))
-        )
-        if not fits:
-            time, batch, neurons = current.shape
-            raise ShapeError(
-                f"Argument `modulation` must have shape ({time}, {batch} or 1, {neurons} or 1), "
-                f"but has shape {tuple(modulation.shape)}."
-            )
-        if modulation.device != current.device:
-            raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")
-        check.finite("modulation", modulation)
-        transform = self.settings.neuromod_transform
-        if transform is None:
-            return modulation
-        transformed = transform(modulation)
-        if not isinstance(transformed, Tensor) or transformed.shape != modulation.shape:
-            found = tuple(transformed.shape) if isinstance(transformed, Tensor) else type(transformed).__name__
-            raise ShapeError(
-                f"Argument `neuromod_transform` must return a tensor of shape {tuple(modulation.shape)}, but returned {found}."
-            )
-        return check.finite("neuromod_transform(modulation)", transformed.to(current.dtype))

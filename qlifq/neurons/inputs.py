@@ -1,0 +1,63 @@
+"""Checks of what a layer is called with, before its first step."""
+
+import torch
+from torch import Tensor
+
+from qlifq import _validation as check
+from qlifq.errors import DtypeError, ShapeError, UnsupportedError
+from qlifq.neurons.parameters import Settings
+
+__all__ = ["FLOATING", "checked_current", "checked_modulation"]
+
+#: Half precision is accepted where autocast produced it.
+FLOATING = (*check.FLOATS, torch.float16, torch.bfloat16)
+
+
+def checked_current(current: Tensor, num_neurons: int, like: Tensor, *, look: bool) -> Tensor:
+    """The input in the dtype of the layer, or the reason why it cannot be used.
+
+    Args:
+        current: what the user gave, `(time, batch, num_neurons)`.
+        num_neurons: of the layer.
+        like: a tensor of the layer, for dtype and device.
+        look: whether its values are looked at, which waits for an accelerator.
+    """
+    check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), ("time", "batch", num_neurons))
+    if current.device != like.device:
+        raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
+    if current.dtype != like.dtype:
+        if not torch.is_autocast_enabled(current.device.type):
+            wanted, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
+            raise DtypeError(f"Argument `current` must have dtype {wanted} like the layer, but has {found}.")
+        current = current.to(like.dtype)
+    return check.finite("current", current) if look else current
+
+
+def checked_modulation(modulation: Tensor | None, settings: Settings, current: Tensor, *, look: bool) -> Tensor | None:
+    """The transformed modulation, `(time, 1 or batch, 1 or num_neurons)`, or None; arguments as for `checked_current`."""
+    if modulation is None:
+        return None
+    if settings.neuromod_mode == "off":
+        raise UnsupportedError("Argument `modulation` would be ignored: it must be None with neuromod_mode='off'.")
+    check.tensor("modulation", modulation, dtypes=(current.dtype,))
+    time, batch, neurons = current.shape
+    sizes = ({time}, {batch, 1}, {neurons, 1})
+    if modulation.ndim != 3 or not all(have in wanted for have, wanted in zip(modulation.shape, sizes, strict=True)):
+        raise ShapeError(
+            f"Argument `modulation` must have shape ({time}, {batch} or 1, {neurons} or 1), "
+            f"but has shape {tuple(modulation.shape)}."
+        )
+    if modulation.device != current.device:
+        raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")
+    if look:
+        check.finite("modulation", modulation)
+    if settings.neuromod_transform is None:
+        return modulation
+    transformed = settings.neuromod_transform(modulation)
+    if not isinstance(transformed, Tensor) or transformed.shape != modulation.shape:
+        found = tuple(transformed.shape) if isinstance(transformed, Tensor) else type(transformed).__name__
+        raise ShapeError(
+            f"Argument `neuromod_transform` must return a tensor of shape {tuple(modulation.shape)}, but returned {found}."
+        )
+    transformed = transformed.to(current.dtype)
+    return check.finite("neuromod_transform(modulation)", transformed) if look else transformed
