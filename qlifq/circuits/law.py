@@ -36,7 +36,7 @@ class Law(NamedTuple):
         return cls(a, (at_zero - at_half) / 2, at_quarter - a)
 
     def probability(self, theta: Tensor) -> Tensor:
-        """P(1) at the angles `theta`, radians, shape `(..., sites)`; returns the same shape.
+        """P(1) at the angles `theta`, radians, shape `(..., sites)`; returns the same shape, within [0, 1].
 
         Written as (a + b) − 2b sin²(θ/2) + c sin θ, which keeps its relative precision where p is small
         and a + b cos θ would cancel.
@@ -44,7 +44,9 @@ class Law(NamedTuple):
         floor = (self.a + self.b).to(theta)
         span = (-2 * self.b).to(theta)
         skew = self.c.to(theta)
-        return floor + span * (theta / 2).sin().square() + skew * theta.sin()
+        population = floor + span * (theta / 2).sin().square() + skew * theta.sin()
+        # Rounding can leave [0, 1] by an ulp; the derivative vanishes there, so the clamp takes nothing from the gradient.
+        return population.clamp(0.0, 1.0)
 
     def extremes(self) -> tuple[Tensor, Tensor]:
         """The least and the greatest P(1) that any angle reaches, each shaped as `a`."""
