@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from qlifq import __version__
 from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError
 
 __all__ = ["PathLike", "as_path", "atomic_write", "read_json", "stamp", "write_json"]
@@ -100,6 +99,9 @@ def read_json(path: PathLike) -> dict[str, object]:
 
 def stamp() -> dict[str, str]:
     """What every file that qlifq writes tells of its making: the UTC time and the library's version."""
+    # Here and not above: a room that writes files is imported while the package itself still is.
+    from qlifq import __version__
+
     return {"time_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "qlifq_version": __version__}
 
 

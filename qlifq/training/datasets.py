@@ -55,7 +55,7 @@ def load_current(path: PathLike) -> Tensor:
         path: a file that `numpy.save` wrote, an array of shape `(time, batch, neurons)` of finite real numbers.
 
     Returns:
-        The array as float32, or float64 if that is what the file holds.
+        The array as float32.
 
     Raises:
         FileFormatError: if the file cannot be read, or holds anything else.
@@ -80,11 +80,11 @@ def load_current(path: PathLike) -> Tensor:
             f"File {file} must hold an array of shape (time, batch, neurons) with at least one element, "
             f"but holds one of shape {array.shape}."
         )
-    # Native byte order, contiguous and writable: what torch takes.
-    values = np.array(array, dtype=np.float64 if array.dtype.itemsize == 8 and array.dtype.kind == "f" else np.float32)
+    with np.errstate(over="ignore"):
+        values = np.array(array, dtype=np.float32, order="C")
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        raise FileFormatError(f"File {file} must hold finite numbers, but {bad} of its {array.size} are NaN or infinite.")
+        raise FileFormatError(f"File {file} must hold finite float32 numbers, but {bad} of its {array.size} are not.")
     return torch.from_numpy(values)
 
 

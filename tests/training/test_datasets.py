@@ -34,15 +34,12 @@ def test_importing_the_datasets_does_not_import_scikit_learn() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("dtype", "kept"),
-    [("<f8", torch.float64), (">f8", torch.float64), ("<f4", torch.float32), ("<i8", torch.float32), ("?", torch.float32)],
-)
-def test_an_array_comes_back_as_it_was_saved(tmp_path: Path, dtype: str, kept: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "<f4", "<i8", "?"])
+def test_an_array_comes_back_as_it_was_saved(tmp_path: Path, dtype: str) -> None:
     array = (np.arange(24).reshape(2, 3, 4) % 2).astype(dtype)
     np.save(tmp_path / "a.npy", np.asfortranarray(array))
     loaded = load_current(tmp_path / "a.npy")
-    assert loaded.dtype == kept
+    assert loaded.dtype == torch.float32
     assert np.array_equal(loaded.numpy(), array)
 
 
@@ -80,7 +77,7 @@ HUGE = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(HEADER) + 1) + HEADER + b"\n
         (saved(np.array(1.0)), "but holds one of shape ()"),
         (saved(np.full((1, 1, 1), 1j)), "must hold real numbers, but holds complex128"),
         (saved(np.full((1, 1, 1), "a")), "must hold real numbers, but holds <U1"),
-        (saved(np.array([[[1.0, np.nan, np.inf]]])), "must hold finite numbers, but 2 of its 3 are NaN or infinite"),
+        (saved(np.array([[[1.0, np.nan, np.inf, 1e300]]])), "must hold finite float32 numbers, but 3 of its 4 are not"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, data: bytes, message: str) -> None:

@@ -1,0 +1,232 @@
+"""The command line.
+
+The library is imported inside the commands, so that `qlifq --help` answers at once.
+"""
+
+import io
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, help="Spiking neurons whose spike decision is asked of a qubit.")
+
+#: What a bright pixel means in the two encodings: a current a little above threshold, an input spike of some of it.
+DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
+
+# typer brings its own click, whose exceptions are public only as the bases of this one.
+_UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, or 2 after one sentence on stderr about what was wrong."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console without θ or ⟩ shows a question mark instead of failing.
+            stream.reconfigure(errors="replace")
+    try:
+        app(given or ["--help"], prog_name="qlifq", standalone_mode=False, obj=shlex.join(["qlifq", *given]))
+        sys.stdout.flush()
+    except _UsageError as error:
+        return _refuse(error.format_message())
+    except QLIFError as error:
+        return _refuse(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, as `head` does; without this Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print("Error:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from qlifq import __version__
+
+        print(f"qlifq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def simulate(
+    context: typer.Context,
+    source: Annotated[str, typer.Option("--input", help="digits, or a .npy file of (time, batch, neurons).")] = "digits",
+    encoding: Annotated[str | None, typer.Option(help="Of digits: poisson (default) or current.")] = None,
+    samples: Annotated[int | None, typer.Option(help="How many digits, side by side in a batch (8).")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many time steps each digit is shown (200).")] = None,
+    gain: Annotated[float | None, typer.Option(help="Current of a full pixel (1.5) or of an input spike (8).")] = None,
+    backend: Annotated[str, typer.Option(help="Where the qubits are, see `qlifq backends`.")] = "analytic",
+    shots: Annotated[
+        int | None, typer.Option(help="Shots per decision; default exact where the backend can be, else 1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same spikes.")] = 0,
+    decision: Annotated[str, typer.Option(help="sample, threshold or expectation.")] = "sample",
+    mapping: Annotated[str, typer.Option(help="sigmoid, linear or tanh.")] = "sigmoid",
+    membrane: Annotated[str, typer.Option(help="leaky or quadratic.")] = "leaky",
+    noise: Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="How a backend that offers a choice draws its counts.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/ and the UTC time.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier run in that folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and run nothing.")] = False,
+) -> None:
+    """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
+    from qlifq._options import parse_noise, parse_parameters
+    from qlifq.backends import get
+    from qlifq.neurons import QLIF
+    from qlifq.studies import check_folder, plan_in_words, run_simulation, write_simulation
+
+    folder = check_folder(out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ"), force=force)
+    options: dict[str, object] = {} if noise is None else {"noise": parse_noise(noise)}
+    if sampling is not None:
+        options["sampling"] = sampling
+    parameters = parse_parameters(param or [])
+    current, described, picture = _input(source, encoding, samples, steps, gain, seed)
+    layer = QLIF(
+        current.shape[2],
+        backend=get(backend, **options),
+        shots=shots,
+        seed=seed,
+        decision=decision,
+        mapping=mapping,
+        membrane=membrane,
+        **parameters,
+    )
+    print(f"{'input':<12} {described}")
+    if dry_run:
+        print(plan_in_words(layer, steps=current.shape[0], batch=current.shape[1]))
+        return
+    with _progress() as progress:
+        run = run_simulation(layer, current, progress=progress)
+    details = {"input": described, "noise": noise, "sampling": sampling}
+    write_simulation(folder, run, command=context.obj, details=details, picture=picture, force=force)
+    print(run)
+    print(f"{'written to':<12} {folder}")
+
+
+@app.command()
+def circuits(
+    name: Annotated[str | None, typer.Argument(help="One circuit; default all.")] = None,
+    openqasm: Annotated[bool, typer.Option("--openqasm", help="Print it as an OpenQASM 3 program.")] = False,
+) -> None:
+    """Draw the circuits with their formula."""
+    from qlifq._validation import unknown
+    from qlifq.circuits import CIRCUITS
+
+    if name is not None and name not in CIRCUITS:
+        raise unknown("circuit", name, list(CIRCUITS))
+    if openqasm:
+        if name is None:
+            raise ArgumentError(f"Option --openqasm needs the name of one circuit: {', '.join(CIRCUITS)}.")
+        print(CIRCUITS[name].build().to_openqasm(), end="")
+        return
+    shown = list(CIRCUITS) if name is None else [name]
+    _print_table([(each, CIRCUITS[each].build().draw(), CIRCUITS[each].formula) for each in shown])
+
+
+@app.command()
+def backends() -> None:
+    """List the backends and what each can do."""
+    from qlifq.backends import get, names
+
+    rows: list[tuple[str, ...]] = [("backend", "exact", "shots", "noise", "autograd", "remote", "sites")]
+    missing = []
+    for name in names():
+        try:
+            can = get(name).capabilities
+        except QLIFError as error:
+            missing.append((name, str(error)))
+            continue
+        flags = ("yes" if flag else "no" for flag in (can.exact, can.shots, can.noisy, can.differentiable, can.remote))
+        rows.append((name, *flags, "any" if can.max_sites is None else f"{can.max_sites:,}"))
+    _print_table(rows)
+    _print_table(missing)
+
+
+def _input(
+    source: str, encoding: str | None, samples: int | None, steps: int | None, gain: float | None, seed: int
+) -> tuple["Tensor", str, tuple[int, int] | None]:
+    """The input current, what it is in words, and the shape of the picture where the neurons are its pixels."""
+    from qlifq import training
+    from qlifq._validation import choice, integer
+
+    if source != "digits":
+        for option, value in {"encoding": encoding, "samples": samples, "steps": steps, "gain": gain}.items():
+            if value is not None:
+                raise UnsupportedError(
+                    f"Option --{option} would be ignored: it needs --input digits, but the input is {source}."
+                )
+        return training.load_current(source), source, None
+    encoding = choice("encoding", encoding or "poisson", DEFAULT_GAIN)
+    gain = DEFAULT_GAIN[encoding] if gain is None else gain
+    steps = 200 if steps is None else steps
+    images = training.digits().images
+    samples = integer("samples", 8 if samples is None else samples, at_least=1, at_most=len(images))
+    if encoding == "poisson":
+        encoded = training.poisson(images[:samples], steps, gain=gain, seed=seed)
+        described = f"{samples:,} digits of 8 × 8 pixels as Poisson spikes of {gain:g}"
+    else:
+        encoded = training.current(images[:samples], steps, gain=gain)
+        described = f"{samples:,} digits of 8 × 8 pixels as currents up to {gain:g}"
+    return encoded, described, (8, 8)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows of text in aligned columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def _progress(after_seconds: float = 1.0) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for a run that takes longer than that, on a terminal; nothing elsewhere."""
+    if not sys.stdout.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, transient=True)
+    task = bar.add_task("steps")
+    begun = time.monotonic()
+
+    def update(done: int, steps: int) -> None:
+        if not bar.live.is_started and time.monotonic() - begun > after_seconds:
+            bar.start()
+        bar.update(task, completed=done, total=steps)
+
+    try:
+        yield update
+    finally:
+        bar.stop()

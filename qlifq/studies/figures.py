@@ -1,0 +1,135 @@
+"""Pictures of what a study found."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qlifq._validation import integer
+from qlifq.studies.simulation import SimulationRun, shots_in_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["simulation_figure"]
+
+Floats = npt.NDArray[np.float32]
+
+_INPUT, _SPIKES, _VOLTAGE, _THRESHOLD, _PROBABILITY = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e", "#7b4fa3"
+_STYLE: dict[Any, Any] = {
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+}
+#: More points than this in the scatter only make the file larger.
+_MOST_POINTS = 5000
+
+
+def simulation_figure(
+    run: SimulationRun, *, sample: int = 0, neuron: int | None = None, picture: tuple[int, int] | None = None
+) -> "Figure":
+    """Input, spikes, membrane potential and spike probability of one sample, one above the other in time.
+
+    Beside them: the input and the firing rate of every neuron, and the spike probability against the gap.
+
+    Args:
+        run: what `run_simulation` returned.
+        sample: which element of the batch.
+        neuron: whose potential is drawn; None for the one that spiked most.
+        picture: rows and columns where the neurons are the pixels of a picture.
+
+    Returns:
+        A matplotlib figure of 12.8 × 9 inches; it belongs to no window and need not be closed.
+
+    Raises:
+        QLIFError: if there is no such sample or neuron.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    steps, batch, neurons = run.current.shape
+    integer("sample", sample, at_least=0, at_most=batch - 1)
+    current = run.current[:, sample].numpy()
+    traces = {name: run.recording[name][:, sample].numpy() for name in run.recording.names}
+    spikes = traces["spikes"]
+    rate = spikes.mean(axis=0)
+    shown = int(rate.argmax()) if neuron is None else integer("neuron", neuron, at_least=0, at_most=neurons - 1)
+    has_probability = "probability" in traces
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(12.8, 9.0), dpi=100, layout="constrained")
+        grid = figure.add_gridspec(4, 2, width_ratios=(4.2, 1), height_ratios=(1.15, 1.15, 1, 0.8))
+        rows = [figure.add_subplot(grid[row, 0]) for row in range(4 if has_probability else 3)]
+        for row in rows[1:]:
+            row.sharex(rows[0])
+        for row in rows[:-1]:
+            row.tick_params(labelbottom=False)
+        rows[-1].set_xlabel("time (steps)")
+
+        _over_time(rows[0], current, "Blues")
+        rows[0].set_title("Input current (dimensionless)", color=_INPUT)
+        _over_time(rows[1], spikes, "Greys")
+        rows[1].set_title(f"Spikes: {rate.mean():.3f} per neuron and step", color=_SPIKES)
+
+        time = np.arange(steps)
+        rows[2].set_title(f"Membrane potential V of neuron {shown} (dimensionless)", color=_VOLTAGE)
+        rows[2].plot(time, traces["potential"][:, shown], color=_VOLTAGE, linewidth=1.3, label="V")
+        rows[2].plot(time, traces["threshold"][:, shown], color=_THRESHOLD, linestyle="--", linewidth=1.2, label="threshold")
+        fired = np.flatnonzero(spikes[:, shown])
+        rows[2].plot(fired, traces["potential"][fired, shown], "o", color=_SPIKES, markersize=3.5, label="spike")
+        rows[2].legend(loc="lower left", bbox_to_anchor=(0.5, 0.97), ncols=3, borderaxespad=0.0)
+        rows[2].set_ylabel("V")
+
+        _by_neuron(figure.add_subplot(grid[0, 1]), current.mean(axis=0), "Blues", _INPUT, "Mean input", picture)
+        _by_neuron(figure.add_subplot(grid[1, 1]), rate, "Greys", _SPIKES, "Spikes per step", picture)
+        if has_probability:
+            probability = traces["probability"]
+            rows[3].set_title(f"Spike probability of neuron {shown}", color=_PROBABILITY)
+            rows[3].fill_between(time, probability[:, shown], step="mid", color=_PROBABILITY, alpha=0.25, linewidth=0)
+            rows[3].step(time, probability[:, shown], where="mid", color=_PROBABILITY, linewidth=1.1)
+            rows[3].set_ylim(0, 1.02)
+            rows[3].set_ylabel("P(1)")
+            _response(figure.add_subplot(grid[2:, 1]), traces["potential"] - traces["threshold"], probability)
+        rows[0].set_xlim(-0.5, steps - 0.5)
+        asked = f"{run.layer.backend.name} backend, {shots_in_words(run.layer.shots)}"
+        figure.suptitle(
+            f"{neurons:,} QLIF neurons, {asked}, sample {sample + 1} of {batch:,}", x=0.01, ha="left", fontweight="bold"
+        )
+    return figure
+
+
+def _over_time(axes: "Axes", values: Floats, colours: str) -> None:
+    """Values `(time, neurons)` as a map with time to the right."""
+    top = float(np.abs(values).max()) or 1.0
+    axes.imshow(values.T, aspect="auto", cmap=colours, vmin=min(0.0, float(values.min())), vmax=top)
+    axes.set_ylabel("neuron")
+
+
+def _by_neuron(axes: "Axes", values: Floats, colours: str, colour: str, title: str, picture: tuple[int, int] | None) -> None:
+    """One value for each neuron: as a picture, or as a profile beside the map."""
+    axes.set_title(title, color=colour)
+    if picture is not None:
+        image = axes.imshow(values.reshape(picture), cmap=colours, vmin=min(0.0, float(values.min())))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.figure.colorbar(image, ax=axes, shrink=0.85, pad=0.03)
+        return
+    axes.barh(np.arange(len(values)), values, height=1.0, color=colour)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.tick_params(labelleft=False)
+
+
+def _response(axes: "Axes", gap: Floats, probability: Floats) -> None:
+    """The spike probability against the gap, every neuron and step (evenly thinned) of the sample a point."""
+    stride = -(-gap.size // _MOST_POINTS)
+    points = gap.reshape(-1)[::stride], probability.reshape(-1)[::stride]
+    axes.plot(*points, ".", color=_PROBABILITY, markersize=4, alpha=0.4, markeredgewidth=0)
+    axes.set_title("Response, all neurons", color=_PROBABILITY)
+    axes.set_xlabel("gap Δ = V − threshold")
+    axes.set_ylabel("P(1)")
+    axes.set_ylim(-0.02, 1.02)

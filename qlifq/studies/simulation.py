@@ -1,0 +1,132 @@
+"""One layer, one input: the run, its facts and its summary."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qlifq.neurons import QLIF, Recording, simulate
+
+__all__ = ["SimulationRun", "plan_in_words", "run_simulation"]
+
+
+@dataclass(frozen=True)
+class SimulationRun:
+    """What a simulation took and gave; printed, a compact summary.
+
+    Args:
+        layer: the layer that ran.
+        current: its input, `(time, batch, num_neurons)`.
+        recording: the spikes, and "potential", "threshold" and (where the decision has one) "probability" at the decision.
+        seconds: wall time of the run.
+    """
+
+    layer: QLIF
+    current: Tensor
+    recording: Recording
+    seconds: float
+
+    @property
+    def firing_rate(self) -> float:
+        """Spikes per neuron and step."""
+        return float(self.recording.spikes.mean())
+
+    def facts(self) -> dict[str, object]:
+        """The run in plain values, as a file keeps them."""
+        steps, batch, neurons = self.current.shape
+        settings = asdict(self.layer.settings)
+        # A function has no plain value; its name tells at least that there was one.
+        transform = settings["neuromod_transform"]
+        settings["neuromod_transform"] = None if transform is None else repr(transform)
+        return {
+            "backend": self.layer.backend.name,
+            "shots": self.layer.shots,
+            "seed": self.layer.seeds.root,
+            "neurons": neurons,
+            "steps": steps,
+            "samples": batch,
+            "firing_rate": self.firing_rate,
+            "evaluations": self.recording.evaluations,
+            "seconds": self.seconds,
+            "settings": settings,
+        }
+
+    def __str__(self) -> str:
+        steps, batch, neurons = self.current.shape
+        evaluations = self.recording.evaluations
+        settings = self.layer.settings
+        decision = f"{settings.decision} decision, {settings.mapping} mapping" if settings.quantum_mode else "classic decision"
+        each = f", {self.seconds / evaluations * 1e6:.3g} µs per evaluation" if evaluations else ""
+        rows = {
+            "backend": f"{self.layer.backend.name}, {shots_in_words(self.layer.shots)}",
+            "neurons": f"{neurons:,} ({settings.membrane} membrane, {decision})",
+            "steps": f"{steps:,} × {batch:,} samples",
+            "firing rate": f"{self.firing_rate:.4f} spikes per neuron and step",
+            "evaluations": f"{evaluations:,}",
+            "time": f"{self.seconds:.3g} s{each}",
+        }
+        return "\n".join(f"{name:<12} {value}" for name, value in rows.items())
+
+
+def run_simulation(layer: QLIF, current: Tensor, *, progress: Callable[[int, int], None] | None = None) -> SimulationRun:
+    """Run a layer on an input, without gradients, and keep what its figure shows.
+
+    Args:
+        layer: the layer.
+        current: `(time, batch, num_neurons)`, with at least one element.
+        progress: called as `progress(done, steps)` after every step.
+
+    Returns:
+        A `SimulationRun`.
+
+    Raises:
+        QLIFError: if the input cannot be used.
+
+    Example:
+        >>> run = run_simulation(QLIF(4, seed=0), torch.full((50, 2, 4), 1.2))
+        >>> print(run)
+        backend      analytic, exact
+        neurons      4 (leaky membrane, sample decision, sigmoid mapping)
+        steps        50 × 2 samples
+        firing rate  ... spikes per neuron and step
+        evaluations  400
+        time         ... s, ... µs per evaluation
+    """
+    drawn = layer.settings.quantum_mode or layer.settings.stochastic
+    names = ("potential", "threshold", *(("probability",) if drawn else ()))
+    start = time.perf_counter()
+    with torch.no_grad():
+        recording = simulate(layer, current, names, progress=progress)
+    return SimulationRun(layer, current, recording, time.perf_counter() - start)
+
+
+def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
+    """What a run would cost, one step and all of them; spends nothing.
+
+    Args:
+        layer: the layer that would run.
+        steps: time steps.
+        batch: samples side by side.
+
+    Returns:
+        Two lines, or one where no qubit is asked.
+    """
+    if not layer.settings.quantum_mode:
+        return f"{'plan':<12} no qubit is asked: quantum_mode=False"
+    step = layer.plan(batch)
+    seconds = step.estimated_seconds
+    whole = replace(
+        step,
+        evaluations=step.evaluations * steps,
+        jobs=step.jobs * steps,
+        executions=step.executions * steps,
+        estimated_seconds=None if seconds is None else seconds * steps,
+    )
+    return f"{'one step':<12} {step}\n{'all ' + format(steps, ','):<12} {whole}"
+
+
+def shots_in_words(shots: int | None) -> str:
+    """How the probability is known: "exact", "1 shot" or "1,024 shots"."""
+    return "exact" if shots is None else f"{shots:,} shot{'s' if shots > 1 else ''}"
