@@ -1,10 +1,11 @@
 """Quantum leaky integrate-and-fire neurons whose spike decision runs on circuits, simulators and devices."""
 
 from qlifq.errors import QLIFError
-from qlifq.neurons import QLIF, QLIFState, Recording, SpikingSequential, integrate, settle, simulate
+from qlifq.neurons import QLIF, BrandPetruccione, QLIFState, Recording, SpikingSequential, integrate, settle, simulate
 
 __all__ = [
     "QLIF",
+    "BrandPetruccione",
     "QLIFError",
     "QLIFState",
     "Recording",

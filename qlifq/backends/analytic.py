@@ -8,14 +8,11 @@ from torch import Tensor
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
 from qlifq.backends.sampling import draw
-from qlifq.circuits import Law, RYSpike, SpikeCircuit, bloch
+from qlifq.circuits import Law, SpikeCircuit, bloch
 from qlifq.circuits.law import LAW_ANGLES
 from qlifq.errors import DtypeError
 
 __all__ = ["AnalyticBackend"]
-
-_RY = RYSpike()
-
 
 @final
 class AnalyticBackend(Backend):
@@ -31,6 +28,7 @@ class AnalyticBackend(Backend):
         QLIFError: if `noise` is no `DeviceNoise`.
 
     Example:
+        >>> from qlifq.circuits import RYSpike
         >>> backend = AnalyticBackend()
         >>> angles = torch.tensor([[[0.0], [torch.pi / 2], [torch.pi]]])
         >>> backend.run(RYSpike(), angles, shots=None, seed=None).probability
@@ -72,8 +70,6 @@ class AnalyticBackend(Backend):
     def probability(self, circuit: SpikeCircuit, angles: Tensor) -> Tensor:
         """Exact P(read as 1), `(batch, sites, num_angles)` to `(batch, sites)`, without checks."""
         if self.noise is None:
-            if circuit.gates == _RY.gates:
-                return (angles[..., 0] * 0.5).sin().square()
             return bloch.probability(circuit.gates, angles)
         if circuit.has_law:
             return self.law(circuit, angles.device).probability(angles[..., 0])

@@ -48,11 +48,13 @@ def probability(gates: Sequence[Gate], angles: Tensor, channel: Channel | None =
     Returns:
         Shape `(...)`, within [0, 1].
     """
+    if channel is None and (axis := _only_axis(gates)) is not None:
+        return _about_one_axis(gates, angles, axis)
     x: Scalar = 0.0
     y: Scalar = 0.0
     z: Scalar = 1.0
     for gate in gates:
-        value = angles[..., gate.angle.index] if isinstance(gate.angle, Slot) else gate.angle
+        value = _value(gate, angles)
         if gate.name != "Delay":
             cosine, sine = _cos_sin(value)
             if gate.name == "RX":
@@ -68,6 +70,23 @@ def probability(gates: Sequence[Gate], angles: Tensor, channel: Channel | None =
     population = torch.as_tensor(0.5 * (1.0 - z), dtype=angles.dtype, device=angles.device)
     # Rounding can leave [0, 1] by an ulp; the derivative vanishes there, so the clamp takes nothing from the gradient.
     return population.clamp(0.0, 1.0).expand(angles.shape[:-1])
+
+
+def _only_axis(gates: Sequence[Gate]) -> str | None:
+    """The rotation that all gates but delays are, if it is RX or RY, or None."""
+    names = {gate.name for gate in gates} - {"Delay"}
+    return next(iter(names)) if names in ({"RX"}, {"RY"}) else None
+
+
+def _about_one_axis(gates: Sequence[Gate], angles: Tensor, axis: str) -> Tensor:
+    """sin²(Σθ/2): faster than the Bloch vector, and exact to the last bits where P(1) is small."""
+    values = [_value(gate, angles) for gate in gates if gate.name == axis]
+    half = torch.as_tensor(sum(values[1:], start=values[0]) * 0.5, dtype=angles.dtype, device=angles.device)
+    return half.sin().square().expand(angles.shape[:-1])
+
+
+def _value(gate: Gate, angles: Tensor) -> Scalar:
+    return angles[..., gate.angle.index] if isinstance(gate.angle, Slot) else gate.angle
 
 
 def _cos_sin(value: Scalar) -> tuple[Scalar, Scalar]:

@@ -1,5 +1,6 @@
 """Classical state and dynamics in torch: membranes, mechanisms, mapping, decision and the modules."""
 
+from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneState
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Settings
@@ -15,6 +16,8 @@ __all__ = [
     "QLIF",
     "RECORDABLE",
     "SURROGATES",
+    "BrandPetruccione",
+    "BrandPetruccioneState",
     "Dynamics",
     "QLIFState",
     "Recording",

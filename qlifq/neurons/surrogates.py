@@ -70,7 +70,7 @@ SURROGATES: Mapping[str, Surrogate] = MappingProxyType(
 
 
 def heaviside_spike(gap: Tensor, surrogate: str, alpha: float) -> Tensor:
-    """1 where the gap is at least 0 and 0 elsewhere, with the derivative of a smooth function.
+    """1 where the gap is above 0 and 0 elsewhere, with the derivative of a smooth function.
 
     Args:
         gap: V − V_th, any shape.
@@ -93,7 +93,7 @@ class _Step(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(gap)
         ctx.derivative, ctx.alpha = derivative, alpha  # type: ignore[attr-defined]
-        return (gap >= 0).to(gap.dtype)
+        return (gap > 0).to(gap.dtype)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:

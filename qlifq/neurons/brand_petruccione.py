@@ -1,0 +1,245 @@
+"""The neuron of Brand and Petruccione, arXiv 2407.16398.
+
+Its state is the excited population α of one qubit. A step re-prepares it with RX(φ), φ = 2 arcsin √α, and then rotates by θ at
+an input spike, or leaks for an interval τ. It spikes when the new population exceeds the threshold, and is reset in the step
+that follows.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from qlifq import _validation as check
+from qlifq import circuits
+from qlifq.backends import Backend, evaluate, get
+from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+from qlifq.neurons.seeds import SeedStream
+from qlifq.neurons.surrogates import heaviside_spike
+
+__all__ = ["BrandPetruccione", "BrandPetruccioneState", "preparing_angle"]
+
+LEAKS = ("relaxation", "published")
+GRADIENTS = ("true", "published")
+
+_ROTATION, _WAIT = circuits.BrandPetruccione(), circuits.BrandPetruccione("delay")
+
+
+class BrandPetruccioneState(NamedTuple):
+    """What the layer carries from one step to the next.
+
+    Args:
+        population: α, `(batch, num_neurons)`, within [0, 1].
+    """
+
+    population: Tensor
+
+    def detach(self) -> "BrandPetruccioneState":
+        """The same value, cut from the graph that made it."""
+        return BrandPetruccioneState(self.population.detach())
+
+
+class BrandPetruccione(nn.Module):
+    """A layer of the spiking neurons of arXiv 2407.16398.
+
+    For an input x in {0, 1} and α below the threshold, else α' = 0:
+
+        x = 1                     α' = sin²((φ + θ)/2),   φ = 2 arcsin √α
+        x = 0, leak "published"   α' = sin²((φ + γ)/2),   γ = −2 arcsin √(α e^(−τ/T1))
+        x = 0, leak "relaxation"  α' = α e^(−τ/T1)
+
+    The published leak is that of the authors' released code. It runs backwards: a long interval leaves the population as it was
+    and a short one empties it. "relaxation" is the decay of a qubit: as the rotation γ* = 2 arcsin √(α e^(−τ/T1)) − φ, or,
+    where `delay_t1` is given, as a wait on a device that decays by itself.
+
+    On a backend with shots α' is estimated from counts, as a device would give it.
+
+    Args:
+        num_neurons: how many neurons, at least 1.
+        backend: a name of `qlifq.backends.names()`, or a `Backend`.
+        shots: shots per neuron and step; None for exact populations.
+        seed: root of the shot noise, 0 to 2⁶³ − 1; None takes one from torch's global generator.
+        threshold: population above which a neuron spikes, above 0 and below 1.
+        t1: T1 of the leak, in the unit of τ.
+        leak: "relaxation" or "published".
+        gradient: "true" differentiates the recurrence and gives the spike the derivative 1 / (1 + (π(α' − threshold))²).
+            "published" is that of the released code: the spike has none, so layers in front of one that is read through its
+            spikes do not train, and what passes the population is scaled by 1 / (1 + (πα)²).
+        delay_t1: T1 of the device in seconds. The leak is then a real delay of τ/t1 · delay_t1 seconds, which decays only on a
+            backend with that noise; needs leak="relaxation".
+
+    Raises:
+        QLIFError: for a bad value, an unknown name, or an option that would be ignored.
+
+    Example:
+        >>> layer = BrandPetruccione(1)
+        >>> theta, tau = torch.full((3, 1, 1), 1.2), torch.zeros(3, 1, 1)
+        >>> spikes, state = layer(theta, tau, torch.ones(3, 1, 1))
+        >>> spikes.flatten().tolist(), state.population.shape
+        ([0.0, 1.0, 0.0], torch.Size([1, 1]))
+    """
+
+    def __init__(
+        self,
+        num_neurons: int,
+        *,
+        backend: str | Backend = "analytic",
+        shots: int | None = None,
+        seed: int | None = None,
+        threshold: float = 0.75,
+        t1: float = 60.0,
+        leak: str = "relaxation",
+        gradient: str = "true",
+        delay_t1: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_neurons = check.integer("num_neurons", num_neurons, at_least=1)
+        self.backend = backend if isinstance(backend, Backend) else get(backend)
+        self.backend.check_size(0, num_neurons, shots)
+        self.shots = shots
+        self.seeds = SeedStream(seed)
+        self.threshold = check.real("threshold", threshold, above=0.0, below=1.0)
+        self.t1 = check.real("t1", t1, above=0.0)
+        self.leak = check.choice("leak", leak, LEAKS)
+        self.gradient = check.choice("gradient", gradient, GRADIENTS)
+        self.delay_t1 = None if delay_t1 is None else check.real("delay_t1", delay_t1, above=0.0)
+        if delay_t1 is not None and leak != "relaxation":
+            raise UnsupportedError(f"Argument `delay_t1` would be ignored: it needs leak='relaxation', but leak is {leak!r}.")
+
+    def forward(
+        self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState | None = None
+    ) -> tuple[Tensor, BrandPetruccioneState]:
+        """Run a sequence.
+
+        Args:
+            theta: rotation of an input spike, radians, `(time, batch, num_neurons)`, float32 or float64.
+            tau: interval of a leak, at least 0, in the unit of `t1`, same shape and dtype.
+            x: input spike, 0 or 1, same shape and dtype.
+            state: the state to start from; None starts at population 0.
+
+        Returns:
+            The spikes, `(time, batch, num_neurons)`, and the state after the last step.
+
+        Raises:
+            QLIFError: if an input cannot be used.
+        """
+        _, spikes, state = self.run(theta, tau, x, state)
+        return spikes, state
+
+    def run(
+        self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState | None = None
+    ) -> tuple[Tensor, Tensor, BrandPetruccioneState]:
+        """As `forward`, and returns the populations of every step first, `(time, batch, num_neurons)`."""
+        self._check_inputs(theta, tau, x)
+        if state is None:
+            state = self.initial_state(theta)
+        state = self._check_state(state, theta)
+        populations, spikes = [], []
+        for now in zip(theta, tau, x, strict=True):
+            population = self._step(*now, state.population)
+            populations.append(population)
+            spikes.append(self._spike(population))
+            state = BrandPetruccioneState(population)
+        if not populations:
+            return torch.zeros_like(theta), torch.zeros_like(theta), state
+        return torch.stack(populations), torch.stack(spikes), state
+
+    def initial_state(self, like: Tensor) -> BrandPetruccioneState:
+        """The empty population for inputs such as `like`, `(time, batch, num_neurons)`."""
+        return BrandPetruccioneState(torch.zeros(like.shape[1:], dtype=like.dtype, device=like.device))
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        shots = "exact" if self.shots is None else str(self.shots)
+        return (
+            f"{self.num_neurons}, backend={self.backend.name}, shots={shots}, threshold={self.threshold}, t1={self.t1}, "
+            f"leak={self.leak}, gradient={self.gradient}"
+        )
+
+    def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor) -> Tensor:
+        """The population after one step, `(batch, num_neurons)`."""
+        drive_seeds, wait_seeds = (self.seeds.take(), self.seeds.take()), (self.seeds.take(), self.seeds.take())
+        phi = preparing_angle(before)
+        below, driven = before < self.threshold, x > 0
+        relaxed = before * (-tau / self.t1).exp()
+        if self.delay_t1 is None:
+            gamma = -preparing_angle(relaxed) if self.leak == "published" else preparing_angle(relaxed) - phi
+            after = self._ask(_ROTATION, phi, torch.where(driven, theta, gamma), below, drive_seeds)
+        else:
+            # Two circuits: a device cannot be told by an angle whether to rotate or to wait.
+            waited = self._wait(phi, tau * (self.delay_t1 / self.t1), relaxed, below & ~driven, wait_seeds)
+            after = self._ask(_ROTATION, phi, theta, below & driven, drive_seeds) + waited
+        if self.gradient == "published" and after.requires_grad:
+            scale = 1 / (1 + (math.pi * before.detach()).square())
+            after = after.detach() + scale * (after - after.detach())
+        return after
+
+    def _ask(
+        self,
+        circuit: circuits.SpikeCircuit,
+        phi: Tensor,
+        second: Tensor,
+        where: Tensor,
+        seeds: tuple[int, int],
+        gradient: str = "auto",
+    ) -> Tensor:
+        """The population that the backend measures, 0 where nothing is asked."""
+        return evaluate(
+            self.backend,
+            circuit,
+            torch.stack((phi, second), dim=-1),
+            shots=self.shots,
+            seed=seeds[0],
+            where=where,
+            gradient=gradient,
+            gradient_seed=seeds[1],
+        ).probability
+
+    def _wait(self, phi: Tensor, seconds: Tensor, relaxed: Tensor, where: Tensor, seeds: tuple[int, int]) -> Tensor:
+        """The population after a delay on the backend."""
+        if self.backend.capabilities.differentiable:
+            return self._ask(_WAIT, phi, seconds, where, seeds)
+        # No rotation can be shifted to differentiate a delay; its law is known, so its gradient is that of the law.
+        measured = self._ask(_WAIT, phi, seconds, where, seeds, gradient="none")
+        return measured + (relaxed - relaxed.detach()) * where
+
+    def _spike(self, population: Tensor) -> Tensor:
+        if self.gradient == "published":
+            population = population.detach()
+        return heaviside_spike(population - self.threshold, "arctan", math.pi)
+
+    def _check_inputs(self, theta: Tensor, tau: Tensor, x: Tensor) -> None:
+        check.shape_of("theta", check.tensor("theta", theta), ("time", "batch", self.num_neurons))
+        for name, value in (("tau", tau), ("x", x)):
+            check.shape_of(name, check.tensor(name, value, dtypes=(theta.dtype,)), tuple(theta.shape))
+            if value.device != theta.device:
+                raise DtypeError(f"Argument `{name}` must be on {theta.device} like `theta`, but is on {value.device}.")
+        for name, value in (("theta", theta), ("tau", tau), ("x", x)):
+            check.finite(name, value)
+        if tau.numel() and float(tau.detach().min()) < 0:
+            raise ArgumentError(f"Argument `tau` must be at least 0, but is {float(tau.detach().min()):g} somewhere.")
+        if not bool(((x == 0) | (x == 1)).all()):
+            wrong = x[(x != 0) & (x != 1)][0]
+            raise ArgumentError(f"Argument `x` must be 0 or 1, but is {float(wrong):g} somewhere.")
+
+    def _check_state(self, state: object, theta: Tensor) -> BrandPetruccioneState:
+        if not isinstance(state, BrandPetruccioneState):
+            raise DtypeError(f"Argument `state` must be a BrandPetruccioneState or None, but is {type(state).__name__}.")
+        population = check.tensor("state.population", state.population, dtypes=(theta.dtype,))
+        check.shape_of("state.population", population, tuple(theta.shape[1:]))
+        if population.device != theta.device:
+            raise DtypeError(f"Argument `state.population` must be on {theta.device}, but is on {population.device}.")
+        return state
+
+
+def preparing_angle(population: Tensor) -> Tensor:
+    """φ = 2 arcsin √α, the rotation that prepares a population, radians.
+
+    Its derivative 1/√(α (1 − α)) has no limit at α = 0 and 1; there it is taken as 0, where a reset leaves no gradient to carry
+    and an infinite one would turn into NaN.
+    """
+    margin = torch.finfo(population.dtype).eps
+    inside = (population > margin) & (population < 1 - margin)
+    smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
+    return torch.where(inside, smooth, 2 * population.detach().sqrt().asin())
