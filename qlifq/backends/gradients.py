@@ -7,9 +7,10 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from qlifq._validation import choice, optional_integer
-from qlifq.backends.interface import Backend, Outcome
+from qlifq.backends.interface import MAX_SEED, Backend, Outcome
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import UnsupportedError
 
@@ -52,6 +53,7 @@ def evaluate(
         QLIFError: for an unknown gradient, or one that this circuit or backend cannot have.
     """
     check_gradient(backend, circuit, gradient, gradient_shots)
+    optional_integer("gradient_seed", gradient_seed, at_least=0, at_most=MAX_SEED)
     if not (torch.is_grad_enabled() and angles.requires_grad) or gradient == "none":
         return backend.run(circuit, angles.detach(), shots=shots, seed=seed, where=where)
     if gradient == "auto" and backend.capabilities.differentiable:
@@ -83,11 +85,13 @@ def check_gradient(backend: Backend, circuit: SpikeCircuit, gradient: str, gradi
             f"Argument `gradient` must not be {gradient!r} for circuit {circuit.name} on backend {backend.name}: "
             "parameter shift needs every slot in one rotation and in no delay."
         )
-    optional_integer("gradient_shots", gradient_shots, at_least=1)
+    optional_integer("gradient_shots", gradient_shots, at_least=1, at_most=backend.capabilities.max_shots)
     if gradient_shots is not None and not shifting:
         raise UnsupportedError(
             f"Argument `gradient_shots` would be ignored: gradient {gradient!r} on backend {backend.name} shifts no parameter."
         )
+    if gradient_shots is not None and not backend.capabilities.shots:
+        raise UnsupportedError(f"Argument `gradient_shots` must be None for backend {backend.name}, which draws none.")
 
 
 def parameter_shift(
@@ -163,8 +167,8 @@ class _WithDerivative(torch.autograd.Function):
         return probability.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
         (angles,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        with torch.no_grad():
-            derivative = cast(Tensor, ctx.derivative(angles.detach()))  # type: ignore[attr-defined]
+        derivative = cast(Tensor, ctx.derivative(angles.detach()))  # type: ignore[attr-defined]
         return grads[0].unsqueeze(-1) * derivative, None, None

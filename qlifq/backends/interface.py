@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from qlifq._validation import finite, integer, optional_integer, shape_of
-from qlifq.circuits import SpikeCircuit
-from qlifq.errors import DtypeError, ShapeError, UnsupportedError
+from qlifq.circuits import Slot, SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
 __all__ = ["MAX_SEED", "Backend", "Capabilities", "Outcome", "Plan"]
 
@@ -123,8 +123,8 @@ class Backend(abc.ABC):
 
         Args:
             circuit: what to run.
-            angles: `(batch, sites, num_angles)`, radians (seconds for a delay), float32 or float64, finite. An empty batch
-                gives an empty outcome.
+            angles: `(batch, sites, num_angles)`, radians (seconds for a delay, at least 0), float32 or float64, finite. An
+                empty batch gives an empty outcome.
             shots: shots per evaluation, or None for exact probabilities.
             seed: from 0 to 2⁶³ − 1. The same seed gives the same counts; two calls must not share one, or they share
                 their shot noise. None draws from the vendor's own entropy.
@@ -168,6 +168,9 @@ class Backend(abc.ABC):
                 raise DtypeError(f"Argument `where` must be on {angles.device} like the angles, but is on {where.device}.")
         if angles.device.type == "cpu":
             finite("angles", angles)
+            waits = {gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)}
+            if waits and angles.numel() and (shortest := float(angles.detach()[..., sorted(waits)].min())) < 0:
+                raise ArgumentError(f"Argument `angles` must be at least 0 seconds for a delay, but is {shortest:g}.")
 
     def check_size(self, batch: int, sites: int, shots: int | None) -> None:
         """Refuse sizes and shots beyond what the backend declares."""

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from numbers import Real
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -141,11 +143,11 @@ def _doubled(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
 def _numbers(name: str, value: object, accepts: Callable[[float], bool], interval: str) -> float | tuple[float, ...]:
     """One number, or a tuple with one per site; a tensor or an array may hold them."""
     plain = value.tolist() if hasattr(value, "tolist") else value
-    single = not isinstance(plain, Iterable) or isinstance(plain, str)
-    try:
-        numbers = [float(item) for item in ([plain] if single else plain)]  # type: ignore[union-attr]
-    except (TypeError, ValueError):
-        raise DtypeError(f"Argument `{name}` must be a number or one number per site, but is {value!r}.") from None
+    single = not isinstance(plain, Iterable)
+    items: list[object] = [plain] if single else list(cast(Iterable[object], plain))
+    if any(isinstance(item, bool) or not isinstance(item, Real) for item in items):
+        raise DtypeError(f"Argument `{name}` must be a number or one number per site, but is {value!r}.")
+    numbers = [float(item) for item in items]  # type: ignore[arg-type]
     if not numbers:
         raise ShapeError(f"Argument `{name}` must hold one number per site, but is empty.")
     for number in numbers:

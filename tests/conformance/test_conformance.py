@@ -290,6 +290,15 @@ class AcceptsNaN(Honest):
         return super().answer(call)
 
 
+class TurnsTimeBack(Honest):
+    """Takes the absolute value of a delay."""
+
+    def answer(self, call: Call) -> Outcome:
+        if isinstance(call.circuit, SpikeCircuit) and call.circuit.gates[-1].name == "Delay":
+            call = call._replace(angles=call.angles.abs())
+        return super().answer(call)
+
+
 class AcceptsAnyShots(Honest):
     """Makes an integer of whatever it is given."""
 
@@ -574,6 +583,7 @@ FAULTS: list[tuple[type[Honest], str, str]] = [
     (AlwaysDouble, "dtype", "angles in torch.float32 give a probability in torch.float64"),
     (CrashesOnNothing, "sizes", "raised IndexError: index 0 is out of bounds"),
     (AcceptsNaN, "refusals", "an angle of nan is accepted; an angle of inf is accepted; an angle of -inf is accepted"),
+    (TurnsTimeBack, "refusals", "a delay below 0 is accepted"),
     (AcceptsAnyShots, "refusals", "shots=0 is accepted; shots=-1 is accepted; shots=1.5 is accepted"),
     (ChecksNothing, "refusals", "a circuit that is a string raises AttributeError; angles with two dimensions is accepted"),
     (WrongPlan, "plan", "`evaluations` must be 15 for batch 5 and sites 3, but is 5"),

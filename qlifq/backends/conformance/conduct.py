@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qlifq.backends.conformance.bench import RY, TOLERANCE, Bench, counts, near
+from qlifq.backends.conformance.bench import ASKED, RY, TOLERANCE, Bench, counts, near
 from qlifq.backends.interface import Capabilities, Outcome, Plan
 from qlifq.errors import ConformanceError, QLIFError
 
@@ -122,6 +122,8 @@ def refusals(bench: Bench) -> str:
     if bench.device.type == "cpu":
         for value in (math.nan, math.inf, -math.inf):
             bad[f"an angle of {value}"] = {"angles": torch.cat((angles[:1], torch.full_like(angles[:1], value)))}
+        delayed = ASKED["BrandPetruccione delay"]
+        bad["a delay below 0"] = {"circuit": delayed, "angles": -bench.angles(delayed, 2, bench.sites(2))}
     if not bench.can.exact:
         bad["shots=None without an exact mode"] = {"shots": None}
     if not bench.can.shots:
