@@ -23,36 +23,48 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(add_completion=False, help="Spiking neurons whose spike decision is asked of a qubit.")
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is asked of a qubit."
+)
 
 #: What a bright pixel means in the two encodings: a current a little above threshold, an input spike of some of it.
 DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
+
+PROGRESS_AFTER_SECONDS = 1.0
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, or 2 after one sentence on stderr about what was wrong."""
+    """Run the command line and return its exit code.
+
+    Returns:
+        0; 2 after one sentence on stderr about what was wrong; 130 after an interrupt.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A console without θ or ⟩ shows a question mark instead of failing.
             stream.reconfigure(errors="replace")
     try:
-        app(given or ["--help"], prog_name="qlifq", standalone_mode=False, obj=shlex.join(["qlifq", *given]))
+        code = app(given or ["--help"], prog_name="qlifq", standalone_mode=False, obj=shlex.join(["qlifq", *given]))
         sys.stdout.flush()
+        # Commands return nothing; an interrupt arrives here as 130.
+        return int(code or 0)
     except _UsageError as error:
         return _refuse(error.format_message())
     except QLIFError as error:
         return _refuse(str(error))
-    except (typer.Abort, KeyboardInterrupt):
-        print("Interrupted.", file=sys.stderr)
-        return 130
+    except (MemoryError, RuntimeError) as error:
+        # torch has no class of its own for this.
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        return _refuse("The run does not fit into memory: ask for fewer samples or steps.")
     except BrokenPipeError:
         # The reader has gone, as `head` does; without this Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
 
 
 def _refuse(message: str) -> int:
@@ -209,8 +221,8 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def _progress(after_seconds: float = 1.0) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for a run that takes longer than that, on a terminal; nothing elsewhere."""
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for a run that takes longer than `PROGRESS_AFTER_SECONDS`, on a terminal; nothing elsewhere."""
     if not sys.stdout.isatty():
         yield None
         return
@@ -222,7 +234,7 @@ def _progress(after_seconds: float = 1.0) -> Iterator[Callable[[int, int], None]
     begun = time.monotonic()
 
     def update(done: int, steps: int) -> None:
-        if not bar.live.is_started and time.monotonic() - begun > after_seconds:
+        if not bar.live.is_started and time.monotonic() - begun > PROGRESS_AFTER_SECONDS:
             bar.start()
         bar.update(task, completed=done, total=steps)
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._validation import integer
-from qlifq.studies.simulation import SimulationRun, shots_in_words
+from qlifq.studies.simulation import SimulationRun, asked_in_words, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,28 +59,33 @@ def simulation_figure(
     spikes = traces["spikes"]
     rate = spikes.mean(axis=0)
     shown = int(rate.argmax()) if neuron is None else integer("neuron", neuron, at_least=0, at_most=neurons - 1)
+    graded = run.layer.settings.decision == "expectation"
     has_probability = "probability" in traces
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(12.8, 9.0), dpi=100, layout="constrained")
-        grid = figure.add_gridspec(4, 2, width_ratios=(4.2, 1), height_ratios=(1.15, 1.15, 1, 0.8))
-        rows = [figure.add_subplot(grid[row, 0]) for row in range(4 if has_probability else 3)]
+        heights = (1.15, 1.15, 1, 0.8) if has_probability else (1.15, 1.15, 1)
+        grid = figure.add_gridspec(len(heights), 2, width_ratios=(4.2, 1), height_ratios=heights)
+        rows = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
         for row in rows[1:]:
             row.sharex(rows[0])
         for row in rows[:-1]:
             row.tick_params(labelbottom=False)
         rows[-1].set_xlabel("time (steps)")
+        rows[-1].locator_params(axis="x", integer=True, min_n_ticks=1)
 
         _over_time(rows[0], current, "Blues")
         rows[0].set_title("Input current (dimensionless)", color=_INPUT)
         _over_time(rows[1], spikes, "Greys")
-        rows[1].set_title(f"Spikes: {rate.mean():.3f} per neuron and step", color=_SPIKES)
+        kind = "Graded spikes" if graded else "Spikes"
+        rows[1].set_title(f"{kind}: {rate.mean():.3f} per neuron and step", color=_SPIKES)
 
         time = np.arange(steps)
         rows[2].set_title(f"Membrane potential V of neuron {shown} (dimensionless)", color=_VOLTAGE)
         rows[2].plot(time, traces["potential"][:, shown], color=_VOLTAGE, linewidth=1.3, label="V")
         rows[2].plot(time, traces["threshold"][:, shown], color=_THRESHOLD, linestyle="--", linewidth=1.2, label="threshold")
-        fired = np.flatnonzero(spikes[:, shown])
-        rows[2].plot(fired, traces["potential"][fired, shown], "o", color=_SPIKES, markersize=3.5, label="spike")
+        if not graded:
+            fired = np.flatnonzero(spikes[:, shown])
+            rows[2].plot(fired, traces["potential"][fired, shown], "o", color=_SPIKES, markersize=3.5, label="spike")
         rows[2].legend(loc="lower left", bbox_to_anchor=(0.5, 0.97), ncols=3, borderaxespad=0.0)
         rows[2].set_ylabel("V")
 
@@ -95,10 +100,8 @@ def simulation_figure(
             rows[3].set_ylabel("P(1)")
             _response(figure.add_subplot(grid[2:, 1]), traces["potential"] - traces["threshold"], probability)
         rows[0].set_xlim(-0.5, steps - 0.5)
-        asked = f"{run.layer.backend.name} backend, {shots_in_words(run.layer.shots)}"
-        figure.suptitle(
-            f"{neurons:,} QLIF neurons, {asked}, sample {sample + 1} of {batch:,}", x=0.01, ha="left", fontweight="bold"
-        )
+        title = f"{counted(neurons, 'QLIF neuron')}, backend {asked_in_words(run.layer)}, sample {sample + 1} of {batch:,}"
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -107,6 +110,7 @@ def _over_time(axes: "Axes", values: Floats, colours: str) -> None:
     top = float(np.abs(values).max()) or 1.0
     axes.imshow(values.T, aspect="auto", cmap=colours, vmin=min(0.0, float(values.min())), vmax=top)
     axes.set_ylabel("neuron")
+    axes.locator_params(axis="y", integer=True, min_n_ticks=1)
 
 
 def _by_neuron(axes: "Axes", values: Floats, colours: str, colour: str, title: str, picture: tuple[int, int] | None) -> None:
@@ -121,6 +125,8 @@ def _by_neuron(axes: "Axes", values: Floats, colours: str, colour: str, title: s
         return
     axes.barh(np.arange(len(values)), values, height=1.0, color=colour)
     axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_xlim(min(0.0, float(values.min())), max(0.0, float(values.max())) or 1.0)
+    axes.locator_params(axis="x", nbins=4)
     axes.tick_params(labelleft=False)
 
 
@@ -133,3 +139,4 @@ def _response(axes: "Axes", gap: Floats, probability: Floats) -> None:
     axes.set_xlabel("gap Δ = V − threshold")
     axes.set_ylabel("P(1)")
     axes.set_ylim(-0.02, 1.02)
+    axes.locator_params(axis="x", nbins=4)

@@ -1,5 +1,6 @@
 """The folder that a run leaves: its facts, its data and its picture."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,15 @@ def check_folder(folder: PathLike, *, force: bool = False) -> Path:
         FileError: if it holds something else, or is no folder.
     """
     path = as_path("out", folder)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise FileError(f"Folder {path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+    if not exists:
+        # Found out now, and not when a long run is over.
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            raise FileError(f"Folder {path} cannot be made: {above} is not a folder that can be written to.")
         return path
     if not path.is_dir():
         raise FileError(f"Folder {path} cannot be written: it is a file.")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qlifq.neurons import QLIF, Recording, simulate
 
-__all__ = ["SimulationRun", "plan_in_words", "run_simulation"]
+__all__ = ["SimulationRun", "asked_in_words", "counted", "duration", "plan_in_words", "run_simulation"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class SimulationRun:
         evaluations = self.recording.evaluations
         settings = self.layer.settings
         decision = f"{settings.decision} decision, {settings.mapping} mapping" if settings.quantum_mode else "classic decision"
-        each = f", {self.seconds / evaluations * 1e6:.3g} µs per evaluation" if evaluations else ""
+        each = f", {duration(self.seconds / evaluations)} per evaluation" if evaluations else ""
         rows = {
-            "backend": f"{self.layer.backend.name}, {shots_in_words(self.layer.shots)}",
+            "backend": asked_in_words(self.layer),
             "neurons": f"{neurons:,} ({settings.membrane} membrane, {decision})",
-            "steps": f"{steps:,} × {batch:,} samples",
+            "steps": f"{steps:,} × {counted(batch, 'sample')}",
             "firing rate": f"{self.firing_rate:.4f} spikes per neuron and step",
             "evaluations": f"{evaluations:,}",
-            "time": f"{self.seconds:.3g} s{each}",
+            "time": f"{duration(self.seconds)}{each}",
         }
         return "\n".join(f"{name:<12} {value}" for name, value in rows.items())
 
@@ -92,7 +92,7 @@ def run_simulation(layer: QLIF, current: Tensor, *, progress: Callable[[int, int
         steps        50 × 2 samples
         firing rate  ... spikes per neuron and step
         evaluations  400
-        time         ... s, ... µs per evaluation
+        time         ... per evaluation
     """
     drawn = layer.settings.quantum_mode or layer.settings.stochastic
     names = ("potential", "threshold", *(("probability",) if drawn else ()))
@@ -127,6 +127,21 @@ def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
     return f"{'one step':<12} {step}\n{'all ' + format(steps, ','):<12} {whole}"
 
 
-def shots_in_words(shots: int | None) -> str:
-    """How the probability is known: "exact", "1 shot" or "1,024 shots"."""
-    return "exact" if shots is None else f"{shots:,} shot{'s' if shots > 1 else ''}"
+def asked_in_words(layer: QLIF) -> str:
+    """Who decides and how well it is known, such as "analytic, exact" or "aer, 1 shot"."""
+    if not layer.settings.quantum_mode:
+        return "none, the decision is classic"
+    return f"{layer.backend.name}, {'exact' if layer.shots is None else counted(layer.shots, 'shot')}"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, such as "1 shot" or "1,024 shots"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time with the unit that suits it, such as "2.5 s" or "271 ns"."""
+    for unit, length in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
