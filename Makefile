@@ -5,34 +5,41 @@ READY := .venv/.ready
 # Circuits are tiny: more threads than cores only make them wait for each other.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test check format lint types bench readme clean
+.PHONY: help demo test check format lint types bench readme clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY)
-	$(BIN)/qlifq simulate --out runs/demo
+demo: $(READY) ## drive a layer with handwritten digits, into runs/demo
+	$(BIN)/qlifq simulate --out runs/demo --force
 
-test: $(READY)
+test: $(READY) ## the tests, the examples in docstrings and the blocks of the README
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
 
-lint: $(READY)
+lint: $(READY) ## format and lint, without changing a file
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(READY)
+types: $(READY) ## strict types
 	$(BIN)/mypy
 
-check: lint types test
+check: lint types test ## everything that continuous integration runs
 
-format: $(READY)
+format: $(READY) ## bring the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)
+bench: $(READY) ## the benchmarks
 	$(BIN)/python -m benchmarks
 
-clean:
+readme: demo ## write the figure and the table of parameters of the README
+	cp runs/demo/figure.png docs/simulate.png
+	$(BIN)/python docs/readme.py
+
+clean: ## remove what these commands made
 	rm -rf .venv build dist runs *.egg-info

@@ -1,0 +1,127 @@
+"""The README tells the truth: its blocks run, its table and its figure are what the code makes now."""
+
+import contextlib
+import doctest
+import io
+import re
+import runpy
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qlifq.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_commands(block: str) -> list[str]:
+    """What is wrong in a console block: one complaint for every command whose output differs."""
+    wrong = []
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        line, _, wanted = part.partition("\n")
+        command = line
+        if line.startswith("make "):
+            # What make runs last, once the environment stands.
+            recipe = subprocess.run(["make", "--dry-run", line[5:]], cwd=ROOT, capture_output=True, text=True, check=True)
+            command = recipe.stdout.splitlines()[-1].removeprefix(".venv/bin/")
+        program, *arguments = shlex.split(command)
+        assert program == "qlifq", f"cannot check {line!r}"
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            code = main(arguments)
+        if code or not same(wanted, output.getvalue()):
+            wrong.append(f"{line}\n{output.getvalue()}")
+    return wrong
+
+
+def same(wanted: str, output: str) -> bool:
+    """Whether the output is the wanted one, where "..." stands for anything."""
+    return doctest.OutputChecker().check_output(wanted, output, doctest.ELLIPSIS)
+
+
+def wrong_blocks(text: str) -> list[str]:
+    """What is wrong in a page: its python blocks run in order in one namespace, its console blocks in this folder."""
+    wrong: list[str] = []
+    blocks = BLOCK.findall(text)
+    namespace: dict[str, object] = {}
+    for (kind, code), (next_kind, next_text) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
+        if kind == "console":
+            wrong += run_commands(code)
+        elif kind == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(code, "README.md", "exec"), namespace)
+            if not same(next_text if next_kind == "text" else "", output.getvalue()):
+                wrong.append(f"{code}\n{output.getvalue()}")
+    return wrong
+
+
+def test_every_block_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds = [kind for kind, _ in BLOCK.findall(README)]
+    assert set(kinds) == {"console", "python", "text"}
+    assert kinds.count("console") >= 4
+    assert kinds.count("python") == kinds.count("text") >= 5
+    assert wrong_blocks(README) == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n",
+        "```python\nprint(1 + 1)\n```\n",
+        "```python\nx = 1\n```\n\n```text\n1\n```\n",
+        "```console\n$ qlifq --version\nqlifq 9.9.9\n```\n",
+        "```console\n$ qlifq circuits Foo\n```\n",
+        "```console\n$ qlifq --version\nqlifq ...\n$ qlifq circuits RYSpike\nRYSpike\n```\n",
+    ],
+)
+def test_a_page_with_a_wrong_output_is_caught(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(wrong_blocks(page)) == 1
+
+
+def test_a_command_that_nobody_checks_is_refused() -> None:
+    with pytest.raises(AssertionError, match="cannot check 'ls'"):
+        wrong_blocks("```console\n$ ls\n```\n")
+
+
+def test_the_table_of_parameters_is_the_code_s() -> None:
+    with_table = runpy.run_path(str(ROOT / "docs" / "readme.py"))["with_table"]
+    assert with_table(README) == README, "run `make readme`"
+    assert with_table(README.replace("| `tau` | 20 |", "| `tau` | 21 |")) == README
+    with pytest.raises(SystemExit, match="holds them 0 times"):
+        with_table("no table")
+
+
+def test_the_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_rooms_of_the_layout_are_those_that_exist() -> None:
+    rooms = re.findall(r"^\| `([^`]+)` \|", README.partition("## Layout")[2], re.MULTILINE)
+    assert [room for room in rooms if not (ROOT / room).exists()] == []
+    packages = {f"qlifq/{path.parent.name}/" for path in ROOT.glob("qlifq/*/__init__.py")}
+    assert packages <= set(rooms)
+
+
+def test_the_figure_is_that_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn again it is the same picture; a run with another seed, the planted fault, is another one."""
+    from matplotlib.image import imread
+
+    monkeypatch.chdir(tmp_path)
+    for folder, arguments in [("same", ()), ("other", ("--seed", "1"))]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert main(["simulate", "--out", folder, *arguments]) == 0
+    committed, same_seed, other_seed = (
+        np.asarray(imread(path)) for path in (ROOT / "docs" / "simulate.png", "same/figure.png", "other/figure.png")
+    )
+    assert committed.shape[:2] == (900, 1280)
+    assert np.array_equal(committed, same_seed)
+    assert not np.array_equal(committed, other_seed)
