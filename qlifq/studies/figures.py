@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._validation import integer
+from qlifq.errors import ArgumentError
 from qlifq.studies.simulation import SimulationRun, asked_in_words, counted
 
 if TYPE_CHECKING:
@@ -47,13 +48,15 @@ def simulation_figure(
         A matplotlib figure of 12.8 × 9 inches; it belongs to no window and need not be closed.
 
     Raises:
-        QLIFError: if there is no such sample or neuron.
+        QLIFError: if there is no such sample or neuron, or the picture has another number of pixels.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     steps, batch, neurons = run.current.shape
     integer("sample", sample, at_least=0, at_most=batch - 1)
+    if picture is not None and picture[0] * picture[1] != neurons:
+        raise ArgumentError(f"Argument `picture` must have {neurons} pixels, one per neuron, but is {picture}.")
     current = run.current[:, sample].numpy()
     traces = {name: run.recording[name][:, sample].numpy() for name in run.recording.names}
     spikes = traces["spikes"]

@@ -1,0 +1,181 @@
+"""A run tells what happened, draws it and leaves a folder that is whole or not there."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import qlifq
+from qlifq.errors import ArgumentError, FileError
+from qlifq.studies import SimulationRun, check_folder, plan_in_words, run_simulation, simulation_figure, write_simulation
+from qlifq.studies.simulation import counted, duration
+
+
+def run_of(neurons: int = 9, steps: int = 60, batch: int = 2, **options: object) -> SimulationRun:
+    layer = qlifq.QLIF(neurons, seed=0, **options)  # type: ignore[arg-type]
+    current = torch.rand((steps, batch, neurons), generator=torch.Generator().manual_seed(0)) * 4
+    return run_simulation(layer, current)
+
+
+def test_a_run_is_what_the_layer_does() -> None:
+    run = run_of()
+    spikes, _ = qlifq.QLIF(9, seed=0)(run.current)
+    assert torch.equal(run.recording.spikes, spikes)
+    assert run.firing_rate == pytest.approx(float(spikes.mean()))
+    assert run.recording.evaluations == 60 * 2 * 9
+    assert not run.recording["probability"].requires_grad
+    # A spike comes of the gap that was recorded with it.
+    gap = run.recording["potential"] - run.recording["threshold"]
+    expected = (torch.pi / 2 * (4 * gap).sigmoid()).sin().square()
+    assert torch.allclose(run.recording["probability"], expected, atol=1e-6)
+
+
+def test_progress_is_told_after_every_step() -> None:
+    calls: list[tuple[int, int]] = []
+    run_simulation(qlifq.QLIF(1, seed=0), torch.ones(3, 1, 1), progress=lambda done, steps: calls.append((done, steps)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_summary_has_one_aligned_row_a_fact() -> None:
+    lines = str(run_of(shots=1000)).splitlines()
+    assert lines[0] == "backend      analytic, 1,000 shots"
+    assert lines[1] == "neurons      9 (leaky membrane, sample decision, sigmoid mapping)"
+    assert lines[2] == "steps        60 × 2 samples"
+    assert lines[4] == "evaluations  1,080"
+    assert all(line[12] == " " and line[13] != " " for line in lines)
+    classic = str(run_of(quantum_mode=False, batch=1))
+    assert "backend      none, the decision is classic\n" in classic
+    assert "60 × 1 sample\n" in classic
+    assert "evaluations  0\n" in classic
+    assert "per evaluation" not in classic
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.5, "2.5 s"), (1.0, "1 s"), (0.0277, "27.7 ms"), (2e-6, "2 µs"), (2.71e-7, "271 ns"), (0.0, "0 ns")]
+)
+def test_a_time_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_one_thing_is_singular() -> None:
+    assert [counted(number, "shot") for number in (0, 1, 2, 1024)] == ["0 shots", "1 shot", "2 shots", "1,024 shots"]
+
+
+def test_a_plan_counts_what_the_run_then_asks() -> None:
+    layer = qlifq.QLIF(3, seed=0)
+    text = plan_in_words(layer, steps=50, batch=4)
+    assert text.startswith("one step     evaluations 12 · ")
+    whole = re.search(r"all 50 +evaluations (\d+)", text)
+    assert whole is not None
+    assert int(whole[1]) == run_simulation(layer, torch.ones(50, 4, 3)).recording.evaluations
+    assert "no qubit is asked" in plan_in_words(qlifq.QLIF(3, quantum_mode=False), steps=5, batch=1)
+
+
+def test_the_figure_draws_what_was_recorded() -> None:
+    run = run_of()
+    figure = simulation_figure(run, sample=1, neuron=2)
+    inputs, raster, potential, probability = figure.axes[:4]
+    traces = {name: run.recording[name][:, 1].numpy() for name in run.recording.names}
+    assert np.array_equal(np.asarray(inputs.images[0].get_array()), run.current[:, 1].numpy().T)
+    assert np.array_equal(np.asarray(raster.images[0].get_array()), traces["spikes"].T)
+    drawn = {str(line.get_label()): line for line in potential.lines}
+    assert np.array_equal(np.asarray(drawn["V"].get_ydata()), traces["potential"][:, 2])
+    assert np.array_equal(np.asarray(drawn["threshold"].get_ydata()), traces["threshold"][:, 2])
+    fired = np.flatnonzero(traces["spikes"][:, 2])
+    assert fired.size
+    assert np.array_equal(np.asarray(drawn["spike"].get_xdata()), fired)
+    assert np.array_equal(np.asarray(probability.lines[0].get_ydata()), traces["probability"][:, 2])
+    # By default the neuron that spiked most is shown.
+    busiest = int(traces["spikes"].sum(axis=0).argmax())
+    assert f"neuron {busiest} " in str(simulation_figure(run, sample=1).axes[2].get_title(loc="left"))
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({}, 4),
+        ({"decision": "expectation"}, 4),
+        ({"quantum_mode": False}, 3),
+        ({"quantum_mode": False, "stochastic": True}, 4),
+        ({"neurons": 1, "steps": 1, "batch": 1}, 4),
+        ({"neurons": 120, "steps": 300, "membrane": "quadratic"}, 4),
+    ],
+)
+def test_every_kind_of_run_has_a_figure_with_labelled_axes(options: dict[str, object], rows: int, tmp_path: Path) -> None:
+    run = run_of(**options)  # type: ignore[arg-type]
+    figure = simulation_figure(run)
+    assert figure.axes[rows - 1].get_xlabel() == "time (steps)"
+    assert all(axes.get_title(loc="left") and axes.get_ylabel() for axes in figure.axes[:rows])
+    figure.savefig(tmp_path / "figure.png")
+    with (tmp_path / "figure.png").open("rb") as file:
+        header = file.read(24)
+    assert (int.from_bytes(header[16:20]), int.from_bytes(header[20:24])) == (1280, 900)
+
+
+def test_a_figure_of_what_is_not_there_is_refused() -> None:
+    run = run_of()
+    with pytest.raises(ArgumentError, match="Argument `sample` must be at least 0 and at most 1, but is 2"):
+        simulation_figure(run, sample=2)
+    with pytest.raises(ArgumentError, match="Argument `neuron` must be at least 0 and at most 8, but is 9"):
+        simulation_figure(run, neuron=9)
+    with pytest.raises(ArgumentError, match=r"Argument `picture` must have 9 pixels, one per neuron, but is \(2, 4\)"):
+        simulation_figure(run, picture=(2, 4))
+
+
+def test_a_run_folder_holds_the_run(tmp_path: Path) -> None:
+    run = run_of(shots=2, neuromod_transform=torch.tanh)
+    folder = write_simulation(tmp_path / "a" / "b", run, command="qlifq …", details={"input": "random"})
+    summary = json.loads((folder / "summary.json").read_bytes())
+    assert (summary["command"], summary["input"], summary["shots"], summary["neurons"]) == ("qlifq …", "random", 2, 9)
+    assert "tanh" in summary["settings"]["neuromod_transform"]
+    with np.load(folder / "spikes.npz") as arrays:
+        assert all(np.array_equal(arrays[name], run.recording[name].numpy()) for name in run.recording.names)
+        assert arrays["spikes"].dtype == np.bool_
+
+
+def test_a_crash_while_writing_leaves_no_summary_or_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run = run_of()
+    with monkeypatch.context() as patch:
+        patch.setattr("qlifq.studies.run_folder.simulation_figure", crash)
+        with pytest.raises(KeyboardInterrupt):
+            write_simulation(tmp_path / "new", run, command="", details={})
+    assert os.listdir(tmp_path / "new") == ["spikes.npz"]
+    write_simulation(tmp_path / "run", run, command="", details={})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", crash)
+        with pytest.raises(KeyboardInterrupt):
+            write_simulation(tmp_path / "run", run, command="", details={}, force=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_only_a_run_may_be_overwritten_and_only_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_folder(tmp_path / "none") == tmp_path / "none"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert check_folder(empty) == empty
+    (empty / "notes.txt").touch()
+    for force in (False, True):
+        with pytest.raises(
+            FileError, match=re.escape(f"Folder {empty} cannot be written: it holds files that are not of a run")
+        ):
+            check_folder(empty, force=force)
+    (empty / "summary.json").write_text('{"format": "qlifq run"}')
+    with pytest.raises(FileError, match=re.escape(f"Folder {empty} cannot be written: it holds an earlier run")):
+        check_folder(empty)
+    assert check_folder(empty, force=True) == empty
+    with pytest.raises(FileError, match=r"notes\.txt cannot be written: it is a file"):
+        check_folder(empty / "notes.txt")
+    with pytest.raises(FileError, match=r"run cannot be made: .*notes\.txt is not a folder that can be written to"):
+        check_folder(empty / "notes.txt" / "run")
+    # The superuser may write anywhere, so the system's answer is put in its place.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(FileError, match=re.escape(f"{tmp_path} is not a folder that can be written to")):
+        check_folder(tmp_path / "run")
