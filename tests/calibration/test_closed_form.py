@@ -47,8 +47,8 @@ def test_tensors_go_elementwise_and_carry_gradients(mapping: str) -> None:
     q_scale, q_bias = solve(mapping, p0, slope)
     assert q_scale.shape == q_bias.shape == (1, 3)
     for column in range(3):
-        alone = solve(mapping, float(p0[0, column]), float(slope[0, column]))
-        assert (float(q_scale[0, column]), float(q_bias[0, column])) == pytest.approx(alone, abs=1e-12)
+        alone = solve(mapping, p0[0, column].item(), slope[0, column].item())
+        assert (q_scale[0, column].item(), q_bias[0, column].item()) == pytest.approx(alone, abs=1e-12)
 
     def forth(p0: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return solve(mapping, p0, slope)
