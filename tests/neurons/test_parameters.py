@@ -1,0 +1,230 @@
+"""Every parameter has an effect on the spikes, and every learnable one a gradient."""
+
+import inspect
+from dataclasses import fields
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from qlifq import QLIF
+from qlifq.backends import DeviceNoise
+from qlifq.backends.analytic import AnalyticBackend
+from qlifq.backends.reference import ReferenceBackend
+from qlifq.neurons import Settings
+from qlifq.neurons.parameters import PER_NEURON, RESETS, markdown_table
+
+NEURONS, STEPS = 24, 60
+
+QUADRATIC: dict[str, object] = {"membrane": "quadratic", "tau": 5.0}
+CLASSIC: dict[str, object] = {"quantum_mode": False}
+ADAPTIVE: dict[str, object] = {"use_adaptive_threshold": True}
+HOMEOSTASIS: dict[str, object] = {"homeostasis_enabled": True, "homeostasis_lr": 0.1, "homeostasis_tau": 10.0}
+AHP: dict[str, object] = {"use_ahp": True}
+THRESHOLD: dict[str, object] = {"decision": "threshold"}
+TRAINED: dict[str, object] = {"learnable_threshold": True}
+SHIFTED: dict[str, object] = {"backend": ReferenceBackend(), "shots": 20, "gradient": "parameter-shift", **TRAINED}
+
+
+class Effect(NamedTuple):
+    """Where a parameter matters, and a value other than the one it has there."""
+
+    value: object
+    context: dict[str, object] = {}
+
+
+#: One entry for every parameter; the test below fails where one is missing.
+EFFECTS: dict[str, Effect] = {
+    "backend": Effect(AnalyticBackend(DeviceNoise(t1=50e-6, t2=50e-6, gate_time=0.0, gate_error=0.0, readout_p01=0.2))),
+    "shots": Effect(101, {**THRESHOLD, "shots": 1}),
+    "seed": Effect(2),
+    "gradient": Effect("none", TRAINED),
+    "gradient_shots": Effect(7, SHIFTED),
+    "membrane": Effect("quadratic"),
+    "V_th": Effect(1.2),
+    "V_reset": Effect(-1.0),
+    "reset": Effect("soft"),
+    "reset_fraction": Effect(0.9, {"reset": "partial"}),
+    "tau": Effect(10.0),
+    "dt": Effect(0.5),
+    "noise_std": Effect(0.3),
+    "refractory_period": Effect(3),
+    "V_rest": Effect(0.3, QUADRATIC),
+    "V_c": Effect(0.5, QUADRATIC),
+    "a0": Effect(3.0, QUADRATIC),
+    "R": Effect(2.0, QUADRATIC),
+    "V_peak": Effect(2.0, {**QUADRATIC, "reset": "soft"}),
+    "use_adaptive_threshold": Effect(True),
+    "eta": Effect(0.5, ADAPTIVE),
+    "tau_threshold": Effect(2.0, ADAPTIVE),
+    "min_threshold": Effect(0.95, HOMEOSTASIS),
+    "max_threshold": Effect(1.05, ADAPTIVE),
+    "homeostasis_enabled": Effect(True),
+    "homeostasis_target_rate": Effect(0.6, HOMEOSTASIS),
+    "homeostasis_lr": Effect(0.5, HOMEOSTASIS),
+    "homeostasis_tau": Effect(1.0, HOMEOSTASIS),
+    "spike_increase": Effect(0.5),
+    "adaptation_decay": Effect(0.1, {"spike_increase": 0.5}),
+    "use_ahp": Effect(True),
+    "tau_ahp": Effect(3.0, AHP),
+    "ahp_jump": Effect(1.0, AHP),
+    "g_ahp": Effect(0.9, AHP),
+    "depression_rate": Effect(0.5),
+    "recovery_rate": Effect(0.9, {"depression_rate": 0.5}),
+    "neuromod_mode": Effect("threshold"),
+    "neuromod_strength": Effect(0.2),
+    "neuromod_transform": Effect(torch.tanh),
+    "quantum_mode": Effect(False),
+    "decision": Effect("threshold"),
+    "mapping": Effect("linear"),
+    "q_scale": Effect(1.0),
+    "q_bias": Effect(-1.0),
+    "quantum_leak": Effect(1.0),
+    "theta_max": Effect(2.5, {"mapping": "tanh"}),
+    "quantum_threshold": Effect(1.0, THRESHOLD),
+    "quantum_wire": Effect(5, {**THRESHOLD, "shots": 3}),
+    "allow_dynamic_spike_probability": Effect(True),
+    "tau_adapt": Effect(2.0, {"allow_dynamic_spike_probability": True}),
+    "stochastic": Effect(True, CLASSIC),
+    "base_alpha": Effect(8.0, {**CLASSIC, "stochastic": True}),
+    "surrogate_gradient_function": Effect("gaussian", {**CLASSIC, **TRAINED}),
+    "alpha": Effect(5.0, {**CLASSIC, **TRAINED}),
+    "learnable_threshold": Effect(True),
+    "learnable_tau": Effect(True),
+    "learnable_eta": Effect(True, ADAPTIVE),
+    "learnable_qscale": Effect(True),
+    "learnable_qbias": Effect(True),
+}
+
+
+def parameters() -> set[str]:
+    """The names of everything that a layer takes, apart from its size and whether it is compiled for speed."""
+    keywords = inspect.signature(QLIF).parameters
+    return {item.name for item in fields(Settings)} | set(keywords) - {"num_neurons", "compile", "parameters"}
+
+
+def test_every_parameter_has_an_entry_in_the_table() -> None:
+    assert set(EFFECTS) == parameters()
+
+
+def spikes_around_a_training_step(modulated: bool, given: dict[str, object]) -> Tensor:
+    """The spikes of a fixed input before and after one step of training, if there is anything to train."""
+    layer = QLIF(NEURONS, **{"seed": 1, "tau": 5.0, **given})  # type: ignore[arg-type]
+    source = torch.Generator().manual_seed(3)
+    current = 1.0 + torch.rand(STEPS, 2, NEURONS, generator=source)
+    modulation = torch.randn(STEPS, 2, NEURONS, generator=source) if modulated else None
+    before, _ = layer(current, modulation=modulation)
+    if before.requires_grad:
+        before.mean().backward()
+        torch.optim.SGD(layer.parameters(), lr=20.0).step()
+    after, _ = layer(current, modulation=modulation)
+    return torch.stack((before, after)).detach()
+
+
+@pytest.mark.parametrize("name", sorted(parameters()))
+def test_changing_a_parameter_changes_the_spikes(name: str) -> None:
+    effect = EFFECTS[name]
+    modulated = name.startswith("neuromod")
+    usual = spikes_around_a_training_step(modulated, effect.context)
+    assert torch.equal(usual, spikes_around_a_training_step(modulated, effect.context))
+    assert not torch.equal(usual, spikes_around_a_training_step(modulated, {**effect.context, name: effect.value}))
+
+
+def test_num_neurons_is_the_size_of_the_layer() -> None:
+    assert QLIF(7).initial_state(3).voltage.shape == (3, 7)
+
+
+@pytest.mark.parametrize("name", PER_NEURON)
+def test_one_value_per_neuron_acts_on_its_neuron_alone(name: str) -> None:
+    context, value = EFFECTS[name].context, EFFECTS[name].value
+    start = float(getattr(QLIF(2, **context), name)[0])  # type: ignore[arg-type]
+    kwargs: dict[str, object] = {"tau": 5.0, **context, "seed": 4}
+    current = 1.0 + torch.rand(STEPS, 8, 2, generator=torch.Generator().manual_seed(5))
+    if name == "tau":
+        start = 5.0
+    usual, _ = QLIF(2, **kwargs)(current)  # type: ignore[arg-type]
+    for given in ((start, value), [start, value], torch.tensor([start, value])):
+        other, _ = QLIF(2, **{**kwargs, name: given})(current)  # type: ignore[arg-type]
+        assert torch.equal(usual[..., 0], other[..., 0])
+        assert not torch.equal(usual[..., 1], other[..., 1])
+
+
+MODES: dict[str, dict[str, object]] = {
+    "sample": {},
+    "threshold": THRESHOLD,
+    "expectation": {"decision": "expectation"},
+    "shots": {"shots": 5, "decision": "threshold"},
+    "reference": {"backend": "reference"},
+    "deterministic": CLASSIC,
+    "stochastic": {**CLASSIC, "stochastic": True},
+}
+LEARNABLE = {
+    "learnable_threshold": "V_th",
+    "learnable_tau": "tau",
+    "learnable_eta": "eta",
+    "learnable_qscale": "q_scale",
+    "learnable_qbias": "q_bias",
+}
+
+
+def test_every_learnable_parameter_is_tested() -> None:
+    assert set(LEARNABLE) == {item.name for item in fields(Settings) if item.name.startswith("learnable")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("membrane", ["leaky", "quadratic"])
+@pytest.mark.parametrize("reset", RESETS)
+def test_every_learnable_parameter_has_a_finite_gradient_that_is_not_zero(mode: str, membrane: str, reset: str) -> None:
+    classic = MODES[mode].get("quantum_mode") is False
+    flags = {name: True for name in LEARNABLE if not (classic and "_q" in name)}
+    layer = QLIF(3, seed=1, tau=4.0, membrane=membrane, reset=reset, **ADAPTIVE, **flags, **MODES[mode])  # type: ignore[arg-type]
+    current = 1.3 + torch.rand(40, 2, 3, generator=torch.Generator().manual_seed(6))
+    spikes, _ = layer(current)
+    (spikes * torch.linspace(0.5, 1, 40)[:, None, None]).sum().backward()
+    gradients = dict(layer.named_parameters())
+    assert len(gradients) == len(flags)
+    for name, parameter in gradients.items():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert (parameter.grad != 0).all(), name
+
+
+def test_nothing_is_trained_unless_it_is_asked_for() -> None:
+    assert not list(QLIF(3, use_adaptive_threshold=True).parameters())
+    for flag, name in LEARNABLE.items():
+        layer = QLIF(3, use_adaptive_threshold=True, **{flag: True})  # type: ignore[arg-type]
+        (trained,) = (key for key, _ in layer.named_parameters())
+        assert name in trained.split(".")
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize("rate", [1.0, 1e2, 1e4])
+def test_bounded_constants_stay_within_their_bounds_under_aggressive_training(rate: float, sign: float) -> None:
+    layer = QLIF(
+        3,
+        seed=1,
+        tau=4.0,
+        use_adaptive_threshold=True,
+        decision="expectation",
+        learnable_tau=True,
+        learnable_eta=True,
+        learnable_qscale=True,
+    )
+    current = 1.5 + torch.rand(30, 2, 3, generator=torch.Generator().manual_seed(7))
+    optimiser = torch.optim.SGD(layer.parameters(), lr=rate)
+    for _ in range(3):
+        optimiser.zero_grad()
+        spikes, _ = layer(current)
+        assert spikes.isfinite().all()
+        (sign * spikes.sum()).backward()
+        optimiser.step()
+        for values, bound in ((layer.tau, layer.settings.dt), (layer.eta, 0.0), (layer.q_scale, 0.0)):
+            assert values.isfinite().all()
+            assert (values > bound).all()
+
+
+def test_the_table_of_parameters_has_a_row_for_each() -> None:
+    rows = markdown_table().splitlines()
+    for item in fields(Settings):
+        assert sum(row.startswith(f"| `{item.name}` |") for row in rows) == 1
