@@ -93,7 +93,7 @@ def _factory(name: str) -> type[Backend]:
         point = third_party[name][0]
         try:
             found = point.load()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             raise MissingPackageError(f"Backend {name}, registered as {point.value}, cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise DtypeError(f"Backend {name} must be a subclass of qlifq.backends.Backend, but is {found!r}.")
