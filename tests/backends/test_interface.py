@@ -1,0 +1,124 @@
+"""What every backend refuses before it runs, and how plans and outcomes print."""
+
+import re
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+from torch import Tensor
+
+from qlifq.backends import Backend, Capabilities, Outcome, Plan
+from qlifq.circuits import BrandPetruccione, LeakySpike, RYSpike, SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
+
+
+class Bounded(Backend):
+    """Checks and answers ½."""
+
+    name = "bounded"
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        return Outcome(torch.full_like(angles[..., 0], 0.5))
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        self.check_size(batch, sites, shots)
+        return Plan(batch * sites, 1, 1, 1, 1)
+
+
+BOTH = Capabilities(exact=True, shots=True, noisy=False, differentiable=False, max_sites=3, max_shots=100)
+ANGLES = torch.zeros(2, 3, 1)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"circuit": "RYSpike"}, DtypeError, "`circuit` must be a SpikeCircuit, but is str."),
+        ({"angles": [[0.0]]}, DtypeError, "`angles` must be a torch tensor, but is list."),
+        ({"angles": ANGLES.long()}, DtypeError, "`angles` must have dtype float32 or float64, but has int64."),
+        ({"angles": ANGLES[0]}, ShapeError, "`angles` must have shape (batch, sites, 1), but has shape (3, 1)."),
+        ({"angles": ANGLES[..., 0]}, ShapeError, "must have shape (..., 1) for circuit RYSpike, but has shape (2, 3)."),
+        ({"circuit": LeakySpike()}, ShapeError, "must have shape (..., 2) for circuit LeakySpike, but has shape (2, 3, 1)."),
+        ({"angles": ANGLES + NAN}, ArgumentError, "`angles` must be finite, but 6 of its 6 values are NaN or infinite."),
+        ({"angles": ANGLES / 0}, ArgumentError, "`angles` must be finite, but 6 of its 6"),
+        ({"angles": torch.zeros(2, 4, 1)}, ArgumentError, "`sites` must be at least 0 and at most 3, but is 4."),
+        ({"shots": 0}, ArgumentError, "`shots` must be at least 1 and at most 100, but is 0."),
+        ({"shots": 101}, ArgumentError, "`shots` must be at least 1 and at most 100, but is 101."),
+        ({"shots": 1.5}, DtypeError, "`shots` must be an integer, but is 1.5."),
+        ({"shots": True}, DtypeError, "`shots` must be an integer, but is True."),
+        ({"seed": -1}, ArgumentError, "`seed` must be at least 0 and at most 9.22337e+18, but is -1."),
+        ({"seed": 2**63}, ArgumentError, "but is 9223372036854775808."),
+        ({"seed": "7"}, DtypeError, "`seed` must be an integer, but is '7'."),
+        ({"where": [True]}, DtypeError, "`where` must be a bool tensor, but is list."),
+        ({"where": torch.ones(2, 3)}, DtypeError, "`where` must be a bool tensor, but is float32."),
+        ({"where": torch.ones(3, 2).bool()}, ShapeError, "`where` must have shape (2, 3), but has shape (3, 2)."),
+        (
+            {"where": torch.ones(2, 3, dtype=torch.bool, device="meta")},
+            DtypeError,
+            "`where` must be on cpu like the angles, but is on meta.",
+        ),
+        (
+            {"circuit": BrandPetruccione("delay"), "angles": torch.tensor([[[-1.0, 0.0], [0.0, -2e-6]]])},
+            ArgumentError,
+            "`angles` must be at least 0 seconds for a delay, but is -2e-06.",
+        ),
+    ],
+)
+def test_a_bad_call_is_refused_in_one_sentence(change: dict[str, object], error: type[QLIFError], message: str) -> None:
+    good: dict[str, object] = {"circuit": RYSpike(), "angles": ANGLES, "shots": None, "seed": None, "where": None}
+    backend = Bounded(BOTH)
+    assert backend.run(**good).probability.shape == (2, 3)  # type: ignore[arg-type]
+    with pytest.raises(error, match=re.escape(message)):
+        backend.run(**good | change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [None, 0, 2**63 - 1])
+@pytest.mark.parametrize("shots", [None, 1, 100])
+def test_the_bounds_are_within(seed: int | None, shots: int | None) -> None:
+    Bounded(BOTH).run(RYSpike(), ANGLES, shots=shots, seed=seed, where=torch.zeros(2, 3, dtype=torch.bool))
+    Bounded(BOTH).run(RYSpike(), ANGLES[:0], shots=shots, seed=seed, where=torch.zeros(0, 3, dtype=torch.bool))
+    Bounded(BOTH).run(BrandPetruccione("delay"), torch.tensor([[[-1.0, 0.0]]]), shots=shots, seed=seed)
+
+
+def test_a_mode_that_is_not_declared_is_refused() -> None:
+    counts = Bounded(Capabilities(exact=False, shots=True, noisy=False, differentiable=False))
+    exact = Bounded(Capabilities(exact=True, shots=False, noisy=False, differentiable=False))
+    with pytest.raises(UnsupportedError, match="`shots` must be an integer for backend bounded, which has no exact mode"):
+        counts.run(RYSpike(), ANGLES, shots=None, seed=None)
+    with pytest.raises(UnsupportedError, match="`shots` must be None for backend bounded, which draws none, but is 5"):
+        exact.run(RYSpike(), ANGLES, shots=5, seed=None)
+    with pytest.raises(ArgumentError, match="`batch` must be at least 0, but is -1"):
+        exact.plan(RYSpike(), -1, 1, shots=None)
+
+
+def test_a_backend_must_run_and_plan() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Backend()  # type: ignore[abstract]
+
+
+def test_a_plan_prints_on_one_line() -> None:
+    assert str(Plan(2048, circuits=256, qubits=8, jobs=1, executions=262144, estimated_seconds=0.123)) == (
+        "evaluations 2,048 · circuits 256 · qubits 8 · jobs 1 · executions 262,144 · turns 1 · time about 0.123 s"
+    )
+    assert str(Plan(1, 1, 1, 1, 1, turns=2)).endswith("turns 2 · time not known")
+
+
+def test_an_outcome_prints_on_one_line_and_is_frozen() -> None:
+    assert str(Outcome(torch.tensor([[0.25, 0.75]]))) == "batch 1 · sites 2 · exact · mean P(1) 0.5000"
+    assert str(Outcome(torch.zeros(0, 3), torch.zeros(0, 3), 1000)) == "batch 0 · sites 3 · 1,000 shots · mean P(1) none"
+    with pytest.raises(FrozenInstanceError):
+        Outcome(torch.zeros(1, 1)).shots = 3  # type: ignore[misc]
+    with pytest.raises(TypeError, match="item assignment"):
+        Outcome(torch.zeros(1, 1)).metadata["key"] = 1  # type: ignore[index]

@@ -1,0 +1,140 @@
+"""Backends by name, those of other packages too."""
+
+import re
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import qlifq.backends
+from qlifq._packages import load
+from qlifq.backends import registry
+from qlifq.backends.analytic import AnalyticBackend
+from qlifq.backends.reference import ReferenceBackend
+from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError
+
+Register = Callable[..., None]
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Register:
+    """Registers entry points, as installing a package does."""
+
+    def install(**values: str | list[str]) -> None:
+        points = [
+            EntryPoint(name, value, registry.GROUP)
+            for name, several in values.items()
+            for value in ([several] if isinstance(several, str) else several)
+        ]
+
+        def entry_points(*, group: str) -> list[EntryPoint]:
+            return points if group == registry.GROUP else []
+
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+
+    return install
+
+
+def test_the_names_of_qlifq_come_first(register: Register) -> None:
+    register(zeta="a:B", alpha="a:B", analytic="somebody:Else")
+    assert qlifq.backends.names()[: len(registry.BUILT_IN)] == tuple(registry.BUILT_IN)
+    assert qlifq.backends.names()[len(registry.BUILT_IN) :] == ("alpha", "zeta")
+    # Nobody replaces a backend of qlifq.
+    assert isinstance(qlifq.backends.get("analytic"), AnalyticBackend)
+
+
+def test_a_backend_of_another_package_is_found_by_name(register: Register) -> None:
+    register(mine="qlifq.backends.reference:ReferenceBackend")
+    assert isinstance(qlifq.backends.get("mine"), ReferenceBackend)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (
+            {"mine": "no_such_package:Backend"},
+            MissingPackageError,
+            "Backend mine, registered as no_such_package:Backend, cannot be",
+        ),
+        ({"mine": ["a:B", "c:D"]}, ArgumentError, "Backend mine is registered more than once, by a:B, c:D."),
+        ({"mine": "math:pi"}, DtypeError, "Backend mine must be a subclass of qlifq.backends.Backend, but is 3.14"),
+        (
+            {"mine": "pathlib:Path"},
+            DtypeError,
+            "Backend mine must be a subclass of qlifq.backends.Backend, but is <class 'pathlib",
+        ),
+        ({"other": "a:B"}, ArgumentError, "Unknown backend `mine`: it must be one of analytic, "),
+    ],
+)
+def test_a_bad_registration_is_named(register: Register, values: dict[str, str], error: type[QLIFError], message: str) -> None:
+    register(**values)
+    with pytest.raises(error, match=re.escape(message)):
+        qlifq.backends.get("mine")
+
+
+def test_an_entry_point_without_that_attribute_is_named(register: Register) -> None:
+    register(mine="qlifq.backends.reference:Nothing")
+    with pytest.raises(MissingPackageError, match=r"Backend mine, registered as qlifq\.backends\.reference:Nothing, cannot be"):
+        qlifq.backends.get("mine")
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ArgumentError, match=r"Unknown backend `analitic`: it must be one of analytic, .*reference"):
+        qlifq.backends.get("analitic")
+    with pytest.raises(DtypeError, match="`backend` must be a name, but is 3"):
+        qlifq.backends.get(3)  # type: ignore[arg-type]
+
+
+def test_an_unknown_option_lists_the_known_ones() -> None:
+    with pytest.raises(ArgumentError, match="Backend analytic has no option `shots`: its options are noise"):
+        qlifq.backends.get("analytic", shots=5)
+
+
+def test_options_that_are_missing_or_open_are_told_apart(
+    register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_backends.py").write_text(
+        "from qlifq.backends.reference import ReferenceBackend\n"
+        "from qlifq.backends import Backend\n"
+        "class Base(Backend):\n"
+        "    name = 'their'\n"
+        "    capabilities = ReferenceBackend.capabilities\n"
+        "    run = plan = lambda *args, **kwargs: None\n"
+        "class Needy(Base):\n"
+        "    def __init__(self, token): self.token = token\n"
+        "class Open(Base):\n"
+        "    def __init__(self, **options): self.options = options\n"
+        "class Bare(Base): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    register(needy="their_backends:Needy", open="their_backends:Open", bare="their_backends:Bare")
+    assert vars(qlifq.backends.get("open", anything=3)) == {"options": {"anything": 3}}
+    assert vars(qlifq.backends.get("needy", token=3)) == {"token": 3}
+    with pytest.raises(ArgumentError, match=r"Backend needy cannot be built: .*token"):
+        qlifq.backends.get("needy")
+    with pytest.raises(ArgumentError, match="Backend bare has no option `noise`: its options are none"):
+        qlifq.backends.get("bare", noise=None)
+
+
+def test_a_backend_whose_package_is_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = registry.BuiltIn("qlifq.backends.absent", "Absent", package="no_such_vendor", install="'qlifq[vendor]'")
+    monkeypatch.setattr(registry, "BUILT_IN", {"absent": absent})
+    message = "Backend absent needs the package `no_such_vendor`, which is not installed: pip install 'qlifq[vendor]'"
+    with pytest.raises(MissingPackageError, match=re.escape(message)):
+        qlifq.backends.get("absent")
+
+
+def test_a_broken_package_is_not_called_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_vendor.py").write_text("raise ImportError('libvendor.so not found')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = "Drawing needs the package `broken_vendor`, which is installed but cannot be imported: libvendor.so not found"
+    with pytest.raises(MissingPackageError, match=message):
+        load("broken_vendor", package="broken_vendor", feature="Drawing", install="vendor")
+    assert "broken_vendor" not in sys.modules
+
+
+def test_every_name_of_qlifq_can_be_built() -> None:
+    for name in registry.BUILT_IN:
+        assert qlifq.backends.get(name).name == name
