@@ -41,7 +41,9 @@ def results(compiled: bool) -> list[Tensor]:
 
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch.compile looks at it
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)  # torch.compile looks at it
 def test_a_compiled_layer_agrees_with_the_other_one_to_rounding() -> None:
     plain, compiled = results(False), results(True)
     assert torch.equal(plain[0], compiled[0])

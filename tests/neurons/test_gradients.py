@@ -1,7 +1,6 @@
 """Gradients are those of the documented functions, and they train."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -196,8 +195,8 @@ def test_a_detached_state_cuts_the_graph_between_sequences() -> None:
     layer = QLIF(2, seed=1, learnable_threshold=True, decision="expectation")
     state: QLIFState | None = None
     for _ in range(2):
-        spikes, carried = layer(torch.ones(3, 1, 2), state)
-        spikes.sum().backward()
+        spikes, carried = layer.forward(torch.ones(3, 1, 2), state)
+        spikes.sum().backward()  # type: ignore[no-untyped-call]
         state = carried.detach()
         assert not any(value.requires_grad for value in state)
         assert torch.equal(state.voltage, carried.voltage)
@@ -231,11 +230,10 @@ def test_a_network_trains_and_gradients_reach_its_first_layer(mode: dict[str, ob
         optimiser.zero_grad()
         spikes, _ = network(sequence)
         loss = nn.functional.cross_entropy(spikes.sum(dim=0), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         assert first.weight.grad is not None
         assert first.weight.grad.isfinite().all()
         assert first.weight.grad.abs().sum() > 0
         optimiser.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-5:]) / 5 < 0.3 * losses[0]
-    assert any(later < earlier for earlier, later in pairwise(losses))

@@ -26,7 +26,8 @@ DECISIONS: dict[str, dict[str, object]] = {
 
 def sigmoid_probability(gap: torch.Tensor) -> torch.Tensor:
     layer = QLIF(1, decision="expectation", tau=1.0).double()
-    return layer(1.0 + gap.reshape(1, -1, 1))[0].flatten()
+    spikes, _ = layer.forward(1.0 + gap.reshape(1, -1, 1))
+    return spikes.flatten()
 
 
 def test_the_default_probability_rises_with_the_gap_up_to_one() -> None:

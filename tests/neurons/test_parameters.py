@@ -1,7 +1,9 @@
 """Every parameter has an effect on the spikes, and every learnable one a gradient."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -31,7 +33,7 @@ class Effect(NamedTuple):
     """Where a parameter matters, and a value other than the one it has there."""
 
     value: object
-    context: dict[str, object] = {}
+    context: Mapping[str, object] = MappingProxyType({})
 
 
 #: One entry for every parameter; the test below fails where one is missing.
@@ -108,7 +110,7 @@ def test_every_parameter_has_an_entry_in_the_table() -> None:
     assert set(EFFECTS) == parameters()
 
 
-def spikes_around_a_training_step(modulated: bool, given: dict[str, object]) -> Tensor:
+def spikes_around_a_training_step(modulated: bool, given: Mapping[str, object]) -> Tensor:
     """The spikes of a fixed input before and after one step of training, if there is anything to train."""
     layer = QLIF(NEURONS, **{"seed": 1, "tau": 5.0, **given})  # type: ignore[arg-type]
     source = torch.Generator().manual_seed(3)

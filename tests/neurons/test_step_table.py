@@ -97,9 +97,9 @@ class Oracle:
         self.p = layer.settings
         self.rest_threshold = np.broadcast_to(np.asarray(self.p.V_th, dtype=float), (BATCH, NEURONS))
         self.tau = np.asarray(self.p.tau, dtype=float)
-        self.q_scale, self.q_bias = (
-            (layer.q_scale.numpy(), layer.q_bias.numpy()) if self.p.quantum_mode else (np.ones(1), np.ones(1))
-        )
+        one = np.ones(1)
+        self.q_scale: Array = layer.q_scale.numpy() if self.p.quantum_mode else one
+        self.q_bias: Array = layer.q_bias.numpy() if self.p.quantum_mode else one
         zeros = np.zeros((BATCH, NEURONS))
         self.V = zeros + (self.p.V_rest if self.p.membrane == "quadratic" else 0.0)
         self.A, self.H, self.D, self.F, self.risen, self.moved = (zeros.copy() for _ in range(6))
@@ -119,7 +119,7 @@ class Oracle:
         else:
             pull = p.dt / self.tau * p.a0 * (self.V - p.V_rest) * (self.V - p.V_c)
             # From below the parabola pulls up to V_rest at the most.
-            pull = np.where(self.V < p.V_rest, np.minimum(pull, p.V_rest - self.V), pull)
+            pull = np.minimum(pull, np.where(self.V - p.V_rest < 0, p.V_rest - self.V, np.inf))
             change = pull + p.dt / self.tau * p.R * effective
         if noise is not None:
             change = change + p.noise_std * np.sqrt(p.dt) * noise
