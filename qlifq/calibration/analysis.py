@@ -1,0 +1,123 @@
+"""What the counts of a calibration say: the response, the neuron, and whether to believe either."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq.calibration.design import CORNERS
+from qlifq.calibration.likelihood import Estimate, chi_squared_tail, deviance, maximise
+from qlifq.calibration.measurement import Measurement
+from qlifq.calibration.models import LAW, LAW_UNIT, NEURON, law_model, neuron_model, neuron_units
+
+__all__ = ["Analysis", "analyse"]
+
+#: A cell with fewer expected counts of either kind makes the χ² of a deviance a rough guide.
+_FEW = 5.0
+
+
+class Analysis(NamedTuple):
+    """What a measurement says of every site.
+
+    Args:
+        law: `LAW`, the response P(1) = a + b cos θ + c sin θ, free of any model of the noise.
+        neuron: `NEURON`, P(1) = eps + (1 − eps − eta) sin²(θ/2) with the q_scale and q_bias that the qubit sees.
+        p_value: of the law's deviance, `(sites,)`: small where the response is no such law.
+        neuron_p_value: of the neuron's deviance, alike: small where it is no RY seen through a readout.
+        drift_p_value: alike: small where the rounds differ by more than their shots allow. NaN for one round.
+        crosstalk_p_value: alike: small where the answer follows another site's angle, Bonferroni over the others. NaN for
+            one site.
+        crosstalk_from: int64 `(sites,)`: the other site that it follows most.
+        small_counts: int64 `(sites,)`: cells with fewer than 5 expected counts of either kind, where the p-values are rough.
+    """
+
+    law: Estimate
+    neuron: Estimate
+    p_value: Tensor
+    neuron_p_value: Tensor
+    drift_p_value: Tensor
+    crosstalk_p_value: Tensor
+    crosstalk_from: Tensor
+    small_counts: Tensor
+
+
+def analyse(measurement: Measurement) -> Analysis:
+    """Fit the law and the neuron to the counts and test both, all sites at once."""
+    programme, shots = measurement.programme, torch.tensor(float(measurement.total_shots), dtype=torch.float64)
+    angles, gaps = programme.angles.T, programme.gaps.T
+    ones = measurement.ones.sum(0).T.to(torch.float64)
+    cells = ones.shape[1]
+
+    units = torch.full((measurement.sites, len(LAW)), LAW_UNIT, dtype=torch.float64)
+    fitted_law = law_model(angles)
+    design = fitted_law(units)[1]
+    law = maximise(fitted_law, torch.linalg.pinv(design).matmul((ones / shots)[..., None])[..., 0], ones, shots, units)
+
+    eps, eta = ones[:, 0] / shots, 1 - ones[:, 1] / shots
+    start = torch.stack((programme.q_scale, programme.q_bias, eps, eta), dim=-1)
+    fitted_neuron = neuron_model(programme.mapping, gaps, CORNERS, programme.leak, programme.theta_max)
+    neuron = maximise(fitted_neuron, start, ones, shots, neuron_units(gaps))
+
+    expected = (design @ law.value[..., None]).squeeze(-1).nan_to_num(0.5)
+    crosstalk, source = _crosstalk(measurement, expected, design)
+    return Analysis(
+        law=law,
+        neuron=neuron,
+        p_value=chi_squared_tail(law.deviance, cells - len(LAW)),
+        neuron_p_value=chi_squared_tail(neuron.deviance, cells - len(NEURON)),
+        drift_p_value=_drift(measurement),
+        crosstalk_p_value=crosstalk,
+        crosstalk_from=source,
+        small_counts=(torch.minimum(expected, 1 - expected) * shots < _FEW).sum(-1),
+    )
+
+
+def _drift(measurement: Measurement) -> Tensor:
+    """Whether every cell kept its probability from round to round, whatever that is."""
+    rounds, cells, sites = measurement.ones.shape
+    ones = measurement.ones.permute(2, 1, 0).to(torch.float64)
+    shots = torch.tensor(measurement.shots, dtype=torch.float64)
+    pooled = ones.sum(-1, keepdim=True)
+    share = pooled / shots.sum()
+    flat = (sites, cells * rounds)
+    statistic = deviance(share.expand_as(ones).reshape(flat), ones.reshape(flat), shots.repeat(cells))
+    # A cell that never or always gave 1 cannot differ between rounds, so it brings no degree of freedom.
+    varied = ((pooled > 0) & (pooled < shots.sum())).sum((1, 2))
+    return chi_squared_tail(statistic, varied * (rounds - 1))
+
+
+def _crosstalk(measurement: Measurement, expected: Tensor, design: Tensor) -> tuple[Tensor, Tensor]:
+    """For every site, the smallest p-value among the others of "its answer follows that one's excitation".
+
+    A score test: the residuals of a site's own law against the excitation sin²(θ/2) that each other site was given at the
+    same time, less what the site's own cos θ and sin θ explain of it. It needs no second fit.
+    """
+    sites = measurement.sites
+    if sites == 1:
+        return torch.full((1,), math.nan, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    excited = (measurement.programme.angles / 2).sin().square()
+    numerator = torch.zeros(sites, sites, dtype=torch.float64)
+    own = torch.zeros(sites, design.shape[-1], design.shape[-1], dtype=torch.float64)
+    mixed = torch.zeros(sites, sites, design.shape[-1], dtype=torch.float64)
+    square = torch.zeros(sites, sites, dtype=torch.float64)
+    for ones, order, shots in zip(measurement.ones, measurement.order, measurement.shots, strict=True):
+        at_time = order.argsort(dim=0)
+        share, mean, given = (
+            values.gather(0, at_time) for values in (ones.to(torch.float64) / shots, expected.T, excited)
+        )  # each (times, sites)
+        edge = 0.5 / measurement.total_shots
+        inside = mean.clamp(edge, 1 - edge)
+        weight = shots / (inside * (1 - inside))
+        columns = design.permute(1, 0, 2).gather(0, at_time[..., None].expand(-1, -1, design.shape[-1]))
+        numerator += (weight * (share - mean)).T @ given
+        square += weight.T @ given.square()
+        own += torch.einsum("tip,ti,tiq->ipq", columns, weight, columns)
+        mixed += torch.einsum("tip,ti,tj->ijp", columns, weight, given)
+    explained = torch.linalg.pinv(own, hermitian=True)
+    left = square - torch.einsum("ijp,ipq,ijq->ij", mixed, explained, mixed)
+    # Where nothing is left the two were always turned alike, and no statement is possible.
+    strength = torch.where(left > 1e-9 * square, numerator.square() / left.clamp_min(1e-300), 0.0)
+    strength.fill_diagonal_(0.0)
+    strongest, source = strength.max(dim=1)
+    return (chi_squared_tail(strongest, 1) * (sites - 1)).clamp_max(1.0), source

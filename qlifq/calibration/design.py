@@ -1,0 +1,168 @@
+"""Which gaps to measure, and how many shots it takes, before any is spent."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from qlifq import _validation as check
+from qlifq.calibration.likelihood import information
+from qlifq.calibration.models import NEURON, neuron_model, neuron_units
+from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
+from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
+
+__all__ = ["CORNERS", "Programme", "informative_gaps", "shots_for"]
+
+#: The angles of the readout corners |0⟩ and |1⟩, radians.
+CORNERS = torch.tensor([0.0, math.pi], dtype=torch.float64)
+
+#: Gaps in a default design. Four parameters need four cells; the others are there to catch a wrong model.
+_POINTS = 10
+#: Shots at which the information is computed before it is scaled: so many that no cell comes near its edge.
+_MANY = 1e9
+
+
+class Programme:
+    """What is set on the neurons that are measured: the mapping with its numbers, and the gaps.
+
+    Args:
+        mapping: "sigmoid", "linear" or "tanh".
+        neurons: how many neurons, at least 1; each stands on its own site.
+        q_scale: slope of the mapping, not 0: a number, or `(neurons,)`; None for the mapping's default.
+        q_bias: its offset, alike.
+        leak: the layer's `quantum_leak`.
+        theta_max: the layer's `theta_max`, radians, for `tanh` alone.
+        gaps: Δ, `(points,)` or `(points, neurons)`; None for `informative_gaps`.
+
+    Raises:
+        QLIFError: if an argument cannot be used.
+
+    Attributes:
+        angles: the corners and then the angle of every gap, `(2 + points, neurons)`, radians.
+    """
+
+    def __init__(
+        self,
+        mapping: str,
+        neurons: int,
+        *,
+        q_scale: Tensor | float | None = None,
+        q_bias: Tensor | float | None = None,
+        leak: float = 0.0,
+        theta_max: float = THETA_MAX,
+        gaps: Tensor | None = None,
+    ) -> None:
+        defaults = MAPPINGS[check.choice("mapping", mapping, MAPPINGS)]
+        self.mapping = mapping
+        self.neurons = check.integer("neurons", neurons, at_least=1)
+        self.q_scale = _per_neuron("q_scale", defaults.q_scale if q_scale is None else q_scale, self.neurons)
+        self.q_bias = _per_neuron("q_bias", defaults.q_bias if q_bias is None else q_bias, self.neurons)
+        if bool((self.q_scale == 0).any()):
+            raise ArgumentError("Argument `q_scale` must not be 0, or every gap gives the same angle.")
+        self.leak = check.real("leak", leak)
+        self.theta_max = check.real("theta_max", theta_max, above=0.0)
+        if mapping != "tanh" and self.theta_max != THETA_MAX:
+            raise UnsupportedError(f"Argument `theta_max` would be ignored: it needs mapping='tanh', but that is {mapping!r}.")
+        offset = self.q_bias - self.leak
+        if gaps is None:
+            self.gaps = informative_gaps(mapping, self.q_scale, offset, theta_max=self.theta_max)
+        else:
+            self.gaps = _checked_gaps(gaps, self.neurons)
+        turned = MAPPINGS[mapping].angle(self.gaps, self.q_scale, offset, self.theta_max)
+        self.angles = torch.cat((CORNERS[:, None].expand(-1, self.neurons), turned))
+
+
+def informative_gaps(
+    mapping: str, q_scale: Tensor, offset: Tensor, *, theta_max: float = THETA_MAX, points: int = _POINTS
+) -> Tensor:
+    """Gaps whose angles are spread evenly over what the mapping reaches, up to one full turn.
+
+    Evenly spaced angles tell each of a, b and c of the law P(1) = a + b cos θ + c sin θ apart from the others; evenly
+    spaced gaps would crowd them where a mapping saturates.
+
+    Args:
+        mapping: "sigmoid", "linear" or "tanh".
+        q_scale: slope of the mapping, not 0, `(neurons,)`.
+        offset: q_bias less the leak, `(neurons,)`.
+        theta_max: for `tanh`.
+        points: how many.
+
+    Returns:
+        `(points, neurons)`, float64.
+    """
+    even = ((torch.arange(points, dtype=torch.float64) + 0.5) / points)[:, None]
+    if mapping == "sigmoid":
+        return (even.logit() - offset) / q_scale
+    if mapping == "linear":
+        return ((2 * even - 0.5) * math.pi - offset) / q_scale
+    return (2 * even - 1).atanh() / q_scale + torch.zeros_like(offset)
+
+
+def shots_for(
+    standard_error: float,
+    *,
+    parameter: str = "q_bias",
+    mapping: str = "sigmoid",
+    eps: float = 0.02,
+    eta: float = 0.02,
+    q_scale: float | None = None,
+    q_bias: float | None = None,
+    leak: float = 0.0,
+    theta_max: float = THETA_MAX,
+    gaps: Tensor | None = None,
+) -> int:
+    """The shots per angle with which `fit` will know a parameter to a standard error, from the Fisher information.
+
+    Every angle of the design (the gaps and the two corners) takes that many, so a fit of N neurons side by side runs
+    shots × (gaps + 2) circuits, and as many evaluations per neuron.
+
+    Args:
+        standard_error: what is wanted, above 0.
+        parameter: of which: "q_scale", "q_bias", "eps" or "eta".
+        mapping: "sigmoid", "linear" or "tanh".
+        eps: the P(1) of a qubit in |0⟩ that is expected.
+        eta: the P(0) of a qubit in |1⟩ that is expected.
+        q_scale: as it will be programmed; None for the mapping's default.
+        q_bias: alike.
+        leak: as for `fit`.
+        theta_max: as for `fit`.
+        gaps: as for `fit`.
+
+    Returns:
+        Shots per angle.
+
+    Raises:
+        QLIFError: if an argument cannot be used, or the gaps do not tell the parameter at all.
+
+    Example:
+        >>> shots_for(0.02, parameter="q_bias") < shots_for(0.01, parameter="q_bias")
+        True
+    """
+    wanted = check.real("standard_error", standard_error, above=0.0)
+    place = NEURON.index(check.choice("parameter", parameter, NEURON))
+    errors = [check.real(name, value, at_least=0.0, below=0.5) for name, value in (("eps", eps), ("eta", eta))]
+    plan = Programme(mapping, 1, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
+    at = torch.stack((plan.q_scale, plan.q_bias, *torch.tensor(errors, dtype=torch.float64)[:, None]), dim=-1)
+    model = neuron_model(mapping, plan.gaps.T, CORNERS, plan.leak, plan.theta_max)
+    units = neuron_units(plan.gaps.T)
+    covariance, _ = information(model, at, torch.tensor(_MANY, dtype=torch.float64), units)
+    variance = float(covariance[0, place, place]) * _MANY
+    if not variance < _MANY * float(units[0, place]) ** 2:
+        raise ArgumentError(f"Argument `gaps` must tell `{parameter}`, but no number of shots would: the angles are too alike.")
+    return max(1, math.ceil(variance / wanted**2))
+
+
+def _per_neuron(name: str, value: Tensor | float, neurons: int) -> Tensor:
+    """One number for all, or `(neurons,)`; float64 on the CPU and apart from any graph."""
+    if not isinstance(value, Tensor):
+        return torch.full((neurons,), check.real(name, value), dtype=torch.float64)
+    check.shape_of(name, check.finite(name, check.tensor(name, value)), (neurons,))
+    return value.detach().to("cpu", torch.float64)
+
+
+def _checked_gaps(gaps: Tensor, neurons: int) -> Tensor:
+    check.finite("gaps", check.tensor("gaps", gaps))
+    if gaps.ndim not in {1, 2} or not len(gaps) or (gaps.ndim == 2 and gaps.shape[1] != neurons):
+        raise ShapeError(f"Argument `gaps` must have shape (points,) or (points, {neurons}), but has shape {tuple(gaps.shape)}.")
+    per_neuron = gaps if gaps.ndim == 2 else gaps[:, None].expand(-1, neurons)
+    return per_neuron.detach().to("cpu", torch.float64)

@@ -1,0 +1,125 @@
+"""Measuring the response of a backend, round by round, each site in an order of its own."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qlifq._files import stamp
+from qlifq.backends import Backend
+from qlifq.calibration.design import Programme
+from qlifq.circuits import RYSpike
+from qlifq.errors import BackendError
+
+__all__ = ["Measurement", "Rounds"]
+
+_LIBRARIES = ("torch", "numpy", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """The counts of a calibration, and all that is needed to understand them.
+
+    Args:
+        backend: name of the backend that was measured.
+        details: what the backend told of itself, such as its qubits.
+        programme: what was set on the neurons.
+        shots: shots per angle and site of each round.
+        ones: shots that gave 1, `(rounds, 2 + points, sites)` int64; the corners |0⟩ and |1⟩ come first.
+        order: when in its round each of them ran, alike: cells with the same number ran side by side.
+        seed: root of the shots' seeds and of the order.
+        time_utc: when it began.
+        versions: of qlifq and of the libraries under it.
+    """
+
+    backend: str
+    details: Mapping[str, object]
+    programme: Programme
+    shots: tuple[int, ...]
+    ones: Tensor
+    order: Tensor
+    seed: int
+    time_utc: str
+    versions: Mapping[str, str]
+
+    @property
+    def sites(self) -> int:
+        """How many sites were measured."""
+        return self.programme.neurons
+
+    @property
+    def total_shots(self) -> int:
+        """Shots per angle and site over all rounds."""
+        return sum(self.shots)
+
+
+class Rounds:
+    """Runs the programme again and again, and keeps the counts.
+
+    In every round each site runs its angles in a random order of its own. So an answer that depends on the neighbours, or
+    on the time, cannot hide in the response.
+
+    Args:
+        backend: what is measured.
+        programme: what is set on the neurons.
+        seed: root of all seeds; None takes one from the system.
+        progress: called as progress(rounds done, shots done) after every round.
+    """
+
+    def __init__(
+        self, backend: Backend, programme: Programme, *, seed: int | None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.backend, self.programme, self.progress = backend, programme, progress
+        self.seed = secrets.randbits(63) if seed is None else seed
+        self._stamp = stamp()
+        self._details: Mapping[str, object] = {}
+        self._shots: list[int] = []
+        self._ones: list[Tensor] = []
+        self._order: list[Tensor] = []
+
+    def run(self, shots: int) -> None:
+        """One round of so many shots per angle."""
+        cells, sites = self.programme.angles.shape
+        order_seed, shot_seed = np.random.SeedSequence((self.seed, len(self._shots))).generate_state(2, np.uint64)
+        shuffled = np.random.default_rng(order_seed).random((cells, sites)).argsort(axis=0)
+        at_time = torch.from_numpy(shuffled)
+        angles = self.programme.angles.gather(0, at_time).unsqueeze(-1)
+        outcome = self.backend.run(RYSpike(), angles, shots=shots, seed=int(shot_seed >> 1), where=None)
+        if outcome.ones is None:
+            raise BackendError(f"Backend {self.backend.name} was asked for {shots} shots, but gave no counts.")
+        # The order that undoes the shuffle is also when each cell ran.
+        when = at_time.argsort(dim=0)
+        self._ones.append(outcome.ones.detach().cpu().gather(0, when))
+        self._order.append(when)
+        self._shots.append(shots)
+        self._details = outcome.metadata
+        if self.progress is not None:
+            self.progress(len(self._shots), sum(self._shots))
+
+    def so_far(self) -> Measurement:
+        """What was measured until now."""
+        return Measurement(
+            backend=self.backend.name,
+            details=dict(self._details),
+            programme=self.programme,
+            shots=tuple(self._shots),
+            ones=torch.stack(self._ones),
+            order=torch.stack(self._order),
+            seed=self.seed,
+            time_utc=self._stamp["time_utc"],
+            versions={"qlifq": self._stamp["qlifq_version"], **_library_versions()},
+        )
+
+
+def _library_versions() -> dict[str, str]:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
