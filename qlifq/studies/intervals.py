@@ -1,0 +1,107 @@
+"""How sure a number is: exact intervals of proportions, bootstrap intervals of everything else.
+
+Every statistic of a study is a function of means over independent runs, so one way of resampling serves them all: draw the
+runs again with replacement, take the means, and apply the function.
+
+Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; Clopper and Pearson, Biometrika 26, 404
+(1934).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+__all__ = ["CONFIDENCE", "DRAWS", "Floats", "Interval", "binomial", "mean", "percentile", "resampled_means", "slopes"]
+
+Floats = npt.NDArray[np.float64]
+
+#: The confidence of every interval of a report.
+CONFIDENCE = 0.95
+DRAWS = 2000
+
+
+class Interval(NamedTuple):
+    """A number and the bounds that hold it with the stated confidence.
+
+    Example:
+        >>> print(Interval(-0.4983, -0.5121, -0.4847))
+        -0.498 (-0.512 to -0.485)
+        >>> Interval(0.2, 0.1, 0.3).holds(0.3)
+        True
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def holds(self, number: float) -> bool:
+        """Whether a number lies within the bounds."""
+        return self.low <= number <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def binomial(ones: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
+    """The exact interval of Clopper and Pearson for a proportion.
+
+    Args:
+        ones: how often it happened, any shape.
+        trials: out of how often, at least 1, broadcastable.
+        confidence: that the interval holds the true proportion, at least.
+
+    Returns:
+        The lower and the upper bounds.
+
+    Example:
+        >>> low, high = binomial(0, 10)
+        >>> float(low), round(float(high), 4)
+        (0.0, 0.3085)
+    """
+    counted, total = np.asarray(ones, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    low = np.where(counted == 0, 0.0, stats.beta.ppf(tail, counted, total - counted + 1))
+    high = np.where(counted == total, 1.0, stats.beta.ppf(1 - tail, counted + 1, total - counted))
+    return low, high
+
+
+def resampled_means(values: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
+    """Means over runs that are drawn again with replacement.
+
+    Args:
+        values: `(runs, ...)`, what each run gave; a run is drawn with all it gave, so what is paired stays paired.
+        rng: where the draws come from.
+        draws: how many.
+
+    Returns:
+        `(draws, ...)`.
+    """
+    runs = len(values)
+    weights = rng.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
+    return np.asarray((weights @ values.reshape(runs, -1)).reshape(draws, *values.shape[1:]))
+
+
+def percentile(value: float, draws: Floats, confidence: float = CONFIDENCE) -> Interval:
+    """A statistic with the interval that leaves equal parts of its bootstrap draws on both sides.
+
+    Where a draw has no value (a run without spikes has no interval between them), it counts for neither side.
+    """
+    kept = draws[np.isfinite(draws)]
+    if not len(kept):
+        return Interval(value, np.nan, np.nan)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(kept, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def mean(values: Floats, rng: np.random.Generator) -> Interval:
+    """The mean over runs, `(runs,)`, with its interval."""
+    return percentile(float(values.mean()), resampled_means(values, rng))
+
+
+def slopes(x: npt.ArrayLike, y: Floats) -> Any:
+    """Least-squares slopes of `y`, `(..., points)`, on `x`, `(points,)`; returns `(...)`."""
+    centred = np.asarray(x, dtype=np.float64) - np.mean(x)
+    return y @ centred / (centred @ centred)

@@ -1,0 +1,169 @@
+"""A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qlifq._files import PathLike, atomic_write, stamp, write_json
+from qlifq.errors import FileError
+from qlifq.studies.run_folder import FORMAT, VERSION, check_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+__all__ = ["STYLE", "Picture", "Report", "Section", "markdown_table", "new_figure", "write_report"]
+
+STYLE: dict[Any, Any] = {
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+}
+#: A longer table is told by its file alone.
+MOST_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what it shows, in one or two sentences."""
+
+    figure: "Figure"
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question of a report.
+
+    Args:
+        title: its heading.
+        asked: the question and how it was answered.
+        found: sentences made from the tables.
+        pictures: figures by file name without ending.
+        tables: tables by file name without ending.
+        columns: what the columns of the tables mean, for those that do not say it themselves.
+    """
+
+    title: str
+    asked: str
+    found: Sequence[str]
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    tables: Mapping[str, "DataFrame"] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study leaves behind.
+
+    Args:
+        title: heading.
+        asked: what was asked, in a few sentences.
+        found: the answers, one sentence or two each.
+        sure: how sure the numbers are.
+        setup: what was run, as names and plain values.
+        sections: the questions one by one.
+    """
+
+    title: str
+    asked: str
+    found: Sequence[str]
+    sure: str
+    setup: Mapping[str, object]
+    sections: Sequence[Section]
+
+    def tables(self) -> dict[str, "DataFrame"]:
+        """Every table by name."""
+        return {name: table for section in self.sections for name, table in section.tables.items()}
+
+    def markdown(self, command: str) -> str:
+        """The text of report.md."""
+        lines = [f"# {self.title}", "", "## What was asked", "", self.asked, "", "## What was found", ""]
+        lines += [f"- {sentence}" for sentence in self.found]
+        lines += ["", "## How sure it is", "", self.sure, "", "## How it was made", "", "```", command, "```", ""]
+        lines += ["| setting | value |", "| --- | --- |"]
+        lines += [f"| {name} | {_cell(value)} |" for name, value in {**self.setup, **stamp()}.items()]
+        for section in self.sections:
+            lines += ["", f"## {section.title}", "", section.asked, ""]
+            lines += [f"- {sentence}" for sentence in section.found]
+            for name, picture in section.pictures.items():
+                lines += ["", f"![{picture.caption}]({name}.png)", "", f"*{picture.caption}*"]
+            for name, table in section.tables.items():
+                lines += ["", *_told(name, table)]
+            if section.columns:
+                lines += ["", "Columns: " + "; ".join(f"`{name}`: {text}" for name, text in section.columns.items()) + "."]
+        return "\n".join(lines) + "\n"
+
+
+def write_report(folder: PathLike, report: Report, *, command: str, force: bool = False) -> Path:
+    """Write every table as CSV, every figure as PNG, `report.md` and, last, `summary.json`, each atomically.
+
+    Args:
+        folder: where; made if it is not there.
+        report: the report.
+        command: the command line that made it.
+        force: whether an earlier run in the folder is overwritten.
+
+    Returns:
+        The folder.
+
+    Raises:
+        QLIFError: if the folder cannot be written.
+    """
+    path = check_folder(folder, force=force)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Folder {path} cannot be made: {(error.strerror or str(error)).lower()}.") from error
+    for name, table in report.tables().items():
+        with atomic_write(path / f"{name}.csv") as file:
+            file.write(table.to_csv(index=False, lineterminator="\n").encode())
+    for section in report.sections:
+        for name, picture in section.pictures.items():
+            with atomic_write(path / f"{name}.png") as file:
+                picture.figure.savefig(file, format="png")
+    with atomic_write(path / "report.md") as file:
+        file.write(report.markdown(command).encode())
+    facts = {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command, "title": report.title}
+    write_json(path / "summary.json", {**facts, "setup": dict(report.setup), "found": list(report.found)})
+    return path
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["Figure", Any]:
+    """A figure in inches and its axes, `(rows, columns)`; it belongs to no window and need not be closed."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def markdown_table(table: "DataFrame") -> list[str]:
+    """A table as lines of Markdown, numbers to four digits."""
+    lines = ["| " + " | ".join(str(name) for name in table.columns) + " |", "| " + " | ".join("---" for _ in table) + " |"]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in table.itertuples(index=False)]
+    return lines
+
+
+def _told(name: str, table: "DataFrame") -> list[str]:
+    """A table, or where it is long, where to find it."""
+    if len(table) > MOST_ROWS:
+        return [f"The {len(table)} rows of this table are in [{name}.csv]({name}.csv)."]
+    return [f"[{name}.csv]({name}.csv)", "", *markdown_table(table)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return "none" if np.isnan(value) else f"{value:.4g}"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|")
