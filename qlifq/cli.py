@@ -199,7 +199,7 @@ def _input(
                     f"Option --{option} would be ignored: it needs --input digits, but the input is {source}."
                 )
         return training.load_current(source), source, None
-    encoding = choice("encoding", encoding or "poisson", DEFAULT_GAIN)
+    encoding = choice("encoding", "poisson" if encoding is None else encoding, DEFAULT_GAIN)
     gain = DEFAULT_GAIN[encoding] if gain is None else gain
     steps = 200 if steps is None else steps
     images = training.digits().images
