@@ -1,7 +1,7 @@
 """One description of a qubit's noise, for every backend that can use it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import cast
@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from qlifq.backends.snapshots import choose, read_qubits
 from qlifq.circuits.bloch import Channel, Contraction
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
@@ -89,6 +90,32 @@ class DeviceNoise:
                 raise ArgumentError(
                     f"Argument `t2` must be at most 2 t1, but is {noise.t2:g} s with t1 = {noise.t1:g} s at site {site}."
                 )
+
+    @classmethod
+    def from_backend(cls, backend: object, qubits: Sequence[int] | None = None) -> "DeviceNoise":
+        """The noise of a Qiskit backend, as its calibration tells it, one site per qubit.
+
+        T1, T2 (at most 2 T1) and the readout errors are taken as they are. An RX or RY is two pulses (`sx`), so
+        `gate_time` is twice a pulse's, and `gate_error` is the depolarisation of two pulses: for each, what its reported
+        infidelity leaves beyond the relaxation in its time.
+
+        Args:
+            backend: a Qiskit `BackendV2`: a device, a snapshot of one, or a generic one.
+            qubits: the qubits, in the order of the sites; None for all that work, best first.
+
+        Raises:
+            QLIFError: if `backend` is none, or a qubit does not exist or does not work.
+        """
+        found = choose(read_qubits(backend), qubits).values()
+        pulses = [facts.pulse for facts in found]
+        return cls(
+            t1=tuple(facts.t1 for facts in found),
+            t2=tuple(facts.t2 for facts in found),
+            gate_time=tuple(times * gate.time for gate, times in pulses),
+            gate_error=tuple((1 - (1 - 2 * gate.excess) ** times) / 2 for gate, times in pulses),
+            readout_p01=tuple(facts.readout_p01 for facts in found),
+            readout_p10=tuple(facts.readout_p10 for facts in found),
+        )
 
     @property
     def sites(self) -> int | None:

@@ -7,6 +7,7 @@ subclass of `Backend`:
     mine = "my_package.my_module:MyBackend"
 """
 
+import contextlib
 import inspect
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from qlifq._validation import unknown
 from qlifq.backends.interface import Backend
 from qlifq.errors import ArgumentError, DtypeError, MissingPackageError
 
-__all__ = ["get", "names"]
+__all__ = ["get", "names", "with_noise"]
 
 GROUP = "qlifq.backends"
 
@@ -34,6 +35,8 @@ class BuiltIn(NamedTuple):
 BUILT_IN = MappingProxyType(
     {
         "analytic": BuiltIn("qlifq.backends.analytic", "AnalyticBackend"),
+        "lightning": BuiltIn("qlifq.backends.lightning", "LightningBackend", "pennylane_lightning", "pennylane-lightning"),
+        "aer": BuiltIn("qlifq.backends.aer", "AerBackend", "qiskit_aer", "qiskit-aer"),
         "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend"),
     }
 )
@@ -76,6 +79,16 @@ def get(name: str, **options: object) -> Backend:
         if isinstance(error, DtypeError):
             raise
         raise ArgumentError(f"Backend {name} cannot be built: {error}.") from error
+
+
+def with_noise() -> tuple[str, ...]:
+    """The names of the installed backends that can be built with a noise model."""
+    found = []
+    for name in names():
+        with contextlib.suppress(MissingPackageError):
+            if _factory(name).capabilities.noisy:
+                found.append(name)
+    return tuple(found)
 
 
 def _factory(name: str) -> type[Backend]:

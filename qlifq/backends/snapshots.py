@@ -1,0 +1,189 @@
+"""What a Qiskit backend says about its qubits, and the snapshots of devices that ship with Qiskit's runtime client.
+
+Backends are read through the attributes of Qiskit's `BackendV2`, so that this module imports no vendor.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from qlifq._packages import load
+from qlifq._validation import integer
+from qlifq.errors import ArgumentError, DtypeError, ShapeError
+
+__all__ = ["ONE_QUBIT_GATES", "GateFacts", "QubitFacts", "check_qubits", "choose", "load_snapshot", "read_qubits"]
+
+#: Gates of one qubit that devices have had as native ones, by the name that Qiskit gives them.
+ONE_QUBIT_GATES = (
+    "id",
+    "rx",
+    "ry",
+    "rz",
+    "p",
+    "sx",
+    "sxdg",
+    "x",
+    "y",
+    "z",
+    "h",
+    "s",
+    "sdg",
+    "t",
+    "tdg",
+    "r",
+    "u",
+    "u1",
+    "u2",
+    "u3",
+)
+
+#: Gates that turn the qubit between its poles, and how many of them an RX or RY takes.
+_PULSES = {"sx": 2, "rx": 1, "u3": 1, "u": 1}
+
+#: What IBM calls P(read 1 | 0) and P(read 0 | 1).
+_READOUT = ("prob_meas1_prep0", "prob_meas0_prep1")
+
+
+class GateFacts(NamedTuple):
+    """One native gate: its duration in seconds, and its average infidelity in all and beyond what relaxation does."""
+
+    time: float
+    error: float
+    excess: float
+
+
+class QubitFacts(NamedTuple):
+    """One qubit as it was calibrated: times in seconds, probabilities, and its native gates by name."""
+
+    t1: float
+    t2: float
+    readout_p01: float
+    readout_p10: float
+    gates: Mapping[str, GateFacts]
+
+    @property
+    def pulse(self) -> tuple[GateFacts, int]:
+        """The gate that turns the qubit, and how many of them an RX or RY takes."""
+        return next((self.gates[name], times) for name, times in _PULSES.items() if name in self.gates)
+
+    @property
+    def cost(self) -> float:
+        """The error of one decision, by which qubits are ranked."""
+        gate, times = self.pulse
+        return (self.readout_p01 + self.readout_p10) / 2 + times * gate.error
+
+
+def read_qubits(backend: Any) -> dict[int, QubitFacts]:
+    """The qubits of a Qiskit `BackendV2` that work, best first: by the errors of one readout and two pulses, then by T1.
+
+    A qubit without a measurement or a gate that turns it is faulty and left out. T2 is cut to 2 T1, since snapshots hold
+    pairs that no qubit can have. The readout error is asymmetric where the backend's properties say so, else what its
+    target gives for both.
+
+    Raises:
+        QLIFError: if `backend` is none, or no qubit works.
+    """
+    target = getattr(backend, "target", None)
+    if target is None:
+        raise DtypeError(f"Argument `backend` must be a Qiskit BackendV2, but is {type(backend).__name__}.")
+    properties = _properties(backend)
+    faulty = set() if properties is None else set(properties.faulty_qubits())
+    found = {}
+    for qubit in range(target.num_qubits or 0):
+        facts = None if qubit in faulty else _qubit_facts(target, properties, qubit)
+        if facts is not None:
+            found[qubit] = facts
+    if not found:
+        raise ArgumentError(f"Argument `backend` must have a qubit that works, but {backend.name} has none.")
+    return dict(sorted(found.items(), key=lambda item: (item[1].cost, -item[1].t1, item[0])))
+
+
+def choose(found: Mapping[int, QubitFacts], qubits: object) -> dict[int, QubitFacts]:
+    """Those of the given qubits, in their order, or all where `qubits` is None."""
+    if qubits is None:
+        return dict(found)
+    chosen = check_qubits(qubits)
+    for qubit in chosen:
+        if qubit not in found:
+            raise ArgumentError(f"Argument `qubits` must hold qubits that the device has and that work, but holds {qubit}.")
+    return {qubit: found[qubit] for qubit in chosen}
+
+
+def check_qubits(qubits: object) -> tuple[int, ...]:
+    """Distinct qubit numbers, at least one."""
+    if isinstance(qubits, str) or not isinstance(qubits, Sequence):
+        raise DtypeError(f"Argument `qubits` must be a list of qubit numbers, but is {qubits!r}.")
+    chosen = tuple(integer("qubits", qubit, at_least=0) for qubit in qubits)
+    if not chosen:
+        raise ShapeError("Argument `qubits` must hold at least one qubit, but is empty.")
+    if len(set(chosen)) < len(chosen):
+        raise ArgumentError(f"Argument `qubits` must hold each qubit once, but is {list(chosen)}.")
+    return chosen
+
+
+def load_snapshot(name: str) -> Mapping[int, QubitFacts]:
+    """The qubits of a snapshot, best first, by its name, such as "fake_torino".
+
+    Raises:
+        QLIFError: for a name that no snapshot has, or without the package `qiskit-ibm-runtime`.
+    """
+    provider = load(
+        "qiskit_ibm_runtime.fake_provider",
+        package="qiskit_ibm_runtime",
+        feature=f"The snapshot {name}",
+        install="'qlifq[ibm]'",
+    )
+    classes = {_snapshot_name(item): item for item in dir(provider) if re.fullmatch("Fake(?!Provider)[A-Z]\\w*", item)}
+    if name not in classes:
+        close = difflib.get_close_matches(name, classes, n=4, cutoff=0.5) or sorted(classes)
+        raise ArgumentError(f"Argument `noise` must be the name of a snapshot such as {', '.join(close)}, but is {name!r}.")
+    return _read_snapshot(provider, classes[name])
+
+
+@lru_cache(maxsize=8)
+def _read_snapshot(provider: Any, class_name: str) -> Mapping[int, QubitFacts]:
+    # Reading the file of 133 qubits takes some 0.2 s, so what is read is kept.
+    return MappingProxyType(read_qubits(getattr(provider, class_name)()))
+
+
+def _snapshot_name(class_name: str) -> str:
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", class_name.removesuffix("V2")).lower()
+
+
+def _qubit_facts(target: Any, properties: Any, qubit: int) -> QubitFacts | None:
+    """The facts about one qubit, or None where it is faulty."""
+    measure = _instruction(target, "measure", qubit)
+    gates = {name: found for name in ONE_QUBIT_GATES if (found := _instruction(target, name, qubit)) is not None}
+    pulses = [gates[name] for name in _PULSES if name in gates]
+    if measure is None or measure.error is None or not pulses or any((pulse.error or 0.0) >= 1.0 for pulse in pulses):
+        return None
+    times = None if target.qubit_properties is None else target.qubit_properties[qubit]
+    t1 = math.inf if times is None or times.t1 is None else float(times.t1)
+    t2 = 2 * t1 if times is None or times.t2 is None else min(float(times.t2), 2 * t1)
+    if not (t1 > 0 and t2 > 0):
+        return None
+    measured = {} if properties is None else properties.qubit_property(qubit)
+    p01, p10 = (float(measured[name][0]) if name in measured else float(measure.error) for name in _READOUT)
+    return QubitFacts(t1, t2, p01, p10, {name: _gate_facts(gate, t1, t2) for name, gate in gates.items()})
+
+
+def _instruction(target: Any, name: str, qubit: int) -> Any:
+    return target[name].get((qubit,)) if name in target.operation_names else None
+
+
+def _properties(backend: Any) -> Any:
+    read = getattr(backend, "properties", None)
+    return read() if callable(read) else None
+
+
+def _gate_facts(gate: Any, t1: float, t2: float) -> GateFacts:
+    time = float(gate.duration or 0.0)
+    error = float(gate.error or 0.0)
+    # The average fidelity of relaxation alone is F; the depolarisation that brings it down to what was reported is
+    # (1 − 2e) F + 2e·½ = 1 − error.
+    relaxed = 0.5 + (2 * math.exp(-time / t2) + math.exp(-time / t1)) / 6
+    return GateFacts(time, error, min(max((relaxed - 1 + error) / (2 * relaxed - 1), 0.0), 0.5))
