@@ -191,6 +191,7 @@ def _input(
     """The input current, what it is in words, and the shape of the picture where the neurons are its pixels."""
     from qlifq import training
     from qlifq._validation import choice, integer
+    from qlifq.studies.simulation import counted
 
     if source != "digits":
         for option, value in {"encoding": encoding, "samples": samples, "steps": steps, "gain": gain}.items():
@@ -205,12 +206,10 @@ def _input(
     images = training.digits().images
     samples = integer("samples", 8 if samples is None else samples, at_least=1, at_most=len(images))
     if encoding == "poisson":
-        encoded = training.poisson(images[:samples], steps, gain=gain, seed=seed)
-        described = f"{samples:,} digits of 8 × 8 pixels as Poisson spikes of {gain:g}"
+        encoded, kind = training.poisson(images[:samples], steps, gain=gain, seed=seed), "Poisson spikes of"
     else:
-        encoded = training.current(images[:samples], steps, gain=gain)
-        described = f"{samples:,} digits of 8 × 8 pixels as currents up to {gain:g}"
-    return encoded, described, (8, 8)
+        encoded, kind = training.current(images[:samples], steps, gain=gain), "currents up to"
+    return encoded, f"{counted(samples, 'digit')} of 8 × 8 pixels as {kind} {gain:g}", (8, 8)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
