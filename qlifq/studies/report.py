@@ -9,6 +9,7 @@ import numpy as np
 
 from qlifq._files import PathLike, atomic_write, stamp, write_json
 from qlifq.errors import FileError
+from qlifq.studies.intervals import Interval
 from qlifq.studies.run_folder import FORMAT, VERSION, check_folder
 
 if TYPE_CHECKING:
@@ -148,9 +149,16 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
 
 
 def markdown_table(table: "DataFrame") -> list[str]:
-    """A table as lines of Markdown, numbers to four digits."""
-    lines = ["| " + " | ".join(str(name) for name in table.columns) + " |", "| " + " | ".join("---" for _ in table) + " |"]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in table.itertuples(index=False)]
+    """A table as lines of Markdown, a number and its bounds in one cell."""
+    bounds = {f"{name}_{side}" for name in table.columns for side in ("low", "high") if f"{name}_low" in table}
+    shown = [name for name in table.columns if name not in bounds]
+    lines = ["| " + " | ".join(shown) + " |", "| " + " | ".join("---" for _ in shown) + " |"]
+    for _, row in table.iterrows():
+        cells = (
+            str(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"])) if f"{name}_low" in bounds else _cell(row[name])
+            for name in shown
+        )
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 

@@ -5,7 +5,7 @@ Every comparison is with `analytic`, exact and without noise.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from qlifq.backends import Backend, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.interface import MAX_SEED
 from qlifq.circuits import RYSpike
-from qlifq.errors import UnsupportedError
+from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
 from qlifq.neurons import QLIF, SpikingSequential
 from qlifq.neurons.parameters import DECISIONS
 from qlifq.neurons.seeds import SeedStream
@@ -74,12 +74,14 @@ class ShotNoiseStudy:
         extent: how much was run.
         trained: how many digits the networks were trained on.
         evaluation: one row for every P(1) and number of shots: error and bias of the estimate.
+        pooled: the error of all P(1) together, each in the unit of its own √(p(1 − p)/shots).
         scaling: slopes of the error against the shots, doubly logarithmic.
         floor: what is left at the most shots, and what the noise model or a calibration predicts.
         trajectory: one row for every decision and number of shots: rate, intervals between spikes, distance from the model.
         trajectory_exact: the same without shots.
         network: accuracy for every decision and number of shots.
         change: from the fewest to the most shots, for every decision and quantity.
+        trains: spikes of one run by decision, `(1 + len(shots), steps)`, first those of the model.
     """
 
     backend: Backend
@@ -88,15 +90,18 @@ class ShotNoiseStudy:
     extent: Extent
     trained: int
     evaluation: "DataFrame"
+    pooled: "DataFrame"
     scaling: "DataFrame"
     floor: "DataFrame"
     trajectory: "DataFrame"
     trajectory_exact: "DataFrame"
     network: "DataFrame"
     change: "DataFrame"
+    trains: dict[str, Floats]
 
 
 def run_shot_noise(
+    data: tuple[Tensor, Tensor],
     backend: str | Backend = "analytic",
     *,
     seed: int = 0,
@@ -107,6 +112,8 @@ def run_shot_noise(
     """Measure shot noise on a backend.
 
     Args:
+        data: images `(samples, pixels)` float32 and their labels `(samples,)` int64, such as `qlifq.training.digits()`; the
+            network learns from those that it is not tested on.
         backend: a name, or a `Backend` that draws shots; noise is its own.
         seed: root of all noise; the same seed gives the same tables.
         shots: at least three numbers of shots, rising.
@@ -123,21 +130,36 @@ def run_shot_noise(
     check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
     counts = tuple(check.integer("shots", count, at_least=1) for count in shots)
     if len(counts) < 3 or sorted(set(counts)) != list(counts):
-        raise check.ArgumentError(f"Argument `shots` must hold at least 3 rising numbers, but is {counts}.")
+        raise ArgumentError(f"Argument `shots` must hold at least 3 rising numbers, but is {counts}.")
     for count in counts:
         asked.check_size(1, 1, count)
     if asked.capabilities.remote:
         raise UnsupportedError(
             f"Argument `backend` must be a simulator for this study of {len(counts)} numbers of shots, but {asked.name} is remote."
         )
-    return _Run(asked, counts, seed, extent, progress).study()
+    images, labels = data
+    check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
+    check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
+    if len(images) < 2 * extent.images:
+        raise ShapeError(
+            f"Argument `images` must hold at least {2 * extent.images} samples, half of them to test on, but holds {len(images)}."
+        )
+    return _Run(asked, counts, seed, extent, (images, labels), progress).study()
 
 
 class _Run:
     """One run of the study: its seeds, its resampling and its progress."""
 
-    def __init__(self, backend: Backend, shots: tuple[int, ...], seed: int, extent: Extent, progress: Progress | None) -> None:
-        self.backend, self.shots, self.seed, self.extent = backend, shots, seed, extent
+    def __init__(
+        self,
+        backend: Backend,
+        shots: tuple[int, ...],
+        seed: int,
+        extent: Extent,
+        data: tuple[Tensor, Tensor],
+        progress: Progress | None,
+    ) -> None:
+        self.backend, self.shots, self.seed, self.extent, self.data = backend, shots, seed, extent, data
         self.ideal = get("analytic")
         self.seeds = SeedStream(seed)
         self.rng = np.random.default_rng(seed)
@@ -145,27 +167,29 @@ class _Run:
         self.done = 0
         self.total = len(shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS)
         self.changes: list[dict[str, object]] = []
+        self.trains: dict[str, Floats] = {}
 
     def study(self) -> ShotNoiseStudy:
-        evaluation, scaling, floor = self._evaluations()
-        trajectory, exact = self._trajectories()
-        network, trained = self._networks()
         from pandas import DataFrame
 
-        change = DataFrame(self.changes)
+        evaluation, pooled, scaling = self._evaluations()
+        trajectory, exact = self._trajectories()
+        network, trained = self._networks()
         return ShotNoiseStudy(
-            self.backend,
-            self.shots,
-            self.seed,
-            self.extent,
-            trained,
-            evaluation,
-            scaling,
-            floor,
-            trajectory,
-            exact,
-            network,
-            change,
+            backend=self.backend,
+            shots=self.shots,
+            seed=self.seed,
+            extent=self.extent,
+            trained=trained,
+            evaluation=evaluation,
+            pooled=pooled,
+            scaling=scaling,
+            floor=self._floor(evaluation[evaluation["shots"] == self.shots[-1]]),
+            trajectory=trajectory,
+            trajectory_exact=exact,
+            network=network,
+            change=DataFrame(self.changes),
+            trains=self.trains,
         )
 
     def _tick(self) -> None:
@@ -180,7 +204,7 @@ class _Run:
 
         ideal = np.array(PROBABILITIES)
         spread = np.sqrt(ideal * (1 - ideal))
-        rows, ones = [], np.zeros(len(ideal))
+        rows, pooled_rows = [], []
         log_error = np.zeros((len(self.shots), len(ideal) + 1, DRAWS + 1))
         for index, count in enumerate(self.shots):
             ones = self._ones(ideal, count)
@@ -191,6 +215,8 @@ class _Run:
             draws = resampled_means(squares, self.rng)
             with np.errstate(divide="ignore"):
                 log_error[index] = np.log(np.concatenate([squares.mean(axis=0)[None], draws])).T / 2
+            with_unit = np.sqrt(draws[:, -1] * count)
+            pooled_rows.append({"shots": count, **_named("ratio", percentile(float(np.sqrt(pooled.mean() * count)), with_unit))})
             low, high = binomial(ones.sum(axis=0), count * len(ones))
             for place, p in enumerate(ideal):
                 rmse = percentile(float(np.sqrt(squares[:, place].mean())), np.sqrt(draws[:, place]))
@@ -207,27 +233,25 @@ class _Run:
                     }
                 )
             self._tick()
-        evaluation = DataFrame(rows)
         fitted = slopes(np.log(self.shots), log_error.transpose(1, 2, 0))
         names = [*(f"{p:g}" for p in ideal), "all"]
         scaling = DataFrame(
             [{"p": name, **_named("slope", percentile(float(each[0]), each[1:]))} for name, each in zip(names, fitted, strict=True)]
         )
-        return evaluation, scaling, self._floor(evaluation[evaluation["shots"] == self.shots[-1]])
+        return DataFrame(rows), DataFrame(pooled_rows), scaling
 
     def _ones(self, ideal: Floats, count: int) -> Floats:
         """Counts of every repeat, `(repeats, probabilities)`, all asked of one site."""
         angles = torch.tensor(2 * np.arcsin(np.sqrt(ideal))).repeat(self.extent.repeats)
         outcome = self.backend.run(RYSpike(), angles.reshape(-1, 1, 1), shots=count, seed=self.seeds.take())
-        assert outcome.ones is not None  # asked with shots
-        return outcome.ones.numpy().reshape(self.extent.repeats, len(ideal)).astype(np.float64)
+        return cast(Tensor, outcome.ones).numpy().reshape(self.extent.repeats, len(ideal)).astype(np.float64)
 
     def _floor(self, most: "DataFrame") -> "DataFrame":
         """The bias that no number of shots takes away, beside what is known of the noise."""
         from pandas import DataFrame
 
         floor = DataFrame({name: most[name].to_numpy() for name in ("p", "shots", "bias", "bias_low", "bias_high")})
-        if isinstance(self.backend, AnalyticBackend):
+        if isinstance(self.backend, AnalyticBackend) and self.backend.noise is not None:
             angles = torch.tensor(2 * np.arcsin(np.sqrt(floor["p"].to_numpy())))[:, None]
             law = self.backend.probability(RYSpike(), angles[:, None])[:, 0].numpy()
             floor["predicted"] = law - floor["p"].to_numpy()
@@ -244,14 +268,18 @@ class _Run:
             reference = self._spikes(self.ideal, None, decision, current)
             other = self._spikes(self.ideal, None, decision, current)
             exact_rows.append({"decision": decision, **self._told(self._measured(decision, reference, other))})
-            by_shots = []
+            by_shots, trains = [], [reference[:, 0]]
             for count in self.shots:
-                measured = self._measured(decision, self._spikes(self.backend, count, decision, current), reference)
+                spikes = self._spikes(self.backend, count, decision, current)
+                measured = self._measured(decision, spikes, reference)
                 rows.append({"decision": decision, "shots": count, **self._told(measured)})
                 by_shots.append(measured)
+                trains.append(spikes[:, 0])
                 self._tick()
+            self.trains[decision] = np.stack(trains)
             for quantity in by_shots[0]:
-                self._changed(decision, quantity, by_shots[0][quantity], by_shots[-1][quantity])
+                if quantity not in {"differing", "first_difference"}:
+                    self._changed(decision, quantity, by_shots[0][quantity], by_shots[-1][quantity])
         return DataFrame(rows), DataFrame(exact_rows)
 
     def _current(self) -> Tensor:
@@ -275,27 +303,29 @@ class _Run:
         steps = len(spikes)
         first = first_difference(spikes, reference, GRADED_TOLERANCE if graded else 0.5)
         sums = np.full((spikes.shape[1], 3), np.nan) if graded else interval_sums(spikes)
-        columns = np.column_stack([spikes.mean(axis=0), van_rossum(spikes, reference, KERNEL), first < steps, sums])
+        columns = np.column_stack([spikes.mean(axis=0), van_rossum(spikes, reference, KERNEL), sums])
         draws = resampled_means(columns, self.rng)
         means = columns.mean(axis=0)
 
-        def interval(draw: Floats) -> Floats:
+        def isi(draw: Floats) -> Floats:
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.asarray(draw[..., 4] / draw[..., 3])
+                return np.asarray(draw[..., 3] / draw[..., 2])
 
         functions: dict[str, Callable[[Floats], Floats]] = {
             "rate": lambda draw: draw[..., 0],
             "distance": lambda draw: draw[..., 1],
-            "differing": lambda draw: draw[..., 2],
-            "interval": interval,
-            "interval_cv": lambda draw: coefficient_of_variation(draw[..., 3:]),
+            "isi": isi,
+            "isi_cv": lambda draw: coefficient_of_variation(draw[..., 2:]),
         }
         found = {}
         for name, function in functions.items():
-            if graded and name.startswith("interval"):
+            if graded and name.startswith("isi"):
                 continue
             value, drawn = float(function(means)), function(draws)
             found[name] = (percentile(value, drawn), drawn)
+        differing = int((first < steps).sum())
+        low, high = binomial(differing, len(first))
+        found["differing"] = (Interval(differing / len(first), float(low), float(high)), np.empty(0))
         medians = np.median(first[self.rng.integers(0, len(first), (DRAWS, len(first)))], axis=1)
         found["first_difference"] = (percentile(float(np.median(first)), medians), medians)
         return found
@@ -323,16 +353,14 @@ class _Run:
     def _networks(self) -> tuple["DataFrame", int]:
         from pandas import DataFrame
 
-        from qlifq.training import digits
-
-        data = digits()
-        order = torch.from_numpy(np.random.default_rng([self.seed, 2]).permutation(len(data.images)))
+        all_images, all_labels = self.data
+        order = torch.from_numpy(np.random.default_rng([self.seed, 2]).permutation(len(all_images)))
         held_out, kept = order[: self.extent.images], order[self.extent.images :]
         rows = []
         for decision in DECISIONS:
-            trained = _train(data.images[kept], data.labels[kept], decision, self.extent.epochs, self.seeds.take())
+            trained = _train(self._sizes, all_images[kept], all_labels[kept], decision, self.extent.epochs, self.seeds.take())
             self._tick()
-            images, labels = data.images[held_out], data.labels[held_out]
+            images, labels = all_images[held_out], all_labels[held_out]
             correct = [self._correct(trained, self.ideal, None, decision, images, labels)]
             for count in self.shots:
                 correct.append(self._correct(trained, self.backend, count, decision, images, labels))
@@ -355,11 +383,16 @@ class _Run:
             self._changed(decision, "accuracy", told[1], told[-1])
         return DataFrame(rows), len(kept)
 
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        """Pixels and classes."""
+        return self.data[0].shape[1], int(self.data[1].max()) + 1
+
     def _correct(
         self, trained: SpikingSequential, backend: Backend, shots: int | None, decision: str, images: Tensor, labels: Tensor
     ) -> Floats:
         """How often each image was recognised, `(images,)`, between 0 and 1."""
-        network = _network(decision, backend, shots, self.seeds.take())
+        network = _network(self._sizes, decision, backend, shots, self.seeds.take())
         network.load_state_dict(trained.state_dict())
         with torch.no_grad():
             shown = images.repeat(self.extent.passes, 1)
@@ -368,20 +401,25 @@ class _Run:
         return right.mean(dim=0).numpy()
 
 
-HIDDEN, NETWORK_STEPS, NETWORK_TAU, TRAINING_BATCH = 48, 8, 4.0, 100
+HIDDEN, NETWORK_STEPS, NETWORK_TAU, TRAINING_BATCH = 24, 6, 4.0, 100
 
 
-def _network(decision: str, backend: Backend, shots: int | None, seed: int) -> SpikingSequential:
-    hidden = QLIF(HIDDEN, backend=backend, shots=shots, seed=seed, decision=decision, gradient="auto", tau=NETWORK_TAU)
-    return SpikingSequential(nn.Linear(64, HIDDEN), hidden, nn.Linear(HIDDEN, 10))
+def _network(
+    sizes: tuple[int, int], decision: str, backend: Backend, shots: int | None, seed: int
+) -> SpikingSequential:
+    """Pixels, one layer of neurons, classes."""
+    hidden = QLIF(HIDDEN, backend=backend, shots=shots, seed=seed, decision=decision, tau=NETWORK_TAU)
+    return SpikingSequential(nn.Linear(sizes[0], HIDDEN), hidden, nn.Linear(HIDDEN, sizes[1]))
 
 
-def _train(images: Tensor, labels: Tensor, decision: str, epochs: int, seed: int) -> SpikingSequential:
+def _train(
+    sizes: tuple[int, int], images: Tensor, labels: Tensor, decision: str, epochs: int, seed: int
+) -> SpikingSequential:
     """A network trained on exact probabilities with this decision; the read-out is the mean over time."""
     with torch.random.fork_rng(devices=[]):
         # torch draws initial weights from its global generator alone.
         torch.manual_seed(seed)
-        network = _network(decision, get("analytic"), None, seed)
+        network = _network(sizes, decision, get("analytic"), None, seed)
         optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
         for _ in range(epochs):
             for batch in torch.randperm(len(images)).split(TRAINING_BATCH):
