@@ -163,6 +163,8 @@ def _per_neuron(name: str, value: Tensor | float, neurons: int) -> Tensor:
 def _checked_gaps(gaps: Tensor, neurons: int) -> Tensor:
     check.finite("gaps", check.tensor("gaps", gaps))
     if gaps.ndim not in {1, 2} or not len(gaps) or (gaps.ndim == 2 and gaps.shape[1] != neurons):
-        raise ShapeError(f"Argument `gaps` must have shape (points,) or (points, {neurons}), but has shape {tuple(gaps.shape)}.")
+        raise ShapeError(
+            f"Argument `gaps` must have shape (points,) or (points, {neurons}), but has shape {tuple(gaps.shape)}."
+        )
     per_neuron = gaps if gaps.ndim == 2 else gaps[:, None].expand(-1, neurons)
     return per_neuron.detach().to("cpu", torch.float64)

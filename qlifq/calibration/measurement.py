@@ -104,7 +104,7 @@ class Rounds:
         """What was measured until now."""
         return Measurement(
             backend=self.backend.name,
-            details=dict(self._details),
+            details=_plain(self._details),
             programme=self.programme,
             shots=tuple(self._shots),
             ones=torch.stack(self._ones),
@@ -123,3 +123,8 @@ def _library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _plain(value: Mapping[str, object]) -> dict[str, object]:
+    """Tuples as lists, so that a calibration is the same before and after it was a file."""
+    return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}

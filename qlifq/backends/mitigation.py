@@ -1,0 +1,116 @@
+"""Estimates of P(1) with the readout errors taken off."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import real
+from qlifq.backends.interface import Backend, Outcome, Plan
+from qlifq.circuits import SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+
+__all__ = ["Mitigated"]
+
+
+@final
+class Mitigated(Backend):
+    """A backend whose estimates of P(1) are corrected for readout errors.
+
+    Read as 1 is p' = eps + (1 − eps − eta) p, so that
+
+        p̂ = (p̂' − eps) / (1 − eps − eta)
+
+    is unbiased, and its standard error is wider by 1 / (1 − eps − eta). It is never clipped: near 0 and 1 an estimate falls
+    outside [0, 1] by its error, and cutting that off would bias every average of it. So this serves
+    `decision="expectation"`, gradients and studies, which average. A single shot is a spike and no estimate: it cannot be
+    mitigated, and one shot is refused; the response of spikes is set right by a calibration's correction of q_scale and
+    q_bias instead. An outcome has no counts, since no whole number of shots gives p̂; its metadata holds the widening
+    per site as `widening`.
+
+    Args:
+        backend: where to run.
+        eps: P(read as 1) of a qubit in |0⟩, one number or one per site; an estimate may be below 0 by its error.
+        eta: P(read as 0) of a qubit in |1⟩, alike, with eps + eta below 1.
+
+    Raises:
+        QLIFError: if `backend` is no backend, or the errors are out of range or differ in number.
+
+    Example:
+        >>> from qlifq.backends import DeviceNoise, get
+        >>> from qlifq.circuits import RYSpike
+        >>> noisy = get("analytic", noise=DeviceNoise(readout_p01=0.1, readout_p10=0.2))
+        >>> angles = torch.tensor([[[0.0], [torch.pi]]], dtype=torch.float64)
+        >>> Mitigated(noisy, 0.1, 0.2).run(RYSpike(), angles, shots=None, seed=None).probability.round(decimals=6).abs()
+        tensor([[0., 1.]], dtype=torch.float64)
+    """
+
+    def __init__(self, backend: Backend, eps: float | Iterable[float], eta: float | Iterable[float]) -> None:
+        if not isinstance(backend, Backend):
+            raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
+        if isinstance(backend, Mitigated):
+            raise UnsupportedError("Argument `backend` must not be mitigated already: its readout errors would come off twice.")
+        self.backend = backend
+        self.name = f"mitigated-{backend.name}"
+        self.capabilities = backend.capabilities
+        self.eps, self.eta = _errors("eps", eps), _errors("eta", eta)
+        if self.eps.shape != self.eta.shape:
+            raise ShapeError(
+                f"Arguments `eps` and `eta` must have as many values, but have {len(self.eps)} and {len(self.eta)}."
+            )
+        contrast = 1 - self.eps - self.eta
+        if bool((contrast <= 0).any()):
+            worst = int(contrast.argmin())
+            raise ArgumentError(
+                f"Arguments `eps` and `eta` must add up to less than 1, but are {float(self.eps[worst]):g} and "
+                f"{float(self.eta[worst]):g} at site {worst}."
+            )
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        """See `Backend.run`; `probability` is unbiased and may leave [0, 1], and `ones` is None."""
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        if shots == 1:
+            raise UnsupportedError(
+                "Argument `shots` must be above 1 where the readout is mitigated: one shot is a spike and no estimate, "
+                "and spikes are set right by a correction of q_scale and q_bias."
+            )
+        if len(self.eps) not in {1, angles.shape[1]}:
+            raise ShapeError(f"Argument `angles` must have {len(self.eps)} sites, as `eps` has, but has {angles.shape[1]}.")
+        outcome = self.backend.run(circuit, angles, shots=shots, seed=seed, where=where)
+        eps, eta = self.eps.to(angles), self.eta.to(angles)
+        probability = (outcome.probability - eps) / (1 - eps - eta)
+        if where is not None:
+            probability = torch.where(where, probability, 0.0)
+        widening = tuple((1 / (1 - self.eps - self.eta)).tolist())
+        return replace(outcome, probability=probability, ones=None, metadata={**outcome.metadata, "widening": widening})
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        """See `Backend.plan`: what the backend itself costs."""
+        return self.backend.plan(circuit, batch, sites, shots=shots)
+
+    def standard_error(self, outcome: Outcome) -> Tensor:
+        """The standard error of every estimate of an outcome of this backend, `(batch, sites)`; 0 where it was exact."""
+        if outcome.shots is None:
+            return torch.zeros_like(outcome.probability)
+        eps, eta = self.eps.to(outcome.probability), self.eta.to(outcome.probability)
+        read = (eps + (1 - eps - eta) * outcome.probability.detach()).clamp(0.0, 1.0)
+        return (read * (1 - read) / outcome.shots).sqrt() / (1 - eps - eta)
+
+
+def _errors(name: str, value: float | Iterable[float]) -> Tensor:
+    """`(1,)` or `(sites,)`, float64, within [0, 1)."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    numbers = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
+    if not numbers:
+        raise ShapeError(f"Argument `{name}` must hold one number per site, but is empty.")
+    return torch.tensor([real(name, number, above=-1.0, below=1.0) for number in numbers], dtype=torch.float64)

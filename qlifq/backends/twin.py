@@ -1,0 +1,113 @@
+"""A calibrated device as a formula: the law that was measured, on torch tensors."""
+
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from qlifq._files import PathLike
+from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.record import read_circuit, read_laws, read_record
+from qlifq.backends.sampling import draw
+from qlifq.circuits import Law, SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+
+__all__ = ["Calibrated", "TwinBackend"]
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """What the twin needs of a calibration that is in memory."""
+
+    @property
+    def circuit(self) -> SpikeCircuit:
+        """The circuit that was calibrated."""
+
+    @property
+    def response(self) -> Law:
+        """Its law on every site, `(sites,)`."""
+
+
+@final
+class TwinBackend(Backend):
+    """The twin of a device: P(1) = a + b cos θ + c sin θ with the numbers that a calibration measured, site by site.
+
+    It runs on the device and in the dtype of the angles, carries autograd, and draws shots if asked: train on the twin, run
+    on the device. It answers the circuit that was calibrated, on as many sites, and no other. A law that leaves [0, 1] by
+    its statistical error is held to that interval.
+
+    Args:
+        record: a calibration record, as a path or as what `qlifq.calibration.fit` returned.
+
+    Raises:
+        QLIFError: if the record cannot be read, or a site's law was not identified.
+
+    Attributes:
+        sites: how many sites were calibrated.
+    """
+
+    name = "twin"
+    capabilities = Capabilities(exact=True, shots=True, noisy=False, differentiable=True)
+
+    def __init__(self, record: PathLike | Calibrated | None = None) -> None:
+        if record is None:
+            raise ArgumentError(
+                "Argument `record` must be a calibration or the path of its file for backend twin, but is None."
+            )
+        if isinstance(record, Calibrated):
+            self.circuit, law = record.circuit, record.response
+        elif hasattr(record, "__fspath__") or isinstance(record, str):
+            content = read_record(record)
+            self.circuit, law = read_circuit(record, content), read_laws(record, content)
+        else:
+            raise DtypeError(
+                f"Argument `record` must be a calibration or the path of its file, but is {type(record).__name__}."
+            )
+        unknown = torch.stack(law).isnan().any(dim=0).nonzero()
+        if len(unknown):
+            raise ArgumentError(
+                f"Argument `record` must hold the law of every site, but {len(unknown)} lack theirs, site {int(unknown[0])} first."
+            )
+        self.sites = len(law.a)
+        # a + b cos θ + c sin θ = floor + (ceiling − floor) sin²((θ − φ)/2): one sine instead of two.
+        floor, ceiling = law.extremes()
+        half_phase = torch.atan2(-law.c, -law.b) / 2
+        self._numbers = torch.stack((floor.clamp(0.0, 1.0), ceiling.clamp(0.0, 1.0), half_phase))
+        self._on: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        """See `Backend.run`."""
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        if circuit.gates != self.circuit.gates:
+            raise UnsupportedError(
+                f"Argument `circuit` must be what was calibrated, {self.circuit.draw()}, but is {circuit.draw()}."
+            )
+        if angles.shape[1] != self.sites:
+            raise ShapeError(f"Argument `angles` must have the {self.sites} sites of the record, but has {angles.shape[1]}.")
+        floor, ceiling, half_phase = self._cast(angles)
+        excited = (angles[..., 0] * 0.5 - half_phase).sin().square()
+        # `lerp` ends exactly at the floor and the ceiling, so rounding cannot lead out of [0, 1].
+        probability = torch.lerp(floor, ceiling, excited)
+        if where is not None:
+            probability = probability * where.view(torch.uint8).to(probability.dtype)
+        return Outcome(probability) if shots is None else draw(probability, shots, seed)
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        """See `Backend.plan`: no circuit is built and nothing is executed."""
+        self.check_size(batch, sites, shots)
+        return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
+
+    def _cast(self, angles: Tensor) -> Tensor:
+        """The numbers in the dtype and on the device of the angles; copied there once."""
+        key = (angles.dtype, angles.device)
+        if key not in self._on:
+            self._on[key] = self._numbers.to(angles)
+        return self._on[key]

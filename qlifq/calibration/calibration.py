@@ -1,0 +1,331 @@
+"""A calibration: the counts, what they say, and what follows for a layer."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from qlifq import _validation as check
+from qlifq.backends import Backend, DeviceNoise
+from qlifq.backends.mitigation import Mitigated
+from qlifq.calibration.analysis import Analysis, analyse
+from qlifq.calibration.closed_form import solve
+from qlifq.calibration.correction import Correction, Target, at_a_point, over_a_range
+from qlifq.calibration.measurement import Measurement
+from qlifq.calibration.models import LAW, NEURON
+from qlifq.circuits import Law, RYSpike, SpikeCircuit
+from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
+
+__all__ = ["Calibration", "Layer"]
+
+#: More sites than this are summed up in the table.
+_MOST_ROWS = 64
+_ALARM = 1e-3
+
+
+class Settings(Protocol):
+    """The settings of a layer that matter here."""
+
+    quantum_leak: float
+    theta_max: float
+    quantum_wire: int
+
+
+class Layer(Protocol):
+    """What a correction is applied to: a `qlifq.QLIF`, as far as it matters here."""
+
+    num_neurons: int
+    backend: Backend
+
+    @property
+    def settings(self) -> Settings:
+        """The neuron's parameters."""
+
+    @property
+    def mapping(self) -> str:
+        """The name of the mapping."""
+
+    @property
+    def q_scale(self) -> Tensor:
+        """`(num_neurons,)`."""
+
+    @property
+    def q_bias(self) -> Tensor:
+        """`(num_neurons,)`."""
+
+    def assign(self, **values: Tensor) -> None:
+        """Set values per neuron."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What was measured of a backend, site by site, and what follows from it.
+
+    It is also a model of the backend: `qlifq.backends.get("twin", record=calibration)`.
+
+    Args:
+        measurement: the counts.
+    """
+
+    measurement: Measurement
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The fits and the tests of all sites."""
+        return analyse(self.measurement)
+
+    @property
+    def sites(self) -> int:
+        """How many sites were measured."""
+        return self.measurement.sites
+
+    @property
+    def circuit(self) -> SpikeCircuit:
+        """The circuit that was measured."""
+        return RYSpike()
+
+    @property
+    def response(self) -> Law:
+        """The law P(1) = a + b cos θ + c sin θ of every site as measured, float64, `(sites,)`."""
+        return Law(*self.analysis.law.value.unbind(-1))
+
+    def why_not(self, parameter: str, site: int) -> str | None:
+        """Why a parameter of a site has no estimate, in words; None where it has one.
+
+        Args:
+            parameter: "a", "b", "c", "q_scale", "q_bias", "eps" or "eta".
+            site: from 0.
+
+        Raises:
+            QLIFError: for another parameter or site.
+        """
+        check.choice("parameter", parameter, (*LAW, *NEURON))
+        check.integer("site", site, at_least=0, at_most=self.sites - 1)
+        fit, names = (self.analysis.law, LAW) if parameter in LAW else (self.analysis.neuron, NEURON)
+        if not bool(fit.value[site, names.index(parameter)].isnan()):
+            return None
+        if not bool(fit.converged[site]):
+            return f"{parameter} of site {site} cannot be identified: the likelihood has no maximum near what was programmed"
+        condition = float(fit.condition[site])
+        if condition > 1e10:
+            return f"{parameter} of site {site} cannot be identified: the angles are too alike to tell it from the others"
+        return f"{parameter} of site {site} cannot be identified: {self.measurement.total_shots:,} shots per angle are too few"
+
+    def correct(
+        self,
+        *,
+        p0: float | None = None,
+        slope: float | None = None,
+        q_scale: Tensor | None = None,
+        q_bias: Tensor | None = None,
+        span: tuple[float, float] | None = None,
+        wires: int = 1,
+    ) -> Correction:
+        """The q_scale and q_bias of every neuron with which its qubits answer as the target does.
+
+        The target is the response of a qubit without errors: with a baseline `p0` and a `slope` at gap 0, or with the
+        given `q_scale` and `q_bias`, or else with those that were programmed. Without `span` the baseline and the slope at
+        gap 0 are met; with it, the mean square over that range of gaps is least.
+
+        Args:
+            p0: target P(1) at gap 0, strictly between 0 and 1.
+            slope: target dP(1)/dΔ at gap 0; goes with `p0`.
+            q_scale: target numbers, `(neurons,)`.
+            q_bias: go with `q_scale`, alike.
+            span: lowest and highest gap of the range.
+            wires: how many neighbouring sites a neuron pools, as the layer's `quantum_wire`.
+
+        Returns:
+            A `Correction` with one row per neuron.
+
+        Raises:
+            QLIFError: if an argument cannot be used or goes with another that is not given, or a law was not identified.
+        """
+        programme = self.measurement.programme
+        law, covariance = self._pooled(check.integer("wires", wires, at_least=1))
+        neurons = len(law.a)
+        if (p0 is None) != (slope is None) or (q_scale is None) != (q_bias is None) or (p0 is not None and q_scale is not None):
+            raise ArgumentError("The target must be given as `p0` and `slope`, or as `q_scale` and `q_bias`, or not at all.")
+        if p0 is not None and slope is not None:
+            own = {"theta_max": programme.theta_max} if programme.mapping == "tanh" else {}
+            numbers = solve(programme.mapping, p0, slope, **own)
+            scale, offset = (torch.full((neurons,), number, dtype=torch.float64) for number in numbers)
+        elif q_scale is not None and q_bias is not None:
+            for name, value in (("q_scale", q_scale), ("q_bias", q_bias)):
+                check.shape_of(name, check.finite(name, check.tensor(name, value)), (neurons,))
+            scale, offset = (value.detach().to("cpu", torch.float64) for value in (q_scale, q_bias))
+            offset = offset - programme.leak
+        else:
+            scale, offset = programme.q_scale[::wires], programme.q_bias[::wires] - programme.leak
+        target = Target(programme.mapping, scale, offset, programme.theta_max)
+        if span is None:
+            return at_a_point(target, law, covariance, programme.leak)
+        low, high = (check.real("span", end) for end in span)
+        if low >= high:
+            raise ArgumentError(f"Argument `span` must be a lower and a higher gap, but is ({low:g}, {high:g}).")
+        return over_a_range(target, law, covariance, programme.leak, (low, high))
+
+    def apply_to(
+        self,
+        layer: Layer,
+        *,
+        p0: float | None = None,
+        slope: float | None = None,
+        span: tuple[float, float] | None = None,
+    ) -> Correction:
+        """Set the q_scale and q_bias of a layer so that on this backend it answers as it was designed to.
+
+        The target is the response that the layer's own numbers have on a qubit without errors, or `p0` and `slope`. So this
+        is done once, on the layer as designed: a second call would correct what is corrected already.
+
+        Args:
+            layer: a `qlifq.QLIF` on the backend that was calibrated, or on its twin.
+            p0: as for `correct`.
+            slope: as for `correct`.
+            span: as for `correct`.
+
+        Returns:
+            The correction that was applied.
+
+        Raises:
+            QLIFError: if the layer does not match the calibration, or a neuron cannot reach the target. Nothing is changed.
+        """
+        programme, settings = self.measurement.programme, layer.settings
+        wanted: dict[str, tuple[object, object]] = {
+            "mapping": (layer.mapping, programme.mapping),
+            "quantum_leak": (settings.quantum_leak, programme.leak),
+        }
+        if programme.mapping == "tanh":
+            wanted["theta_max"] = (settings.theta_max, programme.theta_max)
+        for name, (have, need) in wanted.items():
+            if have != need:
+                raise UnsupportedError(f"The calibration was made with {name} {need!r}, but the layer has {have!r}.")
+        if layer.backend.name not in {self.measurement.backend, "twin"}:
+            raise UnsupportedError(
+                f"The calibration is of backend {self.measurement.backend}, but the layer runs on {layer.backend.name}."
+            )
+        if layer.num_neurons * settings.quantum_wire != self.sites:
+            raise ShapeError(
+                f"The calibration has {self.sites} sites, but the layer has {layer.num_neurons} neurons "
+                f"of {settings.quantum_wire} wires."
+            )
+        own = {"q_scale": layer.q_scale, "q_bias": layer.q_bias} if p0 is None else {}
+        found = self.correct(p0=p0, slope=slope, span=span, wires=settings.quantum_wire, **own)
+        lost = found.q_scale.isnan().nonzero()
+        if len(lost):
+            worst = int(lost[0])
+            raise ArgumentError(
+                f"{len(lost)} of {layer.num_neurons} neurons cannot reach the target at gap 0: neuron {worst} answers from "
+                f"{float(found.floor[worst]):.3f} to {float(found.ceiling[worst]):.3f}; give a `span`, or another `p0`."
+            )
+        layer.assign(q_scale=found.q_scale.to(layer.q_scale), q_bias=found.q_bias.to(layer.q_bias))
+        return found
+
+    def device_noise(self) -> DeviceNoise:
+        """The readout errors of every site as a `DeviceNoise`, where the data allow it.
+
+        For one circuit, relaxation and gate errors cannot be told from readout errors: they are all in its two numbers.
+
+        Raises:
+            QLIFError: if a site's eps or eta was not identified, or the response is no RY seen through a readout.
+        """
+        eps, eta = self._readout()
+        wrong = self.analysis.neuron_p_value * self.sites < _ALARM
+        if bool(wrong.any()):
+            site = int(self.analysis.neuron_p_value.nan_to_num(1.0).argmin())
+            raise UnsupportedError(
+                f"The response of site {site} is no RY seen through a readout error (p = "
+                f"{float(self.analysis.neuron_p_value[site]):.1e}), so no DeviceNoise describes it; its law does."
+            )
+        return DeviceNoise(readout_p01=eps.clamp(0.0, 1.0).tolist(), readout_p10=eta.clamp(0.0, 1.0).tolist())
+
+    def mitigate(self, backend: Backend) -> Mitigated:
+        """A backend whose estimates of P(1) have the measured readout errors taken off; see `Mitigated` for what it serves.
+
+        Raises:
+            QLIFError: if a site's eps or eta was not identified, or this is another backend than was calibrated.
+        """
+        if isinstance(backend, Backend) and backend.name != self.measurement.backend:
+            raise UnsupportedError(
+                f"Argument `backend` must be {self.measurement.backend}, which was calibrated, but is {backend.name}."
+            )
+        eps, eta = self._readout()
+        return Mitigated(backend, eps.tolist(), eta.tolist())
+
+    def table(self) -> list[tuple[str, ...]]:
+        """A header and one row per site, or the quartiles where there are too many sites to read."""
+        fits, errors = self.analysis.neuron.value, self.analysis.neuron.standard_error
+        header = ("site", "q_scale", "q_bias", "eps", "eta", "p fit", "p drift", "p crosstalk")
+        tests = (self.analysis.p_value, self.analysis.drift_p_value, self.analysis.crosstalk_p_value)
+        if self.sites <= _MOST_ROWS:
+            return [
+                header,
+                *(
+                    (
+                        str(site),
+                        *(_with_error(*pair) for pair in zip(fits[site].tolist(), errors[site].tolist(), strict=True)),
+                        *(_p(float(test[site])) for test in tests),
+                    )
+                    for site in range(self.sites)
+                ),
+            ]
+        rows: list[tuple[str, ...]] = [header]
+        for label, part in (("least", 0.0), ("median", 0.5), ("most", 1.0)):
+            values = (_number(_quantile(fits[:, place], part)) for place in range(len(NEURON)))
+            rows.append((label, *values, *(_p(_quantile(test, part)) for test in tests)))
+        return rows
+
+    def __str__(self) -> str:
+        measured, names = self.measurement, ("fit", "drift", "crosstalk")
+        tests = (self.analysis.p_value, self.analysis.drift_p_value, self.analysis.crosstalk_p_value)
+        worst = (f"{name} {_p(_least(test))}" for name, test in zip(names, tests, strict=True))
+        rows = self.table()
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        head = (
+            f"calibration of {measured.backend} · {self.sites:,} sites · mapping {measured.programme.mapping} · "
+            f"{measured.total_shots:,} shots per angle in {len(measured.shots)} rounds · {measured.time_utc}"
+        )
+        return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
+
+    def _readout(self) -> tuple[Tensor, Tensor]:
+        for name in ("eps", "eta"):
+            for site in range(self.sites):
+                if (reason := self.why_not(name, site)) is not None:
+                    raise UnsupportedError(f"{reason}.")
+        return self.analysis.neuron.value[:, 2], self.analysis.neuron.value[:, 3]
+
+    def _pooled(self, wires: int) -> tuple[Law, Tensor]:
+        """The law of each neuron, the mean over its wires, and its covariance."""
+        if self.sites % wires:
+            raise ShapeError(f"Argument `wires` must divide the {self.sites} sites, but is {wires}.")
+        for site, name in self.analysis.law.value.isnan().nonzero().tolist():
+            raise UnsupportedError(f"{self.why_not(LAW[name], site)}.")
+        value = self.analysis.law.value.reshape(-1, wires, len(LAW)).mean(1)
+        covariance = self.analysis.law.covariance.reshape(-1, wires, len(LAW), len(LAW)).sum(1) / wires**2
+        return Law(*value.unbind(-1)), covariance
+
+
+def _with_error(value: float, error: float) -> str:
+    return "unidentified" if math.isnan(value) else f"{_number(value)} ± {error:.1g}"
+
+
+def _number(value: float) -> str:
+    return "none" if math.isnan(value) else f"{value:.4f}"
+
+
+def _p(value: float) -> str:
+    return "none" if math.isnan(value) else f"{value:.2g}"
+
+
+def _quantile(values: Tensor, part: float) -> float:
+    return float(values.nanquantile(part))
+
+
+def _least(p_values: Tensor) -> float:
+    """The least of all sites, by Bonferroni."""
+    known = [value for value in p_values.tolist() if not math.isnan(value)]
+    return min(1.0, min(known) * len(known)) if known else math.nan

@@ -1,0 +1,159 @@
+"""The q_scale and q_bias that give the response that is wanted on a qubit as it is."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq.calibration.closed_form import at_angle, response, turning
+from qlifq.circuits import Law
+
+__all__ = ["Correction", "Target", "at_a_point", "over_a_range"]
+
+#: Gaps at which the responses are compared over a range.
+_POINTS = 33
+_MOST_STEPS = 100
+
+
+class Target(NamedTuple):
+    """The response that is wanted: that of a qubit without errors with these numbers.
+
+    Args:
+        mapping: "sigmoid", "linear" or "tanh".
+        q_scale: slope of the mapping, `(sites,)`.
+        offset: q_bias less the leak, alike.
+        theta_max: for `tanh`.
+    """
+
+    mapping: str
+    q_scale: Tensor
+    offset: Tensor
+    theta_max: float
+
+    def probability(self, gaps: Tensor) -> Tensor:
+        """P(1) at the gaps `(..., sites)`."""
+        return (turning(*self._at(gaps)).angle / 2).sin().square()
+
+    def _at(self, gaps: Tensor) -> tuple[str, Tensor, Tensor, Tensor, float]:
+        return self.mapping, gaps, self.q_scale, self.offset, self.theta_max
+
+
+class Correction(NamedTuple):
+    """What to program on every site, and what that leaves.
+
+    Args:
+        q_scale: `(sites,)`; NaN where the target is out of reach.
+        q_bias: alike.
+        standard_error: of both, from the covariance of the law, `(sites, 2)`.
+        floor: the least P(1) that the site reaches through the mapping, `(sites,)`: its readout floor.
+        ceiling: the greatest, alike.
+        reachable: bool, whether the target's P(1) at gap 0 lies between them, `(sites,)`.
+        rms_before: root mean square of response − target over the range with the target's own numbers; NaN without a range.
+        rms_after: alike with the corrected ones.
+    """
+
+    q_scale: Tensor
+    q_bias: Tensor
+    standard_error: Tensor
+    floor: Tensor
+    ceiling: Tensor
+    reachable: Tensor
+    rms_before: Tensor
+    rms_after: Tensor
+
+
+def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Correction:
+    """Baseline and slope at gap 0 as the target has them.
+
+    With P(1) = a − R cos(θ − φ) the angle is θ₀ = φ ± arccos((a − p₀)/R), on the branch that rises or falls as the slope
+    does, and the rate is slope / (∂P/∂θ). The errors follow from the law's by the derivatives of just these formulas.
+    """
+    p0, slope = response(target.mapping, target.q_scale, target.offset, theta_max=target.theta_max)
+    leaves = [part.detach().clone().requires_grad_() for part in law]
+    with torch.enable_grad():
+        a, b, c = leaves
+        swing, phase = torch.hypot(b, c), torch.atan2(-c, -b)
+        branch = torch.where(slope < 0, -1.0, 1.0)
+        angle = phase + branch * ((a - p0) / swing).acos()
+        rate = slope / (branch * (swing.square() - (a - p0).square()).sqrt())
+        q_scale, offset = at_angle(target.mapping, angle, rate, theta_max=target.theta_max)
+        rows = [torch.stack(torch.autograd.grad(value.sum(), leaves, retain_graph=True), dim=-1) for value in (q_scale, offset)]
+    derivative = torch.stack(rows, dim=1)
+    floor, ceiling = reach(target, law)
+    reachable = (p0 > floor) & (p0 < ceiling) & q_scale.isfinite() & offset.isfinite()
+    nothing = torch.full_like(p0, math.nan)
+    return Correction(
+        q_scale=torch.where(reachable, q_scale.detach(), nothing),
+        q_bias=torch.where(reachable, offset.detach() + leak, nothing),
+        standard_error=torch.where(reachable[:, None], _errors(derivative, covariance), nothing[:, None]),
+        floor=floor,
+        ceiling=ceiling,
+        reachable=reachable,
+        rms_before=nothing,
+        rms_after=nothing,
+    )
+
+
+def over_a_range(target: Target, law: Law, covariance: Tensor, leak: float, span: tuple[float, float]) -> Correction:
+    """The response closest to the target in the mean square over a range of gaps, by damped Gauss-Newton on all sites."""
+    gaps = torch.linspace(*span, _POINTS, dtype=torch.float64)[:, None]
+    wanted = target.probability(gaps).T
+    unit = torch.stack((1 / gaps.square().mean().sqrt().expand_as(law.a), torch.ones_like(law.a)), dim=-1)
+    value = torch.stack((target.q_scale, target.offset), dim=-1)
+
+    def miss(value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Residual `(sites, points)`, its Jacobian in units `(sites, points, 2)`, and the angles `(sites, points)`."""
+        at = turning(target.mapping, gaps.T, value[:, :1], value[:, 1:], target.theta_max)
+        rate = -law.b[:, None] * at.angle.sin() + law.c[:, None] * at.angle.cos()
+        jacobian = torch.stack((rate * at.q_scale, rate * at.q_bias), dim=-1) * unit[:, None, :]
+        return wanted - law.probability(at.angle.T).T, jacobian, at.angle
+
+    residual, jacobian, angle = miss(value)
+    before = residual.square().mean(-1).sqrt()
+    damping = torch.full_like(law.a, 1e-3)
+    for _ in range(_MOST_STEPS):
+        square = jacobian.transpose(-1, -2) @ jacobian
+        diagonal = square.diagonal(dim1=-2, dim2=-1)
+        ridge = damping[:, None] * diagonal + 1e-12
+        step = torch.linalg.solve(square + torch.diag_embed(ridge), torch.einsum("spq,sp->sq", jacobian, residual))
+        if bool((step.abs() < 1e-10).all()):
+            break
+        trial = miss(value + step * unit)
+        better = trial[0].square().sum(-1) < residual.square().sum(-1)
+        value = torch.where(better[:, None], value + step * unit, value)
+        residual = torch.where(better[:, None], trial[0], residual)
+        jacobian = torch.where(better[:, None, None], trial[1], jacobian)
+        angle = torch.where(better[:, None], trial[2], angle)
+        damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
+    # At the optimum Jᵀ r = 0, so a shift of the law moves the estimate as a shift of the data would, reversed.
+    moved = torch.stack((torch.ones_like(angle), angle.cos(), angle.sin()), dim=-1)
+    derivative = -torch.linalg.pinv(jacobian) @ moved * unit[:, :, None]
+    floor, ceiling = reach(target, law)
+    middle = target.probability(torch.zeros_like(law.a))
+    return Correction(
+        q_scale=value[:, 0],
+        q_bias=value[:, 1] + leak,
+        standard_error=_errors(derivative, covariance),
+        floor=floor,
+        ceiling=ceiling,
+        reachable=(middle > floor) & (middle < ceiling),
+        rms_before=before,
+        rms_after=residual.square().mean(-1).sqrt(),
+    )
+
+
+def reach(target: Target, law: Law) -> tuple[Tensor, Tensor]:
+    """The least and the greatest P(1) of a site: over θ in [0, π] for `sigmoid`, over every angle for the others."""
+    floor, ceiling = law.extremes()
+    if target.mapping != "sigmoid":
+        return floor, ceiling
+    lowest = torch.atan2(-law.c, -law.b).remainder(2 * math.pi)
+    ends = torch.stack((law.a + law.b, law.a - law.b))
+    highest = (lowest + math.pi).remainder(2 * math.pi)
+    return torch.where(lowest <= math.pi, floor, ends.amin(0)), torch.where(highest <= math.pi, ceiling, ends.amax(0))
+
+
+def _errors(derivative: Tensor, covariance: Tensor) -> Tensor:
+    """`(sites, 2)` from the derivatives by a, b and c, `(sites, 2, 3)`, and the law's covariance."""
+    return (derivative @ covariance @ derivative.transpose(-1, -2)).diagonal(dim1=-2, dim2=-1).clamp_min(0.0).sqrt()

@@ -1,0 +1,207 @@
+"""The calibration as a file: versioned JSON, written atomically, checked when it is read.
+
+It holds the counts, and beside them what follows from them, for people and for the backend `twin`. Reading it fits the
+counts again and refuses a file whose numbers do not follow from its counts.
+"""
+
+import math
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qlifq._files import PathLike, as_path, write_json
+from qlifq.backends.record import FORMAT, VERSION, read_circuit, read_laws, read_record
+from qlifq.calibration.calibration import Calibration
+from qlifq.calibration.design import Programme
+from qlifq.calibration.measurement import Measurement
+from qlifq.calibration.models import LAW, NEURON
+from qlifq.circuits import RYSpike
+from qlifq.errors import DtypeError, FileFormatError, QLIFError
+
+__all__ = ["load", "save"]
+
+#: The laws of a file may differ from a new fit by the rounding of another machine, and by no more.
+_ROUNDING = 1e-6
+
+
+def save(calibration: Calibration, path: PathLike) -> None:
+    """Write a calibration record; a crash leaves the old file or the new one.
+
+    Args:
+        calibration: what `fit` returned.
+        path: where to write; its folder must exist.
+
+    Raises:
+        QLIFError: if `calibration` is none, or the file cannot be written.
+    """
+    if not isinstance(calibration, Calibration):
+        raise DtypeError(f"Argument `calibration` must be a Calibration, but is {type(calibration).__name__}.")
+    measured, analysis = calibration.measurement, calibration.analysis
+    programme = measured.programme
+    content: dict[str, object] = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "time_utc": measured.time_utc,
+        "versions": dict(measured.versions),
+        "backend": measured.backend,
+        "details": dict(measured.details),
+        "circuit": calibration.circuit.name,
+        "mapping": programme.mapping,
+        "leak": programme.leak,
+        "theta_max": programme.theta_max,
+        "q_scale": programme.q_scale.tolist(),
+        "q_bias": programme.q_bias.tolist(),
+        "gaps": programme.gaps.tolist(),
+        "shots": list(measured.shots),
+        "seed": measured.seed,
+        "laws": {name: _listed(analysis.law.value[:, place]) for place, name in enumerate(LAW)},
+        "laws_covariance": [[_listed(row) for row in site] for site in analysis.law.covariance],
+        "neurons": {name: _listed(analysis.neuron.value[:, place]) for place, name in enumerate(NEURON)},
+        "neurons_standard_error": {
+            name: _listed(analysis.neuron.standard_error[:, place]) for place, name in enumerate(NEURON)
+        },
+        "p_values": {
+            "fit": _listed(analysis.p_value),
+            "neuron": _listed(analysis.neuron_p_value),
+            "drift": _listed(analysis.drift_p_value),
+            "crosstalk": _listed(analysis.crosstalk_p_value),
+        },
+        "ones": measured.ones.tolist(),
+        "order": measured.order.tolist(),
+    }
+    write_json(path, content)
+
+
+def load(path: PathLike) -> Calibration:
+    """Read a calibration record.
+
+    Args:
+        path: a file that `save` wrote.
+
+    Returns:
+        The calibration, fitted anew from its counts.
+
+    Raises:
+        QLIFError: if the file cannot be read, is of a later version, lacks something, holds a value that cannot be, or its
+            laws do not follow from its counts. The message says which.
+    """
+    fields = _Fields(as_path("path", path), read_record(path))
+    if read_circuit(path, fields.content).gates != RYSpike().gates:
+        raise fields.wrong("circuit", "RYSpike")
+    q_scale, q_bias = fields.floats("q_scale", 1), fields.floats("q_bias", 1)
+    try:
+        programme = Programme(
+            fields.text("mapping"),
+            len(q_scale),
+            q_scale=q_scale,
+            q_bias=q_bias,
+            leak=fields.number("leak"),
+            theta_max=fields.number("theta_max"),
+            gaps=fields.floats("gaps", 2),
+        )
+    except FileFormatError:
+        raise
+    except QLIFError as error:
+        raise FileFormatError(f"File {path} does not hold a calibration: {error}") from error
+    shots = fields.integers("shots", 1)
+    shape = (len(shots), *programme.angles.shape)
+    ones, order = (fields.integers(name, 3) for name in ("ones", "order"))
+    for name, values in (("ones", ones), ("order", order)):
+        if tuple(values.shape) != shape:
+            raise fields.wrong(name, f"of shape {shape}", f"of shape {tuple(values.shape)}")
+    if bool((shots < 1).any()):
+        raise fields.wrong("shots", "at least 1 everywhere", str(shots.tolist()))
+    if bool(((ones < 0) | (ones > shots[:, None, None])).any()):
+        raise fields.wrong("ones", "between 0 and the shots of its round", f"{int(ones.min())} to {int(ones.max())}")
+    if bool((order.sort(dim=1).values != torch.arange(shape[1])[None, :, None]).any()):
+        raise fields.wrong("order", "a permutation of the angles for every round and site", "none")
+    time_utc, seed = fields.text("time_utc"), fields.content.get("seed")
+    try:
+        datetime.strptime(time_utc, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError as error:
+        raise fields.wrong("time_utc", "a time such as 2026-01-31T12:00:00Z", repr(time_utc)) from error
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise fields.wrong("seed", "an integer of at least 0", repr(seed))
+    versions = {str(name): str(value) for name, value in fields.table("versions").items()}
+    found = Calibration(
+        Measurement(
+            backend=fields.text("backend"),
+            details=fields.table("details"),
+            programme=programme,
+            shots=tuple(shots.tolist()),
+            ones=ones,
+            order=order,
+            seed=seed,
+            time_utc=time_utc,
+            versions=versions,
+        )
+    )
+    stored = torch.stack(read_laws(path, fields.content), dim=-1)
+    if not torch.allclose(stored, found.analysis.law.value, rtol=0.0, atol=_ROUNDING, equal_nan=True):
+        raise FileFormatError(f"File {path} holds laws that do not follow from its counts: one or the other was changed.")
+    return found
+
+
+class _Fields:
+    """The content of a record, field by field, each refusal naming the file, the field and what is wrong."""
+
+    def __init__(self, path: Path, content: dict[str, object]) -> None:
+        self.path, self.content = path, content
+
+    def wrong(self, name: str, must: str, found: str | None = None) -> FileFormatError:
+        """The error for a field, with what it must be and what it is."""
+        if found is None:
+            text = repr(self.content.get(name))
+            found = text if len(text) <= 60 else text[:57] + "..."
+        missing = f"File {self.path} lacks `{name}`, which must be {must}."
+        return FileFormatError(
+            missing if name not in self.content else f"File {self.path}: `{name}` must be {must}, but is {found}."
+        )
+
+    def text(self, name: str) -> str:
+        value = self.content.get(name)
+        if not isinstance(value, str):
+            raise self.wrong(name, "a text")
+        return value
+
+    def table(self, name: str) -> dict[str, object]:
+        value = self.content.get(name)
+        if not isinstance(value, dict):
+            raise self.wrong(name, "an object")
+        return value
+
+    def number(self, name: str) -> float:
+        value = self.content.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise self.wrong(name, "a finite number")
+        return float(value)
+
+    def floats(self, name: str, dimensions: int) -> Tensor:
+        return self._numbers(name, dimensions, torch.float64)
+
+    def integers(self, name: str, dimensions: int) -> Tensor:
+        return self._numbers(name, dimensions, torch.int64)
+
+    def _numbers(self, name: str, dimensions: int, dtype: torch.dtype) -> Tensor:
+        kind = (int,) if dtype == torch.int64 else (int, float)
+        words = f"{'whole' if dtype == torch.int64 else 'finite'} numbers in {dimensions} dimensions"
+        value = self.content.get(name)
+        flat = [value]
+        for _ in range(dimensions):
+            if not all(isinstance(item, list) and item for item in flat):
+                raise self.wrong(name, words)
+            flat = [item for group in flat for item in group]  # type: ignore[attr-defined]
+        # json reads the words NaN and Infinity as floats, and integers of any size.
+        if not all(type(item) in kind and abs(item) < 2**53 for item in flat):  # type: ignore[arg-type]
+            raise self.wrong(name, words)
+        try:
+            return torch.tensor(value, dtype=dtype)
+        except ValueError as error:
+            raise self.wrong(name, words + " of equal length") from error
+
+
+def _listed(values: Tensor) -> list[float | None]:
+    """Numbers for JSON, with None for NaN and infinity."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
