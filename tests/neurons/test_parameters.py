@@ -221,9 +221,12 @@ def test_bounded_constants_stay_within_their_bounds_under_aggressive_training(ra
         assert spikes.isfinite().all()
         (sign * spikes.sum()).backward()
         optimiser.step()
-        for values, bound in ((layer.tau, layer.settings.dt), (layer.eta, 0.0), (layer.q_scale, 0.0)):
+        for values in (layer.tau, layer.eta, layer.q_scale):
             assert values.isfinite().all()
-            assert (values > bound).all()
+        # In float32 a τ just above dt may round to dt, which the membrane can take.
+        assert (layer.tau >= layer.settings.dt).all()
+        assert (layer.eta > 0).all()
+        assert (layer.q_scale > 0).all()
 
 
 def test_the_table_of_parameters_has_a_row_for_each() -> None:
