@@ -747,16 +747,15 @@ def test_names_of_checks_are_unique() -> None:
 @pytest.mark.parametrize("chance", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
 @pytest.mark.parametrize("bias", [0.02, -0.02])
 def test_the_shots_are_enough_to_see_the_bias(chance: float, bias: float) -> None:
-    tests, level = 8, FALSE_FAIL / len(CHECKS)
-    bench = Bench(Honest(), ReferenceBackend(), None, abs(bias), 0, torch.device("cpu"), level)
-    shots = bench.shots_to_see(abs(bias), tests)
-    # The counts that pass lie strictly between the quantiles of the two tails.
-    tail = level / tests / 2
-    low, high = binom.ppf(tail, shots, chance), binom.isf(tail, shots, chance)
+    bench = Bench(Honest(), ReferenceBackend(), None, abs(bias), 0, torch.device("cpu"), FALSE_FAIL / len(CHECKS))
+    shots = bench.shots_to_see(abs(bias), 1)
     wrong = binom(shots, min(max(chance + bias, 0.0), 1.0))
-    missed = wrong.cdf(high + 1) - wrong.cdf(low - 2)
-    # The quantiles are exact and the number of shots is a normal approximation, hence the tenth.
-    assert missed < 1.1 * MISS
+    # Of the counts that the bias gives, all but a millionth are at least as far off as this one. The quantile is exact and the
+    # number of shots is a normal approximation, hence the tenth.
+    nearest = wrong.ppf(1.1 * MISS) if bias > 0 else wrong.isf(1.1 * MISS)
+    truth = torch.tensor([[chance]], dtype=torch.float64)
+    with pytest.raises(ConformanceError, match=f"but should be {chance:.4f}"):
+        bench.plausible(np.array([[int(nearest)]]), shots, truth, truth.unsqueeze(-1))
 
 
 @pytest.mark.parametrize("shots", [1, 7, 1000])
@@ -774,11 +773,12 @@ def test_honest_counts_fail_no_more_often_than_stated(shots: int, chance: float)
     assert failing <= level
 
 
-def test_honest_dispersions_fail_no_more_often_than_stated() -> None:
-    # An honest 2,000 with unequal chances, at a level of 1e-2 each, fail more often than this one time in 1e9.
+@pytest.mark.parametrize("alike", [True, False])
+def test_honest_dispersions_fail_no_more_often_than_stated(alike: bool) -> None:
+    # An honest 2,000, with equal chances or not, at a level of 1e-2 each, fail more often than this one time in 1e9.
     source = np.random.default_rng(5)
     bench = Bench(Honest(), ReferenceBackend(), None, 0.02, 0, torch.device("cpu"), 1e-2)
-    p, q = source.random(64), source.random(64)
+    p, q = (np.full(64, 0.5),) * 2 if alike else (source.random(64), source.random(64))
     failed = 0
     for _ in range(2000):
         try:
