@@ -6,7 +6,7 @@ from scipy import signal
 
 from qlifq.studies.intervals import Floats
 
-__all__ = ["coefficient_of_variation", "first_difference", "interval_sums", "van_rossum"]
+__all__ = ["Integers", "coefficient_of_variation", "first_difference", "interval_sums", "van_rossum"]
 
 Integers = npt.NDArray[np.int64]
 

@@ -1,0 +1,419 @@
+"""QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input.
+
+Both get the same input spikes x. Theirs rotates its population by θ at a spike and leaks for one step otherwise. QLIF gets a
+current that lifts its potential, at each spike, by the same share of the way to threshold:
+
+    θ / φ_th of V_th,   φ_th = 2 arcsin √α_th,   so   I = x · (τ/dt) · V_th θ/φ_th
+
+Its time constant τ is their T1, and it rests for one step after a spike, as theirs does while it is reset.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qlifq import _validation as check
+from qlifq.backends import Backend, DeviceNoise, get
+from qlifq.backends.interface import MAX_SEED
+from qlifq.errors import UnsupportedError
+from qlifq.neurons import QLIF, BrandPetruccione, simulate
+from qlifq.neurons.brand_petruccione import BrandPetruccioneState
+from qlifq.neurons.seeds import SeedStream
+from qlifq.studies.intervals import Floats, Interval, binomial, mean, percentile, resampled_means, slopes
+from qlifq.studies.spike_trains import Integers, coefficient_of_variation, first_difference, interval_sums, van_rossum
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["NEURONS", "PAPER", "QUICK", "BrandPetruccioneStudy", "Extent", "run_brand_petruccione"]
+
+#: θ of an input spike, radians: four in a row reach the threshold.
+THETA = 0.6
+THRESHOLD = 0.75
+#: T1 of their leak and τ of QLIF, steps.
+T1 = 60.0
+#: T1 of the qubit on which the leak is a real delay, seconds; one step is T1 / 60 of it.
+DEVICE_T1 = 120e-6
+#: Steps between two spikes' kernels, for the distance of van Rossum.
+KERNEL = 10.0
+NEURONS = ("QLIF threshold", "QLIF sample", "BP relaxation", "BP published")
+LEAKS = ("relaxation", "published")
+#: Steps between two pulses; the longest are asked as one leak alone.
+GAPS = (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 120, 240, 600)
+MOST_STEPS_OF_GAP = 45
+MOST_PULSES = 40
+RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+TOLD_RATES = (0.2, 0.5, 0.8)
+T1_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+SHOTS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+#: Input rate of the runs with shots and of the example; and of those that vary T1, where the leak has time to act.
+INPUT_RATE, SLOW_RATE = 0.4, 0.15
+DELAY_SHOTS = 10_000
+#: The errors of a population scale as a power of the shots from here on.
+ASYMPTOTIC = 1_000
+#: Share of first spikes within one step of the exact one that is asked for.
+ACCURACY = 0.95
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is run.
+
+    Args:
+        trials: input trains for every condition.
+        steps: of each.
+        runs: with shots, for every number of them.
+        run_steps: of each.
+    """
+
+    trials: int
+    steps: int
+    runs: int
+    run_steps: int
+
+
+PAPER = Extent(trials=200, steps=2000, runs=1000, run_steps=80)
+QUICK = Extent(trials=64, steps=300, runs=300, run_steps=60)
+
+
+class Response(NamedTuple):
+    """What a neuron made of an input: spikes and its state (potential or population), `(time, trials)`."""
+
+    spikes: Floats
+    trace: Floats
+    evaluations: float
+
+
+@dataclass(frozen=True)
+class BrandPetruccioneStudy:
+    """What the study measured, as tidy tables.
+
+    Args:
+        backend: who drew the shots.
+        seed: the root of all randomness.
+        extent: how much was run.
+        leak: population left after an interval without input, from 0.5.
+        gaps: input pulses until the first spike, by the gap between them.
+        curve: output rate by input rate.
+        statistics: rate, intervals, distance and agreement with QLIF at some input rates.
+        t1: output rate where T1 (and QLIF's τ) is another.
+        device_t1: output rate where the leak is a real delay on a device with another T1 than was assumed.
+        delay: populations after one leak, as a rotation and as a delay.
+        shots: the neuron with an estimated population against the exact one.
+        scaling: slopes of its population's error against the shots, doubly logarithmic, and the fewest shots from which on
+            the first spike is within a step in at least `ACCURACY` of the runs.
+        inputs: an example: input spikes `(time,)`.
+        examples: an example: every neuron's response to it.
+    """
+
+    backend: Backend
+    seed: int
+    extent: Extent
+    leak: "DataFrame"
+    gaps: "DataFrame"
+    curve: "DataFrame"
+    statistics: "DataFrame"
+    t1: "DataFrame"
+    device_t1: "DataFrame"
+    delay: "DataFrame"
+    shots: "DataFrame"
+    scaling: "DataFrame"
+    inputs: Floats
+    examples: Mapping[str, Response]
+
+
+def run_brand_petruccione(
+    backend: str | Backend = "analytic", *, seed: int = 0, extent: Extent = PAPER, progress: Progress | None = None
+) -> BrandPetruccioneStudy:
+    """Compare the two neurons.
+
+    Args:
+        backend: who draws the shots where populations are estimated, without noise; a name or a `Backend`.
+        seed: root of all randomness; the same seed gives the same tables.
+        extent: how much is run, `PAPER`, `QUICK` or your own.
+        progress: called as `progress(done, total)`.
+
+    Returns:
+        A `BrandPetruccioneStudy`.
+
+    Raises:
+        QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
+    """
+    asked = backend if isinstance(backend, Backend) else get(backend)
+    check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
+    for count in SHOTS:
+        asked.check_size(1, 1, count)
+    if asked.capabilities.remote:
+        raise UnsupportedError(f"Argument `backend` must be a simulator for this study, but {asked.name} is remote.")
+    return _Run(asked, seed, extent, progress).study()
+
+
+class _Run:
+    """One run of the study: its seeds, its resampling and its progress."""
+
+    def __init__(self, backend: Backend, seed: int, extent: Extent, progress: Progress | None) -> None:
+        self.backend, self.seed, self.extent, self.progress = backend, seed, extent, progress
+        self.seeds = SeedStream(seed)
+        self.rng = np.random.default_rng(seed)
+        self.done = 0
+        self.total = 3 + len(RATES) + 2 * len(T1_FACTORS) + len(SHOTS) * len(LEAKS)
+
+    def study(self) -> BrandPetruccioneStudy:
+        inputs = self._poisson(INPUT_RATE, 120, 12)
+        examples = {name: self._drive(name, inputs) for name in NEURONS}
+        curve, statistics = self._rates()
+        shots, scaling = self._shots()
+        return BrandPetruccioneStudy(
+            backend=self.backend,
+            seed=self.seed,
+            extent=self.extent,
+            leak=self._leak(),
+            gaps=self._gaps(),
+            curve=curve,
+            statistics=statistics,
+            t1=self._t1(),
+            device_t1=self._device_t1(),
+            delay=self._delay(),
+            shots=shots,
+            scaling=scaling,
+            inputs=inputs[:, 0].numpy(),
+            examples=examples,
+        )
+
+    def _tick(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def _poisson(self, rate: float, steps: int, trials: int) -> Tensor:
+        """Input spikes with a probability per step, `(steps, trials)`; the example repeats one train for every trial."""
+        return torch.from_numpy((self.rng.random((steps, trials)) < rate).astype(np.float64))
+
+    def _drive(self, name: str, x: Tensor, t1: float = T1) -> Response:
+        """The response of a neuron to input spikes, `(time, trials)`."""
+        inputs = x[:, :, None]
+        if name.startswith("BP"):
+            layer = BrandPetruccione(1, threshold=THRESHOLD, t1=t1, leak=name.removeprefix("BP "), seed=self.seeds.take())
+            population, spikes, _ = layer.run(torch.full_like(inputs, THETA), torch.ones_like(inputs), inputs)
+            asked = 1 - float(spikes[:-1].sum()) / spikes.numel()
+            return Response(spikes[:, :, 0].numpy(), population[:, :, 0].numpy(), asked)
+        decision = name.removeprefix("QLIF ")
+        neuron = QLIF(1, decision=decision, tau=t1, refractory_period=1, seed=self.seeds.take()).double()
+        current = inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD))))
+        with torch.no_grad():
+            recording = simulate(neuron, current, ("potential",))
+        asked = recording.evaluations / inputs.numel()
+        return Response(recording.spikes[:, :, 0].numpy(), recording["potential"][:, :, 0].numpy(), asked)
+
+    # The leak --------------------------------------------------------------------------------------------------------------
+
+    def _leak(self) -> "DataFrame":
+        """From α = 0.5 without input: one leak of the whole interval, and the same in leaks of one step."""
+        from pandas import DataFrame
+
+        intervals = torch.tensor([0, 1, 3, 6, 15, 30, 60, 120, 180, 300, 600], dtype=torch.float64)
+        table: dict[str, object] = {"interval": intervals.numpy(), "decay": 0.5 * np.exp(-intervals.numpy() / T1)}
+        for leak in LEAKS:
+            layer = BrandPetruccione(1, t1=T1, leak=leak, threshold=THRESHOLD)
+            half = BrandPetruccioneState(torch.full((len(intervals), 1), 0.5, dtype=torch.float64))
+            at_once = intervals[None, :, None]
+            once, _, _ = layer.run(torch.zeros_like(at_once), at_once, torch.zeros_like(at_once), half)
+            table[leak] = once[0, :, 0].numpy()
+            steps = torch.ones(int(intervals[-1]), 1, 1, dtype=torch.float64)
+            each, _, _ = layer.run(0 * steps, steps, 0 * steps, BrandPetruccioneState(half.population[:1]))
+            # After no step at all the population is what it was.
+            table[f"{leak}_steps"] = np.concatenate([[0.5], each[:, 0, 0].numpy()])[intervals.numpy().astype(int)]
+        self._tick()
+        return DataFrame(table)
+
+    def _gaps(self) -> "DataFrame":
+        """Pulses with gaps: steps without input in between, or for their neuron one leak of the whole gap."""
+        from pandas import DataFrame
+
+        gaps = np.array(GAPS)
+        stepwise = gaps[gaps <= MOST_STEPS_OF_GAP]
+        time = np.arange(MOST_PULSES * (stepwise[-1] + 1))[:, None]
+        x = torch.from_numpy((time % (stepwise + 1) == 0).astype(np.float64))
+        counted = {(name, "steps"): _pulses(self._drive(name, x).spikes, x.numpy()) for name in NEURONS if name != "QLIF sample"}
+        pulse = (torch.arange(2 * MOST_PULSES) % 2 == 0).to(torch.float64)[:, None, None].expand(-1, len(gaps), 1)
+        whole = torch.from_numpy(gaps.astype(np.float64))[None, :, None].expand_as(pulse)
+        for leak in LEAKS:
+            spikes, _ = BrandPetruccione(1, t1=T1, leak=leak, threshold=THRESHOLD)(torch.full_like(pulse, THETA), whole, pulse)
+            counted[f"BP {leak}", "whole"] = _pulses(spikes[:, :, 0].numpy(), pulse[:, :, 0].numpy())
+        self._tick()
+        return DataFrame(
+            [
+                {"neuron": neuron, "leak": coding, "gap": gap, "pulses": number}
+                for (neuron, coding), numbers in counted.items()
+                for gap, number in zip(gaps, numbers, strict=False)
+            ]
+        )
+
+    # Rates -----------------------------------------------------------------------------------------------------------------
+
+    def _rates(self) -> "tuple[DataFrame, DataFrame]":
+        from pandas import DataFrame
+
+        curve, statistics = [], []
+        for rate in RATES:
+            x = self._poisson(rate, self.extent.steps, self.extent.trials)
+            responses = {name: self._drive(name, x) for name in NEURONS}
+            for name, response in responses.items():
+                curve.append({"input_rate": rate, "neuron": name, **_named("rate", mean(response.spikes.mean(axis=0), self.rng))})
+                if rate in TOLD_RATES:
+                    told = self._statistics(response, responses["QLIF threshold"])
+                    statistics.append({"input_rate": rate, "neuron": name, **told})
+            self._tick()
+        return DataFrame(curve), DataFrame(statistics)
+
+    def _statistics(self, response: Response, other: Response) -> dict[str, float]:
+        spikes = response.spikes
+        distance = van_rossum(spikes, other.spikes, KERNEL)
+        columns = np.column_stack([spikes.mean(axis=0), distance, interval_sums(spikes)])
+        means, draws = columns.mean(axis=0), resampled_means(columns, self.rng)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            isi, isi_draws = means[3] / means[2], draws[:, 3] / draws[:, 2]
+        cv, cv_draws = float(coefficient_of_variation(means[2:])), coefficient_of_variation(draws[:, 2:])
+        return {
+            **_named("rate", percentile(float(means[0]), draws[:, 0])),
+            **_named("isi", percentile(float(isi), isi_draws)),
+            **_named("isi_cv", percentile(cv, cv_draws)),
+            **_named("distance", percentile(float(means[1]), draws[:, 1])),
+            "evaluations": response.evaluations,
+        }
+
+    def _t1(self) -> "DataFrame":
+        from pandas import DataFrame
+
+        x = self._poisson(SLOW_RATE, self.extent.steps, self.extent.trials)
+        rows = []
+        for factor in T1_FACTORS:
+            for name in NEURONS:
+                spikes = self._drive(name, x, T1 * factor).spikes
+                rows.append({"t1": T1 * factor, "neuron": name, **_named("rate", mean(spikes.mean(axis=0), self.rng))})
+            self._tick()
+        return DataFrame(rows)
+
+    # A real delay ------------------------------------------------------------------------------------------------------------
+
+    def _device_t1(self) -> "DataFrame":
+        """The leak as a delay for a T1 that was assumed, on a device that has another."""
+        from pandas import DataFrame
+
+        x = self._poisson(SLOW_RATE, self.extent.steps, self.extent.trials)[:, :, None]
+        theta, tau = torch.full_like(x, THETA), torch.ones_like(x)
+        rotated = BrandPetruccione(1, threshold=THRESHOLD, t1=T1)(theta, tau, x)[0][:, :, 0].numpy()
+        rows = []
+        for factor in T1_FACTORS:
+            device = get("analytic", noise=DeviceNoise(t1=DEVICE_T1 * factor))
+            layer = BrandPetruccione(1, backend=device, threshold=THRESHOLD, t1=T1, delay_t1=DEVICE_T1)
+            spikes = layer(theta, tau, x)[0][:, :, 0].numpy()
+            rows.append(
+                {
+                    "device_t1": DEVICE_T1 * factor,
+                    "assumed_t1": DEVICE_T1,
+                    **_named("rate", mean(spikes.mean(axis=0), self.rng)),
+                    **_named("change", mean(spikes.mean(axis=0) - rotated.mean(axis=0), self.rng)),
+                }
+            )
+            self._tick()
+        return DataFrame(rows)
+
+    def _delay(self) -> "DataFrame":
+        """One leak from several populations: as a rotation, and as a delay on a device, exact and in shots."""
+        from pandas import DataFrame
+
+        before, tau = (
+            torch.from_numpy(values.ravel())[None, :, None]
+            for values in np.meshgrid([0.1, 0.4, 0.7], [0.0, 15.0, 60.0, 120.0], indexing="ij")
+        )
+        state, none = BrandPetruccioneState(before[0]), torch.zeros_like(tau)
+        device = DeviceNoise(t1=DEVICE_T1)
+        shots = DELAY_SHOTS
+        layers = {
+            "rotation": BrandPetruccione(1, threshold=THRESHOLD, t1=T1),
+            "delay": BrandPetruccione(1, threshold=THRESHOLD, t1=T1, backend=get("analytic", noise=device), delay_t1=DEVICE_T1),
+            "measured": BrandPetruccione(
+                1,
+                threshold=THRESHOLD,
+                t1=T1,
+                backend=get(self.backend.name, noise=device) if self.backend.capabilities.noisy else get("analytic", noise=device),
+                delay_t1=DEVICE_T1,
+                shots=shots,
+                seed=self.seeds.take(),
+            ),
+        }
+        table: dict[str, object] = {"before": before.flatten().numpy(), "interval": tau.flatten().numpy()}
+        for name, layer in layers.items():
+            table[name] = layer.run(none, tau, none, state)[0].flatten().numpy()
+        measured = np.asarray(table["measured"])
+        table["measured_low"], table["measured_high"] = binomial(np.round(measured * shots), shots)
+        self._tick()
+        return DataFrame(table)
+
+    # Shots -------------------------------------------------------------------------------------------------------------------
+
+    def _shots(self) -> "tuple[DataFrame, DataFrame]":
+        """Estimated against exact populations, each run with an input train of its own."""
+        from pandas import DataFrame
+
+        x = self._poisson(INPUT_RATE, self.extent.run_steps, self.extent.runs)[:, :, None]
+        theta, tau = torch.full_like(x, THETA), torch.ones_like(x)
+        rows, scaling = [], []
+        for leak in LEAKS:
+            logs, needed = [], math.nan
+            exact, spikes, _ = BrandPetruccione(1, threshold=THRESHOLD, t1=T1, leak=leak).run(theta, tau, x)
+            first = _first_spike(spikes[:, :, 0].numpy())
+            spiking = first < len(x)
+            # Until the exact neuron spikes both do the same thing; after it the two may simply be out of step.
+            early = torch.arange(len(x))[:, None] <= torch.from_numpy(first)[None]
+            for count in SHOTS:
+                layer = BrandPetruccione(
+                    1, threshold=THRESHOLD, t1=T1, leak=leak, backend=self.backend, shots=count, seed=self.seeds.take()
+                )
+                estimated, estimated_spikes, _ = layer.run(theta, tau, x)
+                squared = ((estimated - exact)[:, :, 0].square() * early).sum(dim=0).numpy()
+                columns = np.column_stack([squared, early.sum(dim=0).numpy()])
+                draws = resampled_means(columns, self.rng)
+                error = percentile(
+                    float(np.sqrt(columns[:, 0].sum() / columns[:, 1].sum())), np.sqrt(draws[:, 0] / draws[:, 1])
+                )
+                late = np.abs(_first_spike(estimated_spikes[:, :, 0].numpy()) - first)[spiking]
+                row: dict[str, object] = {"leak": leak, "shots": count, **_named("population_error", error)}
+                for name, steps in (("same_step", 0), ("within_one", 1)):
+                    hits = int((late <= steps).sum())
+                    low, high = binomial(hits, len(late))
+                    row |= _named(name, Interval(hits / len(late), float(low), float(high)))
+                rows.append({**row, "runs": len(late)})
+                reached = float(cast(float, row["within_one_low"])) >= ACCURACY
+                needed = (count if math.isnan(needed) else needed) if reached else math.nan
+                if count >= ASYMPTOTIC:
+                    logs.append(np.log([error.value, *np.sqrt(draws[:, 0] / draws[:, 1])]))
+                self._tick()
+            fitted = slopes(np.log([count for count in SHOTS if count >= ASYMPTOTIC]), np.array(logs).T)
+            scaling.append({"leak": leak, **_named("slope", percentile(float(fitted[0]), fitted[1:])), "needed_shots": needed})
+        return DataFrame(rows), DataFrame(scaling)
+
+
+def _pulses(spikes: Floats, x: Floats) -> Floats:
+    """How many input pulses had come when the first spike came, `(trials,)`; NaN where none came within `MOST_PULSES`."""
+    first, come = _first_spike(spikes), x.cumsum(axis=0)
+    each = np.arange(spikes.shape[1])
+    number = come[np.minimum(first, len(spikes) - 1), each]
+    return np.where((first < len(spikes)) & (number <= MOST_PULSES), number, np.nan)
+
+
+def _first_spike(spikes: Floats) -> Integers:
+    """The first step with a spike, `(trials,)`; the number of steps where there is none."""
+    return first_difference(spikes, np.zeros_like(spikes))
+
+
+def _named(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
