@@ -15,7 +15,7 @@ from qiskit_aer.noise import NoiseModel
 from torch import Tensor
 
 from qlifq._validation import choice, integer
-from qlifq.backends.aer_circuits import Lane, Program, program, settled
+from qlifq.backends.aer_circuits import Lane, program, settled
 from qlifq.backends.aer_layout import LAYOUTS, Layout, arrange, jobs, shot_parts
 from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, from_noise_model, on_site
 from qlifq.backends.flat import Asked, Floats, answer, ask
@@ -178,7 +178,7 @@ class AerBackend(Backend):
             for model in distinct:
                 lane = Lane(circuit.gates, model)
                 built = program((lane,), 1, measure=False)
-                loads.append((built.circuit, _binds(built, [lane.native.values(np.array(LAW_ANGLES)[:, None])])))
+                loads.append((built.circuit, built.binds([lane.native.values(np.array(LAW_ANGLES)[:, None])])))
             results = self._execute(loads, method="density_matrix", shots=1, seed=0) if loads else []
             ones = torch.tensor([np.asarray(result.data.density_matrix)[1, 1].real for result in results], dtype=torch.float64)
             laws = Law.through(*ones.reshape(-1, len(LAW_ANGLES)).T)
@@ -203,7 +203,7 @@ class AerBackend(Backend):
                 values = [
                     lanes[column.kind].native.values(asked.values[row]) for column, row in zip(piece.columns, rows, strict=True)
                 ]
-                loads.append((built.circuit, _binds(built, values)))
+                loads.append((built.circuit, built.binds(values)))
                 places.append(rows)
             results = iter(self._execute(loads, method=layout.method, shots=part, seed=int(seeds[number])))
             for rows in places:
@@ -228,7 +228,10 @@ class AerBackend(Backend):
             raise BackendError(f"Aer failed: {error.message}") from error
         if not result.success:
             raise BackendError(f"Aer failed: {result.status}")
-        return list(result.results)
+        answers = list(result.results)
+        if len(answers) != (sets := sum(len(next(iter(bind.values()))) for bind in binds)):
+            raise BackendError(f"Aer failed: {len(answers)} results came back for {sets} sets of angles.")
+        return answers
 
 
 def _kinds(circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
@@ -243,17 +246,6 @@ def _kinds(circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel]) ->
     lanes = [Lane(settled(circuit.gates, key[1:]), distinct[int(key[0])]) for key in unique]
     order = np.argsort(inverse, kind="stable")
     return lanes, np.split(order, np.cumsum(np.bincount(inverse, minlength=len(lanes)))[:-1])
-
-
-def _binds(built: Program, values: Sequence[Floats]) -> dict[Any, Floats]:
-    """What each parameter of a circuit is in each set; a lane that has run out of evaluations is filled with 0."""
-    sets = max(len(lane) for lane in values)
-    binds: dict[Any, Floats] = {}
-    for parameters, lane in zip(built.parameters, values, strict=True):
-        filled = np.zeros((sets, len(parameters)))
-        filled[: len(lane)] = lane
-        binds.update(zip(parameters, filled.T, strict=True))
-    return binds
 
 
 def _ones(counts: Sequence[Mapping[str, int]], lanes: int) -> Counts:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Instruction, Parameter, ParameterVector
+from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.exceptions import QiskitError
 
 from qlifq.backends.aer_noise import Matrix, QubitModel, relaxation
@@ -21,6 +22,8 @@ from qlifq.circuits import Gate, Slot
 from qlifq.errors import UnsupportedError
 
 __all__ = ["Lane", "Native", "Program", "program", "settled"]
+
+_GATES = get_standard_gate_name_mapping()
 
 
 class Lane(NamedTuple):
@@ -54,10 +57,24 @@ class Native(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A circuit of several lanes, with its parameters lane by lane."""
+    """A circuit of several lanes, with its parameters lane by lane, and one without effect where there are none."""
 
     circuit: QuantumCircuit
     parameters: tuple[tuple[Parameter, ...], ...]
+    idle: tuple[Parameter, ...]
+
+    def binds(self, values: Sequence[Floats]) -> dict[Parameter, Floats]:
+        """What each parameter is in each set, from the native values of each lane.
+
+        A lane that has run out of evaluations is filled with 0.
+        """
+        sets = max(len(lane) for lane in values)
+        binds: dict[Parameter, Floats] = {parameter: np.zeros(sets) for parameter in self.idle}
+        for parameters, lane in zip(self.parameters, values, strict=True):
+            filled = np.zeros((sets, len(parameters)))
+            filled[: len(lane)] = lane
+            binds.update(zip(parameters, filled.T, strict=True))
+        return binds
 
 
 @lru_cache(maxsize=256)
@@ -110,6 +127,11 @@ def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> Progr
     vector = list(ParameterVector("angle", sum(counts)))
     circuit = QuantumCircuit(min(qubits, len(lanes)), len(lanes) if measure else 0)
     parameters = []
+    idle: tuple[Parameter, ...] = ()
+    if not vector:
+        # Aer runs a circuit once per value of its parameters: one without any gets one that leaves |0⟩ as it is.
+        idle = (Parameter("idle"),)
+        circuit.rz(idle[0], 0)
     for place, (lane, native) in enumerate(zip(lanes, natives, strict=True)):
         own = tuple(vector[sum(counts[:place]) : sum(counts[: place + 1])])
         parameters.append(own)
@@ -122,14 +144,14 @@ def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> Progr
                     _append(circuit, relaxation(lane.model.t1, lane.model.t2, float(numbers[0])), qubit)
                 continue
             values = [own[number] if isinstance(number, int) else number for number in numbers]
-            getattr(circuit, name)(*values, qubit)
+            circuit.append(_GATES[name].base_class(*values), [qubit])
             _append(circuit, lane.model.after(name), qubit)
         _append(circuit, lane.model.reading(), qubit)
         if measure:
             circuit.measure(qubit, place)
     if not measure:
         circuit.save_density_matrix()
-    return Program(circuit, tuple(parameters))
+    return Program(circuit, tuple(parameters), idle)
 
 
 def _append(circuit: QuantumCircuit, matrix: Matrix | None, qubit: int) -> None:

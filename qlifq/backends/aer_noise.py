@@ -33,7 +33,6 @@ class QubitModel:
         t2: coherence time that a delay sees, seconds.
         readout_p01: probability that 0 is read as 1.
         readout_p10: probability that 1 is read as 0.
-        delays: whether it is known what a delay does.
     """
 
     basis: tuple[str, ...] = ()
@@ -42,7 +41,6 @@ class QubitModel:
     t2: float = math.inf
     readout_p01: float = 0.0
     readout_p10: float = 0.0
-    delays: bool = True
 
     @property
     def relaxes(self) -> bool:
@@ -147,4 +145,4 @@ def _readout(entry: dict[str, Any]) -> Matrix:
 def _with_errors(basis: tuple[str, ...], errors: dict[str, Matrix]) -> QubitModel:
     read = errors.get("measure", np.eye(2)).real
     kept = tuple((name, np.ascontiguousarray(matrix).tobytes()) for name, matrix in errors.items() if name != "measure")
-    return QubitModel(basis, kept, readout_p01=float(read[0, 1]), readout_p10=float(read[1, 0]), delays=False)
+    return QubitModel(basis, kept, readout_p01=float(read[0, 1]), readout_p10=float(read[1, 0]))

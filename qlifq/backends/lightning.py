@@ -27,6 +27,7 @@ _SAMPLE_MICROSECONDS = 0.008
 
 #: The operations of packed circuits, kept because building one costs as much as running it; a batch takes a list out
 #: while it uses it, so that two threads never share one.
+_SPARE_CIRCUITS = 8
 _SPARE: dict[tuple[tuple[Gate, ...], int], list[list[Any]]] = {}
 
 
@@ -115,6 +116,8 @@ class LightningBackend(Backend):
         measurement = qml.probs(wires=range(self.wires)) if shots is None else qml.sample(wires=range(self.wires))
         scripts = [QuantumScript(body, [measurement], shots=shots) for body in used]
         results = device.execute(scripts)
+        if len(_SPARE) >= _SPARE_CIRCUITS:
+            _SPARE.clear()
         _SPARE[key] = bodies
         if shots is None:
             # A sum of 2**wires rounded probabilities can exceed 1 by an ulp.
