@@ -27,7 +27,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),
     "neurons": (*SHARED, "__version__", "circuits*", *INTERFACE),
-    "calibration": (*SHARED, "__version__", "circuits*", *INTERFACE, "neurons.mapping"),
+    # The backend `twin` reads a calibration record, so the format of one lies below both, with the backends.
+    "calibration": (
+        *SHARED,
+        "__version__",
+        "circuits*",
+        *INTERFACE,
+        "backends.record",
+        "backends.mitigation",
+        "neurons.mapping",
+    ),
     "studies": (*SHARED, "__version__", "circuits*", "backends*", "neurons*", "calibration*"),
     "training": (*SHARED, "__version__", "neurons*", "studies*", *INTERFACE),
     # The fronts may import anything but each other; nobody else imports them.

@@ -135,6 +135,6 @@ def test_a_broken_package_is_not_called_absent(tmp_path: Path, monkeypatch: pyte
     assert "broken_vendor" not in sys.modules
 
 
-def test_every_name_of_qlifq_can_be_built() -> None:
-    for name in registry.BUILT_IN:
-        assert qlifq.backends.get(name).name == name
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_a_backend_of_qlifq_bears_the_name_it_is_registered_under(name: str) -> None:
+    assert registry._factory(name).name == name

@@ -21,7 +21,7 @@ from qlifq.backends.conformance.bench import MISS, Bench
 from qlifq.backends.conformance.shot_noise import _independent
 from qlifq.backends.conformance.suite import CHECKS, FALSE_FAIL
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.circuits import Gate, Slot, SpikeCircuit
+from qlifq.circuits import Gate, Law, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, ConformanceError, DtypeError, UnsupportedError
 
 Floats = npt.NDArray[np.float64]
@@ -40,9 +40,23 @@ NOISES = {
 }
 
 
+class Measured(NamedTuple):
+    """A calibration that found the truth."""
+
+    circuit: SpikeCircuit
+    response: Law
+
+
+_LAW = AnalyticBackend(NOISES["noise per site"]).law(RYSpike(), torch.device("cpu"))
+#: What a backend cannot be built without, and what the suite must then know about it.
+OPTIONS: dict[str, dict[str, object]] = {"twin": {"record": Measured(RYSpike(), _LAW)}}
+KNOWN: dict[str, tuple[Backend, int]] = {"twin": (ReferenceBackend(NOISES["noise per site"]), 3)}
+
+
 @pytest.mark.parametrize("name", qlifq.backends.names())
 def test_every_registered_backend_conforms(name: str) -> None:
-    report = check(name)
+    oracle, sites = KNOWN.get(name, (None, None))
+    report = check(get(name, **OPTIONS.get(name, {})), oracle=oracle, sites=sites)
     report.raise_for_failure()
     assert report.passed
     assert report.backend == name
@@ -52,11 +66,12 @@ def test_every_registered_backend_conforms(name: str) -> None:
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("name", qlifq.backends.names())
 def test_every_backend_conforms_with_noise_or_refuses_it(name: str, noise: str) -> None:
-    if not get(name).capabilities.noisy:
+    options = OPTIONS.get(name, {}) | {"noise": NOISES[noise]}
+    if not get(name, **OPTIONS.get(name, {})).capabilities.noisy:
         with pytest.raises((ArgumentError, UnsupportedError), match="noise"):
-            get(name, noise=NOISES[noise])
+            get(name, **options)
         return
-    check(get(name, noise=NOISES[noise])).raise_for_failure()
+    check(get(name, **options)).raise_for_failure()
 
 
 class Call(NamedTuple):
