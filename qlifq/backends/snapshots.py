@@ -15,7 +15,16 @@ from qlifq._packages import load
 from qlifq._validation import integer
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
-__all__ = ["ONE_QUBIT_GATES", "GateFacts", "QubitFacts", "check_qubits", "choose", "load_snapshot", "read_qubits"]
+__all__ = [
+    "ONE_QUBIT_GATES",
+    "GateFacts",
+    "QubitFacts",
+    "check_qubits",
+    "choose",
+    "load_backend",
+    "load_snapshot",
+    "read_qubits",
+]
 
 #: Gates of one qubit that devices have had as native ones, by the name that Qiskit gives them.
 ONE_QUBIT_GATES = (
@@ -126,7 +135,17 @@ def check_qubits(qubits: object) -> tuple[int, ...]:
 
 
 def load_snapshot(name: str) -> Mapping[int, QubitFacts]:
-    """The qubits of a snapshot, best first, by its name, such as "fake_torino".
+    """The qubits of a snapshot, best first, by its name, such as "fake_torino"; see `load_backend`."""
+    load_backend(name)
+    return _read_snapshot(name)
+
+
+def load_backend(name: str, argument: str = "noise") -> Any:
+    """A snapshot of a device as Qiskit's runtime client has it.
+
+    Args:
+        name: such as "fake_torino".
+        argument: what the user gave it as, for the error.
 
     Raises:
         QLIFError: for a name that no snapshot has, or without the package `qiskit-ibm-runtime`.
@@ -140,14 +159,21 @@ def load_snapshot(name: str) -> Mapping[int, QubitFacts]:
     classes = {_snapshot_name(item): item for item in dir(provider) if re.fullmatch("Fake(?!Provider)[A-Z]\\w*", item)}
     if name not in classes:
         close = difflib.get_close_matches(name, classes, n=4, cutoff=0.5) or sorted(classes)
-        raise ArgumentError(f"Argument `noise` must be the name of a snapshot such as {', '.join(close)}, but is {name!r}.")
-    return _read_snapshot(provider, classes[name])
+        raise ArgumentError(
+            f"Argument `{argument}` must be the name of a snapshot such as {', '.join(close)}, but is {name!r}."
+        )
+    return _instance(provider, classes[name])
 
 
 @lru_cache(maxsize=8)
-def _read_snapshot(provider: Any, class_name: str) -> Mapping[int, QubitFacts]:
-    # Reading the file of 133 qubits takes some 0.2 s, so what is read is kept.
-    return MappingProxyType(read_qubits(getattr(provider, class_name)()))
+def _instance(provider: Any, class_name: str) -> Any:
+    # Reading the files of 133 qubits takes some 0.2 s, so what is read is kept.
+    return getattr(provider, class_name)()
+
+
+@lru_cache(maxsize=8)
+def _read_snapshot(name: str) -> Mapping[int, QubitFacts]:
+    return MappingProxyType(read_qubits(load_backend(name)))
 
 
 def _snapshot_name(class_name: str) -> str:
