@@ -15,6 +15,8 @@ __all__ = ["Analysis", "analyse"]
 
 #: A cell with fewer expected counts of either kind makes the χ² of a deviance a rough guide.
 _FEW = 5.0
+#: Sites whose crosstalk is tested at once: all pairs of thousands would fill the memory.
+_BLOCK = 256
 
 
 class Analysis(NamedTuple):
@@ -96,28 +98,40 @@ def _crosstalk(measurement: Measurement, expected: Tensor, design: Tensor) -> tu
     sites = measurement.sites
     if sites == 1:
         return torch.full((1,), math.nan, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    weight, residual, given, columns = _by_time(measurement, expected, design)
+    values, vectors = torch.linalg.eigh(torch.einsum("tip,ti,tiq->ipq", columns, weight, columns))
+    # Turns a site's own columns into orthonormal ones; a direction that they lack is dropped.
+    kept = values > 1e-12 * values[:, -1:]
+    whitening = torch.where(kept, values.clamp_min(1e-300).rsqrt(), 0.0)[:, :, None] * vectors.transpose(-1, -2)
+    p_value, source = [], []
+    for first in range(0, sites, _BLOCK):
+        block = torch.arange(first, min(first + _BLOCK, sites))
+        weighted = weight[:, block, None] * columns[:, block]
+        mixed = weighted.permute(1, 2, 0).reshape(-1, len(weight)) @ given
+        explained = (whitening[block] @ mixed.reshape(len(block), -1, sites)).square().sum(1)
+        square = weight[:, block].T @ given.square()
+        left = square - explained
+        # Where nothing is left the two were always turned alike, and no statement is possible.
+        strength = ((weight * residual)[:, block].T @ given).square() / left.clamp_min(1e-300)
+        strength = torch.where(left > 1e-9 * square, strength, 0.0)
+        strength[torch.arange(len(block)), block] = 0.0
+        strongest, other = strength.max(dim=1)
+        p_value.append((chi_squared_tail(strongest, 1) * (sites - 1)).clamp_max(1.0))
+        source.append(other)
+    return torch.cat(p_value), torch.cat(source)
+
+
+def _by_time(measurement: Measurement, expected: Tensor, design: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Every moment of all rounds in turn: weight, residual and given excitation `(times, sites)`, own columns `(…, 3)`."""
     excited = (measurement.programme.angles / 2).sin().square()
-    numerator = torch.zeros(sites, sites, dtype=torch.float64)
-    own = torch.zeros(sites, design.shape[-1], design.shape[-1], dtype=torch.float64)
-    mixed = torch.zeros(sites, sites, design.shape[-1], dtype=torch.float64)
-    square = torch.zeros(sites, sites, dtype=torch.float64)
+    own = design.permute(1, 0, 2)
+    edge = 0.5 / measurement.total_shots
+    inside = expected.T.clamp(edge, 1 - edge)
+    pieces = []
     for ones, order, shots in zip(measurement.ones, measurement.order, measurement.shots, strict=True):
         at_time = order.argsort(dim=0)
-        share, mean, given = (
-            values.gather(0, at_time) for values in (ones.to(torch.float64) / shots, expected.T, excited)
-        )  # each (times, sites)
-        edge = 0.5 / measurement.total_shots
-        inside = mean.clamp(edge, 1 - edge)
-        weight = shots / (inside * (1 - inside))
-        columns = design.permute(1, 0, 2).gather(0, at_time[..., None].expand(-1, -1, design.shape[-1]))
-        numerator += (weight * (share - mean)).T @ given
-        square += weight.T @ given.square()
-        own += torch.einsum("tip,ti,tiq->ipq", columns, weight, columns)
-        mixed += torch.einsum("tip,ti,tj->ijp", columns, weight, given)
-    explained = torch.linalg.pinv(own, hermitian=True)
-    left = square - torch.einsum("ijp,ipq,ijq->ij", mixed, explained, mixed)
-    # Where nothing is left the two were always turned alike, and no statement is possible.
-    strength = torch.where(left > 1e-9 * square, numerator.square() / left.clamp_min(1e-300), 0.0)
-    strength.fill_diagonal_(0.0)
-    strongest, source = strength.max(dim=1)
-    return (chi_squared_tail(strongest, 1) * (sites - 1)).clamp_max(1.0), source
+        cells = shots / (inside * (1 - inside)), ones.to(torch.float64) / shots - expected.T, excited
+        columns = own.gather(0, at_time[..., None].expand_as(own))
+        pieces.append((*(cell.gather(0, at_time) for cell in cells), columns))
+    weight, residual, given, columns = (torch.cat(piece) for piece in zip(*pieces, strict=True))
+    return weight, residual, given, columns

@@ -23,9 +23,9 @@ __all__ = ["Estimate", "Model", "chi_squared_tail", "deviance", "information", "
 #: Parameters `(sites, P)` → P(1) `(sites, cells)` and its Jacobian `(sites, cells, P)`.
 Model = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-_MOST_STEPS = 100
-#: A step is the last where it promises the log-likelihood less than this.
-_TOLERANCE = 1e-10
+_MOST_STEPS = 200
+#: A site is done where the next step promises its log-likelihood less than this: it would move by 1e-4 of its error.
+_TOLERANCE = 1e-8
 
 
 class Estimate(NamedTuple):
