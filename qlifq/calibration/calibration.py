@@ -14,6 +14,7 @@ from qlifq.backends.mitigation import Mitigated
 from qlifq.calibration.analysis import Analysis, analyse
 from qlifq.calibration.closed_form import solve
 from qlifq.calibration.correction import Correction, Target, at_a_point, over_a_range
+from qlifq.calibration.likelihood import chi_squared_tail
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import LAW, NEURON
 from qlifq.circuits import Law, RYSpike, SpikeCircuit
@@ -225,22 +226,24 @@ class Calibration:
         return found
 
     def device_noise(self) -> DeviceNoise:
-        """The readout errors of every site as a `DeviceNoise`, where the data allow it.
+        """The law of every site as readout errors of a `DeviceNoise`, where the data allow it.
 
-        For one circuit, relaxation and gate errors cannot be told from readout errors: they are all in its two numbers.
+        P(1) of |0⟩ is a + b and that of |1⟩ is a − b. For one circuit, relaxation and gate errors cannot be told from readout
+        errors, so all are in these two numbers. What is left is c, which no readout error can give.
 
         Raises:
-            QLIFError: if a site's eps or eta was not identified, or the response is no RY seen through a readout.
+            QLIFError: if a site's law was not identified, its counts do not follow a law, or c is not 0 within its error.
         """
-        eps, eta = self._readout()
-        wrong = self.analysis.neuron_p_value * self.sites < _ALARM
-        if bool(wrong.any()):
-            site = int(self.analysis.neuron_p_value.nan_to_num(1.0).argmin())
-            raise UnsupportedError(
-                f"The response of site {site} is no RY seen through a readout error (p = "
-                f"{float(self.analysis.neuron_p_value[site]):.1e}), so no DeviceNoise describes it; its law does."
-            )
-        return DeviceNoise(readout_p01=eps.clamp(0.0, 1.0).tolist(), readout_p10=eta.clamp(0.0, 1.0).tolist())
+        law, _ = self._pooled(1)
+        skewed = chi_squared_tail((law.c / self.analysis.law.standard_error[:, 2]).square(), 1)
+        for p_value, why in ((self.analysis.p_value, "follows no law a + b cos θ + c sin θ"), (skewed, "has a part in sin θ")):
+            site = int(p_value.nan_to_num(1.0).argmin())
+            if float(p_value[site]) * self.sites < _ALARM:
+                raise UnsupportedError(
+                    f"The response of site {site} {why} (p = {float(p_value[site]):.1e}), so no readout errors describe it."
+                )
+        zero, one = (law.a + law.b).clamp(0.0, 1.0), (law.a - law.b).clamp(0.0, 1.0)
+        return DeviceNoise(readout_p01=zero.tolist(), readout_p10=(1 - one).tolist())
 
     def mitigate(self, backend: Backend) -> Mitigated:
         """A backend whose estimates of P(1) have the measured readout errors taken off; see `Mitigated` for what it serves.
@@ -252,7 +255,11 @@ class Calibration:
             raise UnsupportedError(
                 f"Argument `backend` must be {self.measurement.backend}, which was calibrated, but is {backend.name}."
             )
-        eps, eta = self._readout()
+        for name in ("eps", "eta"):
+            for site in range(self.sites):
+                if (reason := self.why_not(name, site)) is not None:
+                    raise UnsupportedError(f"{reason}.")
+        eps, eta = self.analysis.neuron.value[:, 2:].unbind(-1)
         return Mitigated(backend, eps.tolist(), eta.tolist())
 
     def table(self) -> list[tuple[str, ...]]:
@@ -290,13 +297,6 @@ class Calibration:
             f"{measured.total_shots:,} shots per angle in {len(measured.shots)} rounds · {measured.time_utc}"
         )
         return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
-
-    def _readout(self) -> tuple[Tensor, Tensor]:
-        for name in ("eps", "eta"):
-            for site in range(self.sites):
-                if (reason := self.why_not(name, site)) is not None:
-                    raise UnsupportedError(f"{reason}.")
-        return self.analysis.neuron.value[:, 2], self.analysis.neuron.value[:, 3]
 
     def _pooled(self, wires: int) -> tuple[Law, Tensor]:
         """The law of each neuron, the mean over its wires, and its covariance."""
