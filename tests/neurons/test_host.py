@@ -1,0 +1,87 @@
+"""A step reads no value back from the device: what makes it run without waiting on an accelerator."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from qlifq import QLIF, _validation, simulate
+from qlifq.neurons import RECORDABLE
+
+EVERYTHING: dict[str, Any] = {
+    "noise_std": 0.1,
+    "use_adaptive_threshold": True,
+    "homeostasis_enabled": True,
+    "spike_increase": 0.1,
+    "use_ahp": True,
+    "depression_rate": 0.1,
+    "allow_dynamic_spike_probability": True,
+}
+
+#: The operations whose result depends on a value that the host must know: a number, a truth value, a data-dependent shape.
+READS = ("aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::nonzero", "aten::equal", "aten::masked_select")
+
+
+class Reads(TorchDispatchMode):
+    """Counts the operations that read a value back."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().split(".")[0]
+        if name in READS:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def reads(layer: QLIF, modulation: Tensor | None = None) -> list[str]:
+    """What three steps of a layer read back."""
+    current = 3 * torch.rand(3, 2, 5)
+    state = layer.initial_state(2)
+    with Reads() as mode:
+        for now in current:
+            _, state = layer.step(now, state, modulation)
+    return list(mode.seen)
+
+
+@pytest.fixture
+def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the look at the values of an input, which `step` leaves out on an accelerator."""
+    unchanged: Callable[[str, Tensor], Tensor] = lambda name, value: value  # noqa: E731
+    monkeypatch.setattr(_validation, "finite", unchanged)
+    monkeypatch.setattr("qlifq.backends.interface.finite", unchanged)
+
+
+@pytest.mark.usefixtures("_unchecked")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"refractory_period": 2},
+        {"refractory_period": 2, "decision": "threshold", "shots": 10, "quantum_wire": 2},
+        {"decision": "expectation", "mapping": "tanh"},
+        {"quantum_mode": False, "stochastic": True, "refractory_period": 1},
+        {"membrane": "quadratic", "reset": "soft"},
+        {"shots": 1, "reset": "partial"},
+    ],
+)
+def test_a_full_featured_step_reads_nothing_back(options: dict[str, Any]) -> None:
+    assert reads(QLIF(5, seed=1, **EVERYTHING, **options), torch.ones(2, 5)) == []
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_a_transform_that_reads_a_value_back_is_seen() -> None:
+    layer = QLIF(5, seed=1, neuromod_transform=lambda m: m * float(m.max()))
+    assert "aten::_local_scalar_dense" in reads(layer, torch.ones(2, 5))
+
+
+def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_count() -> None:
+    layer = QLIF(5, seed=1, refractory_period=2, **EVERYTHING)
+    with Reads() as mode:
+        simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
+    # One for the input, one a step for the angles, which the analytic backend looks at on the CPU alone, one for the count.
+    assert len(mode.seen) == 1 + 4 + 1
