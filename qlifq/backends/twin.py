@@ -66,7 +66,7 @@ class TwinBackend(Backend):
         unknown = torch.stack(law).isnan().any(dim=0).nonzero()
         if len(unknown):
             raise ArgumentError(
-                f"Argument `record` must hold the law of every site, but {len(unknown)} lack theirs, site {int(unknown[0])} first."
+                f"Argument `record` must hold the law of every site, but {len(unknown)} lack theirs, first {int(unknown[0])}."
             )
         self.sites = len(law.a)
         # a + b cos θ + c sin θ = floor + (ceiling − floor) sin²((θ − φ)/2): one sine instead of two.
