@@ -18,9 +18,12 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
+from qlifq import circuits
 from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.backends.interface import MAX_SEED
-from qlifq.errors import UnsupportedError
+from qlifq.backends.resources import Resources, count_resources
+from qlifq.circuits import RYSpike
+from qlifq.errors import MissingPackageError, UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, simulate
 from qlifq.neurons.brand_petruccione import BrandPetruccioneState
 from qlifq.neurons.seeds import SeedStream
@@ -42,6 +45,8 @@ DEVICE_T1 = 120e-6
 #: Steps between two spikes' kernels, for the distance of van Rossum.
 KERNEL = 10.0
 NEURONS = ("QLIF threshold", "QLIF sample", "BP relaxation", "BP published")
+CIRCUITS = {"RY": RYSpike(), "RX RX": circuits.BrandPetruccione(), "RX delay": circuits.BrandPetruccione("delay")}
+SHOT_NEURONS = ("BP relaxation", "BP published", "QLIF threshold")
 LEAKS = ("relaxation", "published")
 #: Steps between two pulses; the longest are asked as one leak alone.
 GAPS = (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 120, 240, 600)
@@ -106,9 +111,11 @@ class BrandPetruccioneStudy:
         t1: output rate where T1 (and QLIF's τ) is another.
         device_t1: output rate where the leak is a real delay on a device with another T1 than was assumed.
         delay: populations after one leak, as a rotation and as a delay.
-        shots: the neuron with an estimated population against the exact one.
-        scaling: slopes of its population's error against the shots, doubly logarithmic, and the fewest shots from which on
+        shots: neurons that decide on estimates against exact ones.
+        scaling: slopes of the population's error against the shots, doubly logarithmic, and the fewest shots from which on
             the first spike is within a step in at least `ACCURACY` of the runs.
+        resources: what an evaluation costs on the snapshot of a device; None where that is not installed.
+        snapshot: the name of the snapshot, or why there is none.
         inputs: an example: input spikes `(time,)`.
         examples: an example: every neuron's response to it.
     """
@@ -125,17 +132,26 @@ class BrandPetruccioneStudy:
     delay: "DataFrame"
     shots: "DataFrame"
     scaling: "DataFrame"
+    resources: "DataFrame | None"
+    snapshot: str
     inputs: Floats
     examples: Mapping[str, Response]
 
 
 def run_brand_petruccione(
-    backend: str | Backend = "analytic", *, seed: int = 0, extent: Extent = PAPER, progress: Progress | None = None
+    backend: str | Backend = "analytic",
+    *,
+    snapshot: str = "fake_torino",
+    seed: int = 0,
+    extent: Extent = PAPER,
+    progress: Progress | None = None,
 ) -> BrandPetruccioneStudy:
     """Compare the two neurons.
 
     Args:
         backend: who draws the shots where populations are estimated, without noise; a name or a `Backend`.
+        snapshot: name of the device whose snapshot the circuits are counted on; without the package `qiskit-ibm-runtime` they
+            are not.
         seed: root of all randomness; the same seed gives the same tables.
         extent: how much is run, `PAPER`, `QUICK` or your own.
         progress: called as `progress(done, total)`.
@@ -152,18 +168,31 @@ def run_brand_petruccione(
         asked.check_size(1, 1, count)
     if asked.capabilities.remote:
         raise UnsupportedError(f"Argument `backend` must be a simulator for this study, but {asked.name} is remote.")
-    return _Run(asked, seed, extent, progress).study()
+    try:
+        costs = {name: count_resources(circuit, snapshot, delay_seconds=DEVICE_T1 / T1) for name, circuit in CIRCUITS.items()}
+    except MissingPackageError as error:
+        return _Run(asked, seed, extent, {}, str(error), progress).study()
+    return _Run(asked, seed, extent, costs, snapshot, progress).study()
 
 
 class _Run:
     """One run of the study: its seeds, its resampling and its progress."""
 
-    def __init__(self, backend: Backend, seed: int, extent: Extent, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        seed: int,
+        extent: Extent,
+        costs: Mapping[str, Resources],
+        snapshot: str,
+        progress: Progress | None,
+    ) -> None:
         self.backend, self.seed, self.extent, self.progress = backend, seed, extent, progress
+        self.costs, self.snapshot = costs, snapshot
         self.seeds = SeedStream(seed)
         self.rng = np.random.default_rng(seed)
         self.done = 0
-        self.total = 3 + len(RATES) + 2 * len(T1_FACTORS) + len(SHOTS) * len(LEAKS)
+        self.total = 3 + len(RATES) + 2 * len(T1_FACTORS) + len(SHOTS) * len(SHOT_NEURONS)
 
     def study(self) -> BrandPetruccioneStudy:
         inputs = self._poisson(INPUT_RATE, 120, 12)
@@ -183,6 +212,8 @@ class _Run:
             delay=self._delay(),
             shots=shots,
             scaling=scaling,
+            resources=self._resources(scaling) if self.costs else None,
+            snapshot=self.snapshot,
             inputs=inputs[:, 0].numpy(),
             examples=examples,
         )
@@ -196,16 +227,27 @@ class _Run:
         """Input spikes with a probability per step, `(steps, trials)`; the example repeats one train for every trial."""
         return torch.from_numpy((self.rng.random((steps, trials)) < rate).astype(np.float64))
 
-    def _drive(self, name: str, x: Tensor, t1: float = T1) -> Response:
-        """The response of a neuron to input spikes, `(time, trials)`."""
+    def _drive(self, name: str, x: Tensor, t1: float = T1, shots: int | None = None) -> Response:
+        """The response of a neuron to input spikes, `(time, trials)`; without shots on exact probabilities."""
         inputs = x[:, :, None]
+        backend: str | Backend = "analytic" if shots is None else self.backend
         if name.startswith("BP"):
-            layer = BrandPetruccione(1, threshold=THRESHOLD, t1=t1, leak=name.removeprefix("BP "), seed=self.seeds.take())
+            layer = BrandPetruccione(
+                1,
+                backend=backend,
+                shots=shots,
+                seed=self.seeds.take(),
+                threshold=THRESHOLD,
+                t1=t1,
+                leak=name.removeprefix("BP "),
+            )
             population, spikes, _ = layer.run(torch.full_like(inputs, THETA), torch.ones_like(inputs), inputs)
             asked = 1 - float(spikes[:-1].sum()) / spikes.numel()
             return Response(spikes[:, :, 0].numpy(), population[:, :, 0].numpy(), asked)
         decision = name.removeprefix("QLIF ")
-        neuron = QLIF(1, decision=decision, tau=t1, refractory_period=1, seed=self.seeds.take()).double()
+        neuron = QLIF(
+            1, backend=backend, shots=shots, seed=self.seeds.take(), decision=decision, tau=t1, refractory_period=1
+        ).double()
         current = inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD))))
         with torch.no_grad():
             recording = simulate(neuron, current, ("potential",))
@@ -241,7 +283,9 @@ class _Run:
         stepwise = gaps[gaps <= MOST_STEPS_OF_GAP]
         time = np.arange(MOST_PULSES * (stepwise[-1] + 1))[:, None]
         x = torch.from_numpy((time % (stepwise + 1) == 0).astype(np.float64))
-        counted = {(name, "steps"): _pulses(self._drive(name, x).spikes, x.numpy()) for name in NEURONS if name != "QLIF sample"}
+        counted = {
+            (name, "steps"): _pulses(self._drive(name, x).spikes, x.numpy()) for name in NEURONS if name != "QLIF sample"
+        }
         pulse = (torch.arange(2 * MOST_PULSES) % 2 == 0).to(torch.float64)[:, None, None].expand(-1, len(gaps), 1)
         whole = torch.from_numpy(gaps.astype(np.float64))[None, :, None].expand_as(pulse)
         for leak in LEAKS:
@@ -266,7 +310,9 @@ class _Run:
             x = self._poisson(rate, self.extent.steps, self.extent.trials)
             responses = {name: self._drive(name, x) for name in NEURONS}
             for name, response in responses.items():
-                curve.append({"input_rate": rate, "neuron": name, **_named("rate", mean(response.spikes.mean(axis=0), self.rng))})
+                curve.append(
+                    {"input_rate": rate, "neuron": name, **mean(response.spikes.mean(axis=0), self.rng).columns("rate")}
+                )
                 if rate in TOLD_RATES:
                     told = self._statistics(response, responses["QLIF threshold"])
                     statistics.append({"input_rate": rate, "neuron": name, **told})
@@ -282,10 +328,10 @@ class _Run:
             isi, isi_draws = means[3] / means[2], draws[:, 3] / draws[:, 2]
         cv, cv_draws = float(coefficient_of_variation(means[2:])), coefficient_of_variation(draws[:, 2:])
         return {
-            **_named("rate", percentile(float(means[0]), draws[:, 0])),
-            **_named("isi", percentile(float(isi), isi_draws)),
-            **_named("isi_cv", percentile(cv, cv_draws)),
-            **_named("distance", percentile(float(means[1]), draws[:, 1])),
+            **percentile(float(means[0]), draws[:, 0]).columns("rate"),
+            **percentile(float(isi), isi_draws).columns("isi"),
+            **percentile(cv, cv_draws).columns("isi_cv"),
+            **percentile(float(means[1]), draws[:, 1]).columns("distance"),
             "evaluations": response.evaluations,
         }
 
@@ -297,7 +343,7 @@ class _Run:
         for factor in T1_FACTORS:
             for name in NEURONS:
                 spikes = self._drive(name, x, T1 * factor).spikes
-                rows.append({"t1": T1 * factor, "neuron": name, **_named("rate", mean(spikes.mean(axis=0), self.rng))})
+                rows.append({"t1": T1 * factor, "neuron": name, **mean(spikes.mean(axis=0), self.rng).columns("rate")})
             self._tick()
         return DataFrame(rows)
 
@@ -317,10 +363,10 @@ class _Run:
             spikes = layer(theta, tau, x)[0][:, :, 0].numpy()
             rows.append(
                 {
-                    "device_t1": DEVICE_T1 * factor,
-                    "assumed_t1": DEVICE_T1,
-                    **_named("rate", mean(spikes.mean(axis=0), self.rng)),
-                    **_named("change", mean(spikes.mean(axis=0) - rotated.mean(axis=0), self.rng)),
+                    "device_t1_us": 1e6 * DEVICE_T1 * factor,
+                    "assumed_t1_us": 1e6 * DEVICE_T1,
+                    **mean(spikes.mean(axis=0), self.rng).columns("rate"),
+                    **mean(spikes.mean(axis=0) - rotated.mean(axis=0), self.rng).columns("change"),
                 }
             )
             self._tick()
@@ -344,7 +390,9 @@ class _Run:
                 1,
                 threshold=THRESHOLD,
                 t1=T1,
-                backend=get(self.backend.name, noise=device) if self.backend.capabilities.noisy else get("analytic", noise=device),
+                backend=get(self.backend.name, noise=device)
+                if self.backend.capabilities.noisy
+                else get("analytic", noise=device),
                 delay_t1=DEVICE_T1,
                 shots=shots,
                 seed=self.seeds.take(),
@@ -361,45 +409,76 @@ class _Run:
     # Shots -------------------------------------------------------------------------------------------------------------------
 
     def _shots(self) -> "tuple[DataFrame, DataFrame]":
-        """Estimated against exact populations, each run with an input train of its own."""
+        """Decisions in shots against exact ones, each run with an input train of its own."""
         from pandas import DataFrame
 
-        x = self._poisson(INPUT_RATE, self.extent.run_steps, self.extent.runs)[:, :, None]
-        theta, tau = torch.full_like(x, THETA), torch.ones_like(x)
+        x = self._poisson(INPUT_RATE, self.extent.run_steps, self.extent.runs)
         rows, scaling = [], []
-        for leak in LEAKS:
-            logs, needed = [], math.nan
-            exact, spikes, _ = BrandPetruccione(1, threshold=THRESHOLD, t1=T1, leak=leak).run(theta, tau, x)
-            first = _first_spike(spikes[:, :, 0].numpy())
+        for name in SHOT_NEURONS:
+            exact = self._drive(name, x)
+            first = _first_spike(exact.spikes)
             spiking = first < len(x)
             # Until the exact neuron spikes both do the same thing; after it the two may simply be out of step.
-            early = torch.arange(len(x))[:, None] <= torch.from_numpy(first)[None]
+            early = np.arange(len(x))[:, None] <= first
+            logs, needed = [], math.nan
             for count in SHOTS:
-                layer = BrandPetruccione(
-                    1, threshold=THRESHOLD, t1=T1, leak=leak, backend=self.backend, shots=count, seed=self.seeds.take()
-                )
-                estimated, estimated_spikes, _ = layer.run(theta, tau, x)
-                squared = ((estimated - exact)[:, :, 0].square() * early).sum(dim=0).numpy()
-                columns = np.column_stack([squared, early.sum(dim=0).numpy()])
-                draws = resampled_means(columns, self.rng)
-                error = percentile(
-                    float(np.sqrt(columns[:, 0].sum() / columns[:, 1].sum())), np.sqrt(draws[:, 0] / draws[:, 1])
-                )
-                late = np.abs(_first_spike(estimated_spikes[:, :, 0].numpy()) - first)[spiking]
-                row: dict[str, object] = {"leak": leak, "shots": count, **_named("population_error", error)}
-                for name, steps in (("same_step", 0), ("within_one", 1)):
+                estimated = self._drive(name, x, shots=count)
+                row: dict[str, object] = {"neuron": name, "shots": count}
+                # The potential of QLIF is not measured, so it has no error of its own.
+                error, log = Interval(math.nan, math.nan, math.nan), None
+                if name.startswith("BP"):
+                    squared = (np.square(estimated.trace - exact.trace) * early).sum(axis=0)
+                    error, log = self._root_mean_square(squared, early.sum(axis=0))
+                row |= error.columns("population_error")
+                late = np.abs(_first_spike(estimated.spikes) - first)[spiking]
+                for column, steps in (("same_step", 0), ("within_one", 1)):
                     hits = int((late <= steps).sum())
                     low, high = binomial(hits, len(late))
-                    row |= _named(name, Interval(hits / len(late), float(low), float(high)))
-                rows.append({**row, "runs": len(late)})
-                reached = float(cast(float, row["within_one_low"])) >= ACCURACY
+                    row |= Interval(hits / len(late), float(low), float(high)).columns(column)
+                reached = cast(float, row["within_one_low"]) >= ACCURACY
                 needed = (count if math.isnan(needed) else needed) if reached else math.nan
-                if count >= ASYMPTOTIC:
-                    logs.append(np.log([error.value, *np.sqrt(draws[:, 0] / draws[:, 1])]))
+                if count >= ASYMPTOTIC and log is not None:
+                    logs.append(log)
+                rows.append({**row, "runs": len(late)})
                 self._tick()
-            fitted = slopes(np.log([count for count in SHOTS if count >= ASYMPTOTIC]), np.array(logs).T)
-            scaling.append({"leak": leak, **_named("slope", percentile(float(fitted[0]), fitted[1:])), "needed_shots": needed})
+            slope = Interval(math.nan, math.nan, math.nan)
+            if logs:
+                fitted = slopes(np.log([count for count in SHOTS if count >= ASYMPTOTIC]), np.array(logs).T)
+                slope = percentile(float(fitted[0]), fitted[1:])
+            scaling.append({"neuron": name, **slope.columns("slope"), "needed_shots": needed})
         return DataFrame(rows), DataFrame(scaling)
+
+    def _resources(self, scaling: "DataFrame") -> "DataFrame":
+        """Circuits on the snapshot, and the time of a step with the shots that each decision needs."""
+        from pandas import DataFrame
+
+        needed = dict(zip(scaling["neuron"], scaling["needed_shots"], strict=True))
+        shots = {"RY": {"QLIF sample": 1.0, "QLIF threshold": needed["QLIF threshold"]}}
+        rows = []
+        for name, cost in self.costs.items():
+            for neuron, count in shots.get(name, {"BP relaxation": needed["BP relaxation"]}).items():
+                rows.append(
+                    {
+                        "neuron": neuron,
+                        "circuit": name,
+                        "gates": cost.gates,
+                        "depth": cost.depth,
+                        "native": cost.native,
+                        "native_depth": cost.native_depth,
+                        "pulses": cost.pulses,
+                        "circuit_us": 1e6 * cost.circuit_seconds,
+                        "shots": count,
+                        "step_seconds": math.nan if cost.shot_seconds is None else count * cost.shot_seconds,
+                    }
+                )
+        return DataFrame(rows)
+
+    def _root_mean_square(self, squares: Floats, counts: Integers) -> tuple[Interval, Floats]:
+        """√(Σ squares / Σ counts) over runs with its interval, and the logarithms of it and of its draws."""
+        columns = np.column_stack([squares, counts])
+        draws = np.sqrt(np.divide(*resampled_means(columns, self.rng).T))
+        value = float(np.sqrt(columns[:, 0].sum() / columns[:, 1].sum()))
+        return percentile(value, draws), np.log([value, *draws])
 
 
 def _pulses(spikes: Floats, x: Floats) -> Floats:
@@ -413,7 +492,3 @@ def _pulses(spikes: Floats, x: Floats) -> Floats:
 def _first_spike(spikes: Floats) -> Integers:
     """The first step with a spike, `(trials,)`; the number of steps where there is none."""
     return first_difference(spikes, np.zeros_like(spikes))
-
-
-def _named(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

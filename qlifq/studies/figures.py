@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["simulation_figure"]
+__all__ = ["STYLE", "simulation_figure"]
 
 Floats = npt.NDArray[np.float32]
 
 _INPUT, _SPIKES, _VOLTAGE, _THRESHOLD, _PROBABILITY = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e", "#7b4fa3"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
@@ -64,7 +64,7 @@ def simulation_figure(
     shown = int(rate.argmax()) if neuron is None else integer("neuron", neuron, at_least=0, at_most=neurons - 1)
     graded = run.layer.settings.decision == "expectation"
     has_probability = "probability" in traces
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12.8, 9.0), dpi=100, layout="constrained")
         heights = (1.15, 1.15, 1, 0.8) if has_probability else (1.15, 1.15, 1)
         grid = figure.add_gridspec(len(heights), 2, width_ratios=(4.2, 1), height_ratios=heights)

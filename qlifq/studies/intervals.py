@@ -8,6 +8,7 @@ Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapte
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,9 +38,22 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def of(cls, row: Mapping[Any, Any], name: str) -> "Interval":
+        """From the columns `name`, `name_low` and `name_high` of a table's row."""
+        return cls(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
+
+    def columns(self, name: str) -> dict[str, float]:
+        """As the columns `name`, `name_low` and `name_high` of a table's row."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def holds(self, number: float) -> bool:
         """Whether a number lies within the bounds."""
         return self.low <= number <= self.high
+
+    def overlaps(self, other: "Interval") -> bool:
+        """Whether two intervals have a number in common."""
+        return self.low <= other.high and other.low <= self.high
 
     def __str__(self) -> str:
         if math.isnan(self.value):
@@ -104,7 +118,8 @@ def mean(values: Floats, rng: np.random.Generator) -> Interval:
     return percentile(float(values.mean()), resampled_means(values, rng))
 
 
-def slopes(x: npt.ArrayLike, y: Floats) -> Any:
+def slopes(x: npt.ArrayLike, y: Floats) -> Floats:
     """Least-squares slopes of `y`, `(..., points)`, on `x`, `(points,)`; returns `(...)`."""
-    centred = np.asarray(x, dtype=np.float64) - np.mean(x)
-    return y @ centred / (centred @ centred)
+    at = np.asarray(x, dtype=np.float64)
+    centred = at - at.mean()
+    return np.asarray(y @ centred / (centred @ centred))

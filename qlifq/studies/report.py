@@ -1,32 +1,38 @@
 """A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qlifq._files import PathLike, atomic_write, stamp, write_json
 from qlifq.errors import FileError
+from qlifq.studies.figures import STYLE
 from qlifq.studies.intervals import Interval
 from qlifq.studies.run_folder import FORMAT, VERSION, check_folder
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-__all__ = ["STYLE", "Picture", "Report", "Section", "markdown_table", "new_figure", "write_report"]
+__all__ = [
+    "Picture",
+    "Report",
+    "Section",
+    "listed",
+    "markdown_table",
+    "new_figure",
+    "points",
+    "records",
+    "styled",
+    "write_report",
+]
 
-STYLE: dict[Any, Any] = {
-    "font.size": 10.0,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-}
 #: A longer table is told by its file alone.
 MOST_ROWS = 24
 
@@ -137,15 +143,60 @@ def write_report(folder: PathLike, report: Report, *, command: str, force: bool 
     return path
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["Figure", Any]:
-    """A figure in inches and its axes, `(rows, columns)`; it belongs to no window and need not be closed."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """The look of the figures that are made inside."""
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+        yield
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["Figure", Any]:
+    """A figure in inches and its axes, `(rows, columns)`; it belongs to no window and need not be closed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def points(
+    axes: "Axes",
+    x: npt.ArrayLike,
+    rows: "DataFrame",
+    name: str,
+    *,
+    colour: object,
+    marker: str = "o",
+    label: str | None = None,
+    line: bool = True,
+) -> None:
+    """Draw the column `name` with its interval against `x`."""
+    value = rows[name].to_numpy()
+    reach = [value - rows[f"{name}_low"].to_numpy(), rows[f"{name}_high"].to_numpy() - value]
+    axes.errorbar(
+        x,
+        value,
+        # A percentile interval need not hold the estimate itself.
+        yerr=np.maximum(reach, 0.0),
+        fmt=f"{marker}-" if line else marker,
+        color=colour,
+        markersize=4.5,
+        linewidth=1,
+        capsize=2,
+        label=label,
+    )
+
+
+def records(table: "DataFrame") -> list[dict[str, Any]]:
+    """The rows of a table, each value in its own type."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words with commas and an "and"."""
+    items = list(words)
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
 def markdown_table(table: "DataFrame") -> list[str]:
@@ -153,11 +204,8 @@ def markdown_table(table: "DataFrame") -> list[str]:
     bounds = {f"{name}_{side}" for name in table.columns for side in ("low", "high") if f"{name}_low" in table}
     shown = [name for name in table.columns if name not in bounds]
     lines = ["| " + " | ".join(shown) + " |", "| " + " | ".join("---" for _ in shown) + " |"]
-    for _, row in table.iterrows():
-        cells = (
-            str(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"])) if f"{name}_low" in bounds else _cell(row[name])
-            for name in shown
-        )
+    for row in records(table):
+        cells = (str(Interval.of(row, name)) if f"{name}_low" in bounds else _cell(row[name]) for name in shown)
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

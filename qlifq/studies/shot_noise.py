@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq.backends import Backend, get
-from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.interface import MAX_SEED
+from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
 from qlifq.neurons import QLIF, SpikingSequential
 from qlifq.neurons.parameters import DECISIONS
 from qlifq.neurons.seeds import SeedStream
-from qlifq.studies.intervals import DRAWS, Floats, Interval, binomial, percentile, resampled_means, slopes
+from qlifq.studies.intervals import CONFIDENCE, DRAWS, Floats, Interval, binomial, percentile, resampled_means, slopes
 from qlifq.studies.spike_trains import coefficient_of_variation, first_difference, interval_sums, van_rossum
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ PROBABILITIES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 KERNEL = 10.0
 #: Graded spikes that differ by less count as equal.
 GRADED_TOLERANCE = 0.1
+
+#: The calibration spends, per angle, this many times the most shots of the study.
+CALIBRATION_ROUNDS = 10
+#: Half width of a normal interval in standard errors.
+NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 Progress = Callable[[int, int], None]
 
@@ -76,7 +82,7 @@ class ShotNoiseStudy:
         evaluation: one row for every P(1) and number of shots: error and bias of the estimate.
         pooled: the error of all P(1) together, each in the unit of its own √(p(1 − p)/shots).
         scaling: slopes of the error against the shots, doubly logarithmic.
-        floor: what is left at the most shots, and what the noise model or a calibration predicts.
+        floor: what is left at the most shots, and what a calibration predicts.
         trajectory: one row for every decision and number of shots: rate, intervals between spikes, distance from the model.
         trajectory_exact: the same without shots.
         network: accuracy for every decision and number of shots.
@@ -134,15 +140,14 @@ def run_shot_noise(
     for count in counts:
         asked.check_size(1, 1, count)
     if asked.capabilities.remote:
-        raise UnsupportedError(
-            f"Argument `backend` must be a simulator for this study of {len(counts)} numbers of shots, but {asked.name} is remote."
-        )
+        raise UnsupportedError(f"Argument `backend` must be a simulator for this study, but {asked.name} is remote.")
     images, labels = data
     check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
     check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
     if len(images) < 2 * extent.images:
         raise ShapeError(
-            f"Argument `images` must hold at least {2 * extent.images} samples, half of them to test on, but holds {len(images)}."
+            f"Argument `images` must hold at least {2 * extent.images} samples, half of them to train on, "
+            f"but holds {len(images)}."
         )
     return _Run(asked, counts, seed, extent, (images, labels), progress).study()
 
@@ -165,7 +170,7 @@ class _Run:
         self.rng = np.random.default_rng(seed)
         self.progress = progress
         self.done = 0
-        self.total = len(shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS)
+        self.total = len(shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
         self.changes: list[dict[str, object]] = []
         self.trains: dict[str, Floats] = {}
 
@@ -216,7 +221,9 @@ class _Run:
             with np.errstate(divide="ignore"):
                 log_error[index] = np.log(np.concatenate([squares.mean(axis=0)[None], draws])).T / 2
             with_unit = np.sqrt(draws[:, -1] * count)
-            pooled_rows.append({"shots": count, **_named("ratio", percentile(float(np.sqrt(pooled.mean() * count)), with_unit))})
+            pooled_rows.append(
+                {"shots": count, **percentile(float(np.sqrt(pooled.mean() * count)), with_unit).columns("ratio")}
+            )
             low, high = binomial(ones.sum(axis=0), count * len(ones))
             for place, p in enumerate(ideal):
                 rmse = percentile(float(np.sqrt(squares[:, place].mean())), np.sqrt(draws[:, place]))
@@ -226,7 +233,7 @@ class _Run:
                         "shots": count,
                         "repeats": len(ones),
                         "expected": spread[place] / np.sqrt(count),
-                        **_named("rmse", rmse),
+                        **rmse.columns("rmse"),
                         "bias": ones[:, place].mean() / count - p,
                         "bias_low": low[place] - p,
                         "bias_high": high[place] - p,
@@ -236,7 +243,10 @@ class _Run:
         fitted = slopes(np.log(self.shots), log_error.transpose(1, 2, 0))
         names = [*(f"{p:g}" for p in ideal), "all"]
         scaling = DataFrame(
-            [{"p": name, **_named("slope", percentile(float(each[0]), each[1:]))} for name, each in zip(names, fitted, strict=True)]
+            [
+                {"p": name, **percentile(float(each[0]), each[1:]).columns("slope")}
+                for name, each in zip(names, fitted, strict=True)
+            ]
         )
         return DataFrame(rows), DataFrame(pooled_rows), scaling
 
@@ -247,14 +257,32 @@ class _Run:
         return cast(Tensor, outcome.ones).numpy().reshape(self.extent.repeats, len(ideal)).astype(np.float64)
 
     def _floor(self, most: "DataFrame") -> "DataFrame":
-        """The bias that no number of shots takes away, beside what is known of the noise."""
+        """The bias that no number of shots takes away, beside the bias that a calibration predicts."""
         from pandas import DataFrame
 
         floor = DataFrame({name: most[name].to_numpy() for name in ("p", "shots", "bias", "bias_low", "bias_high")})
-        if isinstance(self.backend, AnalyticBackend) and self.backend.noise is not None:
-            angles = torch.tensor(2 * np.arcsin(np.sqrt(floor["p"].to_numpy())))[:, None]
-            law = self.backend.probability(RYSpike(), angles[:, None])[:, 0].numpy()
-            floor["predicted"] = law - floor["p"].to_numpy()
+        calibration = fit(
+            self.backend,
+            neurons=1,
+            shots=CALIBRATION_ROUNDS * self.shots[-1],
+            rounds=CALIBRATION_ROUNDS,
+            seed=self.seeds.take(),
+        )
+        self._tick()
+        law = calibration.analysis.law
+        p, bias = floor["p"].to_numpy(), floor["bias"].to_numpy()
+        theta = 2 * np.arcsin(np.sqrt(p))
+        design = np.stack([np.ones_like(theta), np.cos(theta), np.sin(theta)], axis=1)
+        predicted = design @ law.value[0].numpy() - p
+        variance = np.einsum("ij,jk,ik->i", design, law.covariance[0].numpy(), design)
+        measured = np.clip(p + bias, 0.0, 1.0)
+        own = measured * (1 - measured) / (self.shots[-1] * self.extent.repeats)
+        for name, value, spread in (("predicted", predicted, variance), ("difference", bias - predicted, variance + own)):
+            reach = NORMAL * np.sqrt(spread)
+            floor[name], floor[f"{name}_low"], floor[f"{name}_high"] = value, value - reach, value + reach
+        # Where p (1 − p)/shots, the variance of shots, is the square of the bias.
+        seen = (floor["bias_low"] > 0) | (floor["bias_high"] < 0)
+        floor["shots_at_floor"] = np.where(seen, p * (1 - p) / np.where(seen, bias, 1.0) ** 2, np.nan)
         return floor
 
     # One trajectory ------------------------------------------------------------------------------------------------------
@@ -332,11 +360,9 @@ class _Run:
 
     @staticmethod
     def _told(measured: "dict[str, tuple[Interval, Floats]]") -> dict[str, float]:
-        return {key: value for name, (interval, _) in measured.items() for key, value in _named(name, interval).items()}
+        return {key: value for name, (interval, _) in measured.items() for key, value in interval.columns(name).items()}
 
-    def _changed(
-        self, decision: str, quantity: str, fewest: tuple[Interval, Floats], most: tuple[Interval, Floats]
-    ) -> None:
+    def _changed(self, decision: str, quantity: str, fewest: tuple[Interval, Floats], most: tuple[Interval, Floats]) -> None:
         difference = percentile(most[0].value - fewest[0].value, most[1] - fewest[1])
         self.changes.append(
             {
@@ -344,7 +370,7 @@ class _Run:
                 "quantity": quantity,
                 "at_fewest": fewest[0].value,
                 "at_most": most[0].value,
-                **_named("change", difference),
+                **difference.columns("change"),
             }
         )
 
@@ -375,9 +401,9 @@ class _Run:
                     {
                         "decision": decision,
                         "shots": count,
-                        **_named("accuracy", told[index][0]),
+                        **told[index][0].columns("accuracy"),
                         "exact": means[0],
-                        **_named("loss", loss),
+                        **loss.columns("loss"),
                     }
                 )
             self._changed(decision, "accuracy", told[1], told[-1])
@@ -404,17 +430,13 @@ class _Run:
 HIDDEN, NETWORK_STEPS, NETWORK_TAU, TRAINING_BATCH = 24, 6, 4.0, 100
 
 
-def _network(
-    sizes: tuple[int, int], decision: str, backend: Backend, shots: int | None, seed: int
-) -> SpikingSequential:
+def _network(sizes: tuple[int, int], decision: str, backend: Backend, shots: int | None, seed: int) -> SpikingSequential:
     """Pixels, one layer of neurons, classes."""
     hidden = QLIF(HIDDEN, backend=backend, shots=shots, seed=seed, decision=decision, tau=NETWORK_TAU)
     return SpikingSequential(nn.Linear(sizes[0], HIDDEN), hidden, nn.Linear(HIDDEN, sizes[1]))
 
 
-def _train(
-    sizes: tuple[int, int], images: Tensor, labels: Tensor, decision: str, epochs: int, seed: int
-) -> SpikingSequential:
+def _train(sizes: tuple[int, int], images: Tensor, labels: Tensor, decision: str, epochs: int, seed: int) -> SpikingSequential:
     """A network trained on exact probabilities with this decision; the read-out is the mean over time."""
     with torch.random.fork_rng(devices=[]):
         # torch draws initial weights from its global generator alone.
@@ -429,7 +451,3 @@ def _train(
                 loss.backward()
                 optimiser.step()
     return network
-
-
-def _named(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

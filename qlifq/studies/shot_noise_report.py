@@ -1,27 +1,32 @@
 """The shot-noise study in words and figures; every sentence is made from the tables."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.studies.report import Picture, Report, Section, new_figure
-from qlifq.studies.simulation import counted
+from qlifq.studies.report import Picture, Report, Section, listed, new_figure, points, records, styled
 from qlifq.studies.shot_noise import GRADED_TOLERANCE, HIDDEN, KERNEL, NETWORK_STEPS, ShotNoiseStudy
+from qlifq.studies.simulation import counted
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 __all__ = ["shot_noise_report"]
 
 COLOURS = {"sample": "#7b4fa3", "threshold": "#d2691e", "expectation": "#14857a"}
 MARKERS = {"sample": "o", "threshold": "s", "expectation": "^"}
-_UNITS = {"rate": "rate", "distance": "distance", "isi": "mean interval between spikes", "isi_cv": "CV of these intervals"}
+QUANTITIES = {
+    "rate": "rate",
+    "distance": "distance from the model",
+    "isi": "mean interval between spikes",
+    "isi_cv": "CV of these intervals",
+}
+_GREY = "#999999"
 
 
-def shot_noise_report(study: ShotNoiseStudy, setup: dict[str, object]) -> Report:
+def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Report:
     """The report of a study.
 
     Args:
@@ -32,23 +37,25 @@ def shot_noise_report(study: ShotNoiseStudy, setup: dict[str, object]) -> Report
         The report, for `write_report`.
     """
     extent = study.extent
-    evaluation, trajectory, network = _evaluation(study), _trajectory(study), _network(study)
+    with styled():
+        sections = [_evaluation(study), _trajectory(study), _network(study)]
     return Report(
         title="Shot noise against the model",
         asked=(
             "A QLIF neuron asks a qubit for every spike decision, and a qubit answers in shots. What does a finite number of "
             "shots do to one evaluation of P(1), to the spike train of one neuron, and to the accuracy of a network, compared "
-            "with exact probabilities without noise (backend `analytic`)? The neuron can decide in three ways: `sample` spikes "
-            "with the probability that was measured, `threshold` spikes where the measured probability exceeds ½, "
-            "`expectation` emits the measured probability itself."
+            "with exact probabilities without noise (backend `analytic`, called the model below)? The neuron can decide in "
+            "three ways: `sample` spikes with the probability that was measured, `threshold` spikes where the measured "
+            "probability exceeds ½, `expectation` emits the measured probability itself."
         ),
-        found=[_scaling(study), *_law(study), _network_in_short(study)],
+        found=[_scaling(study), *(_law(study, decision) for decision in ("sample", "threshold")), _accuracy(study)],
         sure=(
-            f"Numbers in brackets are {CONFIDENCE:.0%} intervals: those of proportions and biases are exact (Clopper and Pearson), "
-            f"all others are bootstrap percentiles of {DRAWS:,} resamplings of independent runs (of test images, for the "
-            "network). They cover the randomness of shots and, for the network, of the choice of test images; another input, "
-            "network or training may give other numbers. Each interval misses the truth in about one of "
-            f"{round(1 / (1 - CONFIDENCE))} reports, and a report has many."
+            f"Numbers in brackets are {CONFIDENCE:.0%} intervals. Those of biases and of shares of runs are exact (Clopper and "
+            f"Pearson), those of a calibration normal, all others bootstrap percentiles of {DRAWS:,} resamplings of "
+            "independent runs (for the network, of "
+            "test images). They cover the randomness of shots and, for the network, of the choice of test images; another "
+            "input, network or training may give other numbers. An interval misses the truth in about one of "
+            f"{round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
         ),
         setup={
             "backend": study.backend.name,
@@ -58,149 +65,157 @@ def shot_noise_report(study: ShotNoiseStudy, setup: dict[str, object]) -> Report
             "repeats of an evaluation": extent.repeats,
             "trajectories": f"{extent.runs} runs of {extent.steps} steps",
             "network": f"{HIDDEN} neurons, {NETWORK_STEPS} steps, {extent.epochs} epochs on {study.trained} digits, "
-            f"tested {extent.passes} times on {extent.images} others",
+            f"{counted(extent.passes, 'test')} on {extent.images} others",
         },
-        sections=[evaluation, trajectory, network],
+        sections=sections,
     )
-
-
-def _law(study: ShotNoiseStudy) -> list[str]:
-    """What the number of shots does to the spikes of each decision, from the table of changes."""
-    few, many = study.shots[0], study.shots[-1]
-    said = []
-    for decision in ("sample", "threshold"):
-        rows = study.change[(study.change["decision"] == decision) & (study.change["quantity"] != "accuracy")]
-        moved = [row for _, row in rows.iterrows() if not _interval(row, "change").holds(0.0)]
-        still = [row for _, row in rows.iterrows() if _interval(row, "change").holds(0.0)]
-        text = f"**{decision}**, from {few:,} to {counted(many, 'shot')}: "
-        if still:
-            text += "no change is seen in " + _listed(f"the {_changed(row)}" for row in still)
-        text += "; " if still and moved else ""
-        if moved:
-            text += ("a change is seen in " if still else "") + _listed(f"the {_changed(row)}" for row in moved)
-            text += "" if still else " change"
-        bound = max((max(abs(row["change_low"]), abs(row["change_high"])) / row["at_most"] for row in still), default=None)
-        if bound is not None and not moved:
-            text += f". Whatever is left is less than {bound:.1%} of the quantity"
-        said.append(text + ".")
-    return said
-
-
-def _changed(row: "Series[float]") -> str:
-    name = _UNITS[str(row["quantity"])]
-    return f"{name} ({row['at_fewest']:.3g} → {row['at_most']:.3g}, difference {_bounds(row)})"
-
-
-def _bounds(row: "Series[float]") -> str:
-    return f"{row['change_low']:.2g} to {row['change_high']:.2g}"
 
 
 def _scaling(study: ShotNoiseStudy) -> str:
-    slope = _interval(study.scaling.iloc[-1], "slope")
+    slope = Interval.of(records(study.scaling)[-1], "slope")
     verdict = "which includes −½" if slope.holds(-0.5) else "which does not include −½"
-    return f"**One evaluation**: the error of P(1) falls with the shots to the power {slope}, {verdict}."
+    return f"**One evaluation**: the error of P(1) goes with the shots to the power {slope}, {verdict}."
+
+
+def _law(study: ShotNoiseStudy, decision: str) -> str:
+    """What the number of shots does to the spikes of a decision, from the table of changes."""
+    rows = [row for row in records(study.change) if row["decision"] == decision and row["quantity"] in QUANTITIES]
+    still = [row for row in rows if Interval.of(row, "change").holds(0.0)]
+    moved = [row for row in rows if row not in still]
+    text = f"**Decision {decision}**, from {study.shots[0]:,} to {counted(study.shots[-1], 'shot')}: "
+    parts = []
+    if moved:
+        parts.append("a change is seen in " + listed(f"the {_changed(row)}" for row in moved))
+    if still:
+        parts.append("no change is seen in " + listed(f"the {_changed(row)}" for row in still))
+    text += "; ".join(parts) + "."
+    if not moved:
+        largest = max(max(abs(row["change_low"]), abs(row["change_high"])) / abs(row["at_most"]) for row in still)
+        text += f" A change of more than {largest:.1%} of any of them is outside its interval."
+    return text
+
+
+def _changed(row: Mapping[str, Any]) -> str:
+    bounds = f"difference {row['change_low']:.2g} to {row['change_high']:.2g}"
+    return f"{QUANTITIES[row['quantity']]} ({row['at_fewest']:.3g} → {row['at_most']:.3g}, {bounds})"
+
+
+def _accuracy(study: ShotNoiseStudy) -> str:
+    parts = []
+    for decision, rows in study.network.groupby("decision", sort=False):
+        first, last = rows["accuracy"].iloc[0], rows["accuracy"].iloc[-1]
+        parts.append(f"{decision} {first:.1%} → {last:.1%} (exact {rows['exact'].iloc[0]:.1%})")
+    changes = [row for row in records(study.change) if row["quantity"] == "accuracy"]
+    moved = [str(row["decision"]) for row in changes if not Interval.of(row, "change").holds(0.0)]
+    verdict = f"a change is seen for {listed(moved)}" if moved else "no change is seen, the interval of each includes 0"
+    shots = f"{study.shots[0]:,} to {counted(study.shots[-1], 'shot')}"
+    return f"**Accuracy of a network** from {shots}: {', '.join(parts)}; {verdict}."
 
 
 def _evaluation(study: ShotNoiseStudy) -> Section:
-    found = []
-    ratio = _interval(study.pooled.iloc[-1], "ratio")
-    found.append(
-        f"At {study.shots[-1]:,} shots the error is {ratio} times √(p(1 − p)/shots), all P(1) pooled"
-        + ("." if ratio.holds(1.0) else ": it is not shot noise alone.")
-    )
-    inside = sum(_interval(row, "ratio").holds(1.0) for _, row in study.pooled.iterrows())
-    found.append(f"The interval of this ratio includes 1 at {inside} of {len(study.pooled)} numbers of shots.")
-    floor = study.floor
-    seen = [row for _, row in floor.iterrows() if not _interval(row, "bias").holds(0.0)]
-    worst = floor.loc[floor["bias"].abs().idxmax()]
+    pooled, floor = records(study.pooled), records(study.floor)
+    most = counted(study.shots[-1], "shot")
+    inside = sum(Interval.of(row, "ratio").holds(1.0) for row in pooled)
+    found = [
+        _scaling(study),
+        f"The error over √(p(1 − p)/shots), all P(1) pooled, includes 1 at {inside} of {len(pooled)} numbers of shots; at "
+        f"{most} it is {Interval.of(pooled[-1], 'ratio')}.",
+    ]
+    seen = [row for row in floor if not Interval.of(row, "bias").holds(0.0)]
     if seen:
+        worst = max(seen, key=lambda row: abs(row["bias"]))
+        reached = [row["shots_at_floor"] for row in seen]
         found.append(
-            f"A floor is seen: at {study.shots[-1]:,} shots the bias differs from 0 for {len(seen)} of {len(floor)} P(1), and is "
-            f"largest at p = {worst['p']:g}, {_interval(worst, 'bias')}. Shots do not take it away."
+            f"A floor is seen: at {most} the interval of the bias excludes 0 for {len(seen)} of {len(floor)} P(1). It is "
+            "largest "
+            f"at p = {worst['p']:g}: {Interval.of(worst, 'bias')}. Shot noise falls below it from {min(reached):,.0f} to "
+            f"{max(reached):,.0f} shots on, by P(1)."
         )
     else:
-        found.append(
-            f"No floor is seen: at {study.shots[-1]:,} shots the interval of the bias includes 0 for all {len(floor)} P(1)."
-        )
-    if "predicted" in floor:
-        agree = sum(row["bias_low"] <= row["predicted"] <= row["bias_high"] for _, row in floor.iterrows())
-        found.append(
-            f"The bias that the noise of the backend predicts lies within the interval for {agree} of {len(floor)} P(1)."
-        )
+        found.append(f"No floor is seen: at {most} the interval of the bias includes 0 for all {len(floor)} P(1).")
+    agree = sum(Interval.of(row, "difference").holds(0.0) for row in floor)
+    found.append(
+        f"A calibration of the same backend, from shots of its own, predicts the bias: measured less predicted includes 0 for "
+        f"{agree} of {len(floor)} P(1)."
+    )
     return Section(
         title="One evaluation",
         asked=(
-            f"{len(floor)} angles with known P(1) were asked {study.extent.repeats} times each with every number of shots. Without "
-            "noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias that no number of shots "
-            "takes away: the floor."
+            f"{len(floor)} angles with known P(1) were asked {study.extent.repeats} times each with every number of shots, on "
+            "one "
+            "site. Without noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias that no "
+            "number of shots takes away: the floor. Apart from that the site was calibrated: the law "
+            "P(1) = a + b cos θ + c sin θ was fitted to counts of its own, which predicts the bias at every angle."
         ),
         found=found,
         pictures={
             "evaluation": Picture(
                 _evaluation_figure(study),
-                "Left: error of one estimate against the shots, points with intervals, lines √(p(1 − p)/shots). "
-                "Right: bias at the most shots, with intervals.",
+                "Left: error of one estimate, lines √(p(1 − p)/shots); points of the same number of shots stand side by side. "
+                "Right: bias at the most shots, and what the calibration predicts.",
             )
         },
         tables={
             "evaluation_scaling": study.scaling,
             "evaluation_pooled": study.pooled,
-            "evaluation_floor": floor,
+            "evaluation_floor": study.floor,
             "evaluation": study.evaluation,
         },
         columns={
             "slope": "of log error against log shots; row `all` pools the errors in units of √(p(1 − p))",
-            "ratio": "error over √(p(1 − p)/shots), all p pooled",
+            "ratio": "error over √(p(1 − p)/shots), all P(1) pooled",
             "bias": "mean estimate less p",
-            "predicted": "bias that the noise model predicts",
+            "predicted": "the same by the calibration",
+            "difference": "bias less predicted",
+            "shots_at_floor": "shots whose √(p(1 − p)/shots) is the bias, where that is seen",
             "rmse": "root mean square error",
             "expected": "√(p(1 − p)/shots)",
-            "_low, _high": "bounds of the interval",
         },
     )
 
 
 def _trajectory(study: ShotNoiseStudy) -> Section:
-    table, few = study.trajectory, study.shots[0]
+    rows, exact = records(study.trajectory), {row["decision"]: row for row in records(study.trajectory_exact)}
+    by_decision = {name: [row for row in rows if row["decision"] == name] for name in exact}
+    few, most = counted(study.shots[0], "shot"), counted(study.shots[-1], "shot")
     found = []
-    one = {row["decision"]: row for _, row in table[table["shots"] == few].iterrows()}
-    if few == 1:
-        overlap = _overlap(_interval(one["sample"], "rate"), _interval(one["threshold"], "rate"))
+    if study.shots[0] == 1:
+        sampled, thresholded = (Interval.of(by_decision[name][0], "rate") for name in ("sample", "threshold"))
+        verb = "overlap" if sampled.overlaps(thresholded) else "do not overlap"
         found.append(
-            "With one shot the threshold decision is the sample decision, since p̂ is 0 or 1: rates "
-            f"{_interval(one['threshold'], 'rate')} and {_interval(one['sample'], 'rate')} spikes a step, "
-            f"whose intervals {'overlap' if overlap else 'do not overlap'}."
+            f"With one shot p̂ is 0 or 1, so that `threshold` should spike as `sample` does: rates {thresholded} and {sampled} "
+            f"spikes a step, whose intervals {verb}."
         )
-    baseline = _interval(study.trajectory_exact.set_index("decision").loc["sample"], "distance")
-    sampled = table[table["decision"] == "sample"]
+    distances = [row["distance"] for row in by_decision["sample"]]
     found.append(
-        "Two exact runs of the sample decision with different seeds are "
-        f"{baseline} apart (van Rossum); runs with shots are {sampled['distance'].min():.3g} to {sampled['distance'].max():.3g} "
-        "from an exact one, whatever the shots."
+        f"`sample`: two exact runs with different seeds are {Interval.of(exact['sample'], 'distance')} apart (van Rossum); "
+        "runs "
+        f"with shots are {min(distances):.3g} to {max(distances):.3g} from an exact one, whatever the shots."
     )
-    for decision in ("threshold", "expectation"):
-        rows = table[table["decision"] == decision]
-        within = f" by more than {GRADED_TOLERANCE}" if decision == "expectation" else ""
-        last = rows.iloc[-1]
+    for name, how in (("threshold", ""), ("expectation", f" by more than {GRADED_TOLERANCE}")):
+        first, last = by_decision[name][0], by_decision[name][-1]
         found.append(
-            f"{decision.capitalize()}: the distance from the model falls from {_interval(rows.iloc[0], 'distance')} to "
-            f"{_interval(last, 'distance')}; {_interval(last, 'differing')} of the runs still differ{within} from it somewhere in "
-            f"{study.extent.steps} steps at {study.shots[-1]:,} shots."
+            f"`{name}`: the distance from the model goes from {Interval.of(first, 'distance')} at {few} to "
+            f"{Interval.of(last, 'distance')} at {most}, where a share of {Interval.of(last, 'differing')} of the runs still "
+            f"differs{how} from it somewhere in {study.extent.steps} steps."
         )
     return Section(
         title="One trajectory",
         asked=(
-            f"One neuron with default parameters, {study.extent.steps} steps of the same fluctuating current around threshold in "
-            f"every run, {study.extent.runs} runs for every decision and number of shots. Each is compared with a run on exact "
-            "probabilities; for the sample decision that run is random too, and another one for every comparison. Where two "
-            f"graded trains differ by less than {GRADED_TOLERANCE} in a step they count as equal."
+            f"One neuron with default parameters saw {study.extent.steps} steps of the same fluctuating current around "
+            "threshold "
+            f"in every run; {study.extent.runs} runs for every decision and number of shots. Each is compared with a run of "
+            "the "
+            "model; for `sample` that one is random too, and another for every run. For `sample` theory expects no effect of "
+            "shots: one shot is a spike with probability p, and so is a draw from the mean of many."
         ),
         found=found,
         pictures={
             "trajectory": Picture(
                 _trajectory_figure(study),
-                "Firing rate, van Rossum distance from a run of the model, and share of runs that differ from it, against the "
-                "shots. Dashed: the model against itself, another seed.",
+                "Firing rate, distance from the model, and share of runs that differ from it anywhere. Dashed: the model "
+                "itself, "
+                "for `sample` with another seed.",
             ),
             "rasters": Picture(
                 _raster_figure(study), "One run for every number of shots, all with the same input; at the top the model."
@@ -208,172 +223,128 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         },
         tables={"change": study.change, "trajectory": study.trajectory, "trajectory_exact": study.trajectory_exact},
         columns={
-            "at_fewest, at_most, change": f"the quantity at {few:,} and at {study.shots[-1]:,} shots, and the difference",
+            "at_fewest, at_most, change": f"the quantity at {few} and at {most}, and the difference",
             "rate": "spikes per step",
             "isi": "mean steps between two spikes",
             "isi_cv": "standard deviation over mean of these intervals",
             "distance": f"van Rossum, kernel of {KERNEL:g} steps",
-            "differing": "share of runs that differ from the model somewhere",
-            "first_difference": f"median first step in which they differ; {study.extent.steps} means never",
+            "differing": f"share of runs that differ from the model somewhere (graded spikes: by more than {GRADED_TOLERANCE})",
+            "first_difference": f"median first step in which they differ; {study.extent.steps} stands for never",
         },
     )
 
 
 def _network(study: ShotNoiseStudy) -> Section:
-    table = study.network
     found = []
-    for decision, rows in table.groupby("decision", sort=False):
-        lossy = [int(row["shots"]) for _, row in rows.iterrows() if not _interval(row, "loss").holds(0.0)]
-        worst = rows.loc[rows["loss"].abs().idxmax()]
-        text = f"{str(decision).capitalize()}: exact {worst['exact']:.1%}; "
-        if lossy:
-            text += "accuracy differs from it at " + _listed(f"{count:,}" for count in lossy) + " shots"
-        else:
-            text += "no number of shots gives an accuracy that differs from it"
-        loss = _interval(worst, "loss")
-        points = f"{100 * loss.value:.2g} ({100 * loss.low:.2g} to {100 * loss.high:.2g})"
-        found.append(f"{text}; the largest loss, at {counted(int(worst['shots']), 'shot')}, is {points} percentage points.")
+    for decision in study.network["decision"].unique():
+        rows = [row for row in records(study.network) if row["decision"] == decision]
+        lossy = [f"{row['shots']:,}" for row in rows if not Interval.of(row, "loss").holds(0.0)]
+        worst = max(rows, key=lambda row: abs(row["loss"]))
+        loss = Interval.of(worst, "loss")
+        points_lost = f"{100 * loss.value:.2g} ({100 * loss.low:.2g} to {100 * loss.high:.2g}) percentage points"
+        seen = f"a loss is seen at {listed(lossy)} shots" if lossy else "no loss is seen at any number of shots"
+        found.append(
+            f"`{decision}`, exact {worst['exact']:.1%}: {seen}; the largest difference, at {counted(worst['shots'], 'shot')}, "
+            "is "
+            f"{points_lost}."
+        )
     return Section(
         title="One network",
         asked=(
-            f"A network of {HIDDEN} neurons between two linear layers was trained for each decision on exact probabilities, and then "
-            "asked the same test images with shots. A loss is exact accuracy less accuracy with shots, on the same images."
+            f"A network of {HIDDEN} neurons between two linear layers was trained for each decision on exact probabilities, "
+            "and "
+            f"then shown test images for {NETWORK_STEPS} steps with shots. A loss is the accuracy with exact probabilities "
+            "less "
+            "the accuracy with shots, on the same images."
         ),
         found=found,
-        pictures={
-            "network": Picture(
-                _network_figure(study), "Accuracy lost against exact probabilities, on the same images, with intervals."
-            )
-        },
-        tables={"network": table},
+        pictures={"network": Picture(_network_figure(study), "Accuracy lost to shots, on the same images.")},
+        tables={"network": study.network},
         columns={
             "accuracy": "share of test images recognised",
-            "exact": "the same with exact probabilities",
-            "loss": "exact − accuracy, its interval from paired images",
+            "exact": "the same on exact probabilities",
+            "loss": "exact less accuracy",
         },
-    )
-
-
-def _network_in_short(study: ShotNoiseStudy) -> str:
-    parts = []
-    for decision, rows in study.network.groupby("decision", sort=False):
-        first, last = rows.iloc[0], rows.iloc[-1]
-        parts.append(f"{decision} {first['accuracy']:.1%} → {last['accuracy']:.1%} (exact {last['exact']:.1%})")
-    seen = study.change[(study.change["quantity"] == "accuracy")]
-    moved = [str(row["decision"]) for _, row in seen.iterrows() if not _interval(row, "change").holds(0.0)]
-    verdict = f"the change is seen for {_listed(moved)}" if moved else "no interval of the change excludes 0"
-    return (
-        f"**Accuracy of a network** from {study.shots[0]:,} to {study.shots[-1]:,} shots: " + ", ".join(parts) + f"; {verdict}."
     )
 
 
 def _evaluation_figure(study: ShotNoiseStudy) -> "Figure":
+    import matplotlib as mpl
+
     figure, axes = new_figure(11, 4.4, 1, 2)
     left, right = axes[0]
     probabilities = sorted(set(study.evaluation["p"]))
+    middle = (len(probabilities) - 1) / 2
     for place, p in enumerate(probabilities):
         rows = study.evaluation[study.evaluation["p"] == p]
-        colour = _shade(place / max(len(probabilities) - 1, 1))
+        colour = mpl.colormaps["viridis"](0.45 * place / middle)
         left.plot(rows["shots"], rows["expected"], color=colour, linewidth=1, alpha=0.7)
-        # Points of the same shots stand side by side, or p and 1 − p would hide each other.
-        _points(left, rows["shots"] * 1.07 ** (place - 3), rows, "rmse", colour, "o", f"p = {p:g}")
+        # Side by side, or p and 1 − p would hide each other.
+        aside = rows["shots"] * 1.07 ** (place - middle)
+        points(left, aside, rows, "rmse", colour=colour, label=f"p = {p:g}", line=False)
     left.set(xscale="log", yscale="log", xlabel="shots", ylabel="root mean square error of P(1)")
     left.legend(ncols=2, fontsize=8.5)
     left.set_title(f"Error of one estimate, {study.extent.repeats} repeats")
     floor = study.floor
-    _points(right, floor["p"], floor, "bias", "#1d1d1f", "o", f"measured, {study.shots[-1]:,} shots")
-    right.axhline(0, color="#999999", linewidth=0.8)
-    if "predicted" in floor:
-        right.plot(floor["p"], floor["predicted"], "x", color="#d2691e", markersize=8, label="predicted by the noise")
+    right.axhline(0, color=_GREY, linewidth=0.8)
+    points(right, floor["p"] - 0.006, floor, "bias", colour="#1d1d1f", label=f"measured, {study.shots[-1]:,} shots", line=False)
+    points(
+        right,
+        floor["p"] + 0.006,
+        floor,
+        "predicted",
+        colour="#d2691e",
+        marker="s",
+        label="predicted by a calibration",
+        line=False,
+    )
     right.set(xlabel="P(1) without noise", ylabel="bias of P(1)")
-    right.legend(fontsize=8.5)
-    right.set_title("Bias that shots do not take away")
+    right.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, fontsize=8.5)
     return figure
 
 
 def _trajectory_figure(study: ShotNoiseStudy) -> "Figure":
     figure, axes = new_figure(13, 4.2, 1, 3)
-    exact = study.trajectory_exact.set_index("decision")
+    exact = {row["decision"]: row for row in records(study.trajectory_exact)}
     labels = {"rate": "rate (spikes per step)", "distance": "van Rossum distance", "differing": "share of runs that differ"}
-    for place, (quantity, label) in enumerate(labels.items()):
-        panel = axes[0, place]
+    for panel, (quantity, label) in zip(axes[0], labels.items(), strict=True):
         for shift, (decision, rows) in enumerate(study.trajectory.groupby("decision", sort=False)):
             name = str(decision)
-            _points(panel, rows["shots"] * 1.12 ** (shift - 1), rows, quantity, COLOURS[name], MARKERS[name], name, line=True)
-            panel.axhline(float(exact.loc[name, quantity]), color=COLOURS[name], linestyle="--", linewidth=0.9, alpha=0.8)
+            aside = rows["shots"] * 1.12 ** (shift - 1)
+            points(panel, aside, rows, quantity, colour=COLOURS[name], marker=MARKERS[name], label=name)
+            panel.axhline(exact[name][quantity], color=COLOURS[name], linestyle="--", linewidth=0.9, alpha=0.8)
         panel.set(xscale="log", xlabel="shots per decision", ylabel=label)
         panel.set_ylim(bottom=0)
-    axes[0, 1].legend(fontsize=9)
+    axes[0, 1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
 
 
 def _raster_figure(study: ShotNoiseStudy) -> "Figure":
     figure, axes = new_figure(11, 4.6, 2, 1, sharex=True)
     labels = ["model", *(f"{count:,}" for count in study.shots)]
+    shown = min(study.extent.steps, 400)
     for panel, decision in zip(axes[:, 0], ("sample", "threshold"), strict=True):
-        trains = [np.flatnonzero(train) for train in study.trains[decision]]
+        trains = [np.flatnonzero(train[:shown]) for train in study.trains[decision]]
         panel.eventplot(trains, colors=COLOURS[decision], linelengths=0.75, linewidths=1.1)
         panel.set_yticks(range(len(labels)), labels)
         panel.invert_yaxis()
         panel.set_title(f"Decision {decision}", color=COLOURS[decision])
         panel.set_ylabel("shots")
-    axes[-1, 0].set_xlim(-1, study.extent.steps)
+    axes[-1, 0].set_xlim(-1, shown)
     axes[-1, 0].set_xlabel("time (steps)")
     return figure
 
 
 def _network_figure(study: ShotNoiseStudy) -> "Figure":
-    figure, axes = new_figure(7, 4.2)
+    figure, axes = new_figure(7, 4.4)
     panel = axes[0, 0]
-    table = study.network.assign(
-        **{name: 100 * study.network[name] for name in ("loss", "loss_low", "loss_high")}
-    )
-    for shift, (decision, rows) in enumerate(table.groupby("decision", sort=False)):
+    in_points = study.network.assign(**{name: 100 * study.network[name] for name in ("loss", "loss_low", "loss_high")})
+    panel.axhline(0, color=_GREY, linewidth=0.8)
+    for shift, (decision, rows) in enumerate(in_points.groupby("decision", sort=False)):
         name = str(decision)
+        aside = rows["shots"] * 1.12 ** (shift - 1)
         label = f"{name}, exact {rows['exact'].iloc[0]:.1%}"
-        _points(panel, rows["shots"] * 1.12 ** (shift - 1), rows, "loss", COLOURS[name], MARKERS[name], label, line=True)
-    panel.axhline(0, color="#999999", linewidth=0.8)
+        points(panel, aside, rows, "loss", colour=COLOURS[name], marker=MARKERS[name], label=label)
     panel.set(xscale="log", xlabel="shots per decision", ylabel="accuracy lost (percentage points)")
-    panel.legend(fontsize=9)
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8.5)
     return figure
-
-
-def _points(
-    axes: "Axes", x: "Series[float]", rows: "DataFrame", name: str, colour: object, marker: str, label: str, *, line: bool = False
-) -> None:
-    """Values with their intervals."""
-    value = rows[name].to_numpy()
-    low, high = value - rows[f"{name}_low"].to_numpy(), rows[f"{name}_high"].to_numpy() - value
-    axes.errorbar(
-        x,
-        value,
-        # A percentile interval need not hold the estimate itself.
-        yerr=np.maximum([low, high], 0.0),
-        fmt=f"{marker}-" if line else marker,
-        color=colour,
-        markersize=4.5,
-        linewidth=1,
-        capsize=2,
-        label=label,
-    )
-
-
-def _shade(share: float) -> tuple[float, float, float, float]:
-    """A colour between blue and orange."""
-    import matplotlib as mpl
-
-    return mpl.colormaps["viridis"](0.9 * share)
-
-
-def _interval(row: "Series[float]", name: str) -> Interval:
-    return Interval(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
-
-
-def _overlap(first: Interval, second: Interval) -> bool:
-    return first.low <= second.high and second.low <= first.high
-
-
-def _listed(words: object) -> str:
-    """Words with commas and an "and"."""
-    items = list(words)  # type: ignore[call-overload]
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
