@@ -3,9 +3,21 @@
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.closed_form import response, solve
 from qlifq.calibration.comparison import Comparison, compare
-from qlifq.calibration.correction import Correction
+from qlifq.calibration.correction import Correction, Target
 from qlifq.calibration.design import shots_for
 from qlifq.calibration.fitting import fit
 from qlifq.calibration.record import load, save
 
-__all__ = ["Calibration", "Comparison", "Correction", "compare", "fit", "load", "response", "save", "shots_for", "solve"]
+__all__ = [
+    "Calibration",
+    "Comparison",
+    "Correction",
+    "Target",
+    "compare",
+    "fit",
+    "load",
+    "response",
+    "save",
+    "shots_for",
+    "solve",
+]

@@ -43,6 +43,7 @@ class Correction(NamedTuple):
     """What to program on every site, and what that leaves.
 
     Args:
+        target: the response that was asked for.
         q_scale: `(sites,)`; NaN where the target is out of reach.
         q_bias: alike.
         standard_error: of both, from the covariance of the law, `(sites, 2)`.
@@ -53,6 +54,7 @@ class Correction(NamedTuple):
         rms_after: alike with the corrected ones.
     """
 
+    target: Target
     q_scale: Tensor
     q_bias: Tensor
     standard_error: Tensor
@@ -84,6 +86,7 @@ def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Cor
     reachable = (p0 > floor) & (p0 < ceiling) & q_scale.isfinite() & offset.isfinite()
     nothing = torch.full_like(p0, math.nan)
     return Correction(
+        target=target,
         q_scale=torch.where(reachable, q_scale.detach(), nothing),
         q_bias=torch.where(reachable, offset.detach() + leak, nothing),
         standard_error=torch.where(reachable[:, None], _errors(derivative, covariance), nothing[:, None]),
@@ -132,6 +135,7 @@ def over_a_range(target: Target, law: Law, covariance: Tensor, leak: float, span
     floor, ceiling = reach(target, law)
     middle = target.probability(torch.zeros_like(law.a))
     return Correction(
+        target=target,
         q_scale=value[:, 0],
         q_bias=value[:, 1] + leak,
         standard_error=_errors(derivative, covariance),
