@@ -237,10 +237,12 @@ class AerBackend(Backend):
 def _kinds(circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
     """The lanes that differ, in noise or in delays, and the rows of `asked` that each runs."""
     distinct = list(dict.fromkeys(models))
-    place = {model: number for number, model in enumerate(distinct)}
-    number = np.array([place[model] for model in models], dtype=np.float64)[asked.sites]
     waits = [gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)]
-    relaxing = np.array([model.relaxes for model in distinct], dtype=bool)[number.astype(np.intp)]
+    if not waits and len(distinct) <= 1:
+        return [Lane(circuit.gates, model) for model in distinct], [np.arange(len(asked.sites))] * len(distinct)
+    place = {model: number for number, model in enumerate(distinct)}
+    number = np.array([place[model] for model in models], dtype=np.intp)[asked.sites]
+    relaxing = np.array([model.relaxes for model in distinct], dtype=bool)[number]
     keys = np.column_stack((number, asked.values[:, waits] * relaxing[:, None]))
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
     lanes = [Lane(settled(circuit.gates, key[1:]), distinct[int(key[0])]) for key in unique]

@@ -1,0 +1,1 @@
+"""Measurements against named opponents; nothing in the package or its tests imports them."""
