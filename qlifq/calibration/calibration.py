@@ -30,9 +30,17 @@ _ALARM = 1e-3
 class Settings(Protocol):
     """The settings of a layer that matter here."""
 
-    quantum_leak: float
-    theta_max: float
-    quantum_wire: int
+    @property
+    def quantum_leak(self) -> float:
+        """What is taken off q_bias."""
+
+    @property
+    def theta_max(self) -> float:
+        """The span of the `tanh` mapping, radians."""
+
+    @property
+    def quantum_wire(self) -> int:
+        """Sites per neuron."""
 
 
 class Layer(Protocol):

@@ -1,6 +1,7 @@
 """A calibration put to the test: the response of a backend before and after its correction, and a picture of both."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._files import PathLike, atomic_write
+from qlifq._files import PathLike, as_path, atomic_write
 from qlifq.backends import Backend
+from qlifq.backends.record import read_record
 from qlifq.calibration import Calibration, Correction
-from qlifq.errors import UnsupportedError
+from qlifq.calibration.design import Programme
+from qlifq.circuits import RYSpike
+from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.studies.intervals import binomial
 from qlifq.studies.report import new_figure, styled
@@ -21,7 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CalibrationCheck", "calibration_figure", "check_correction", "write_calibration_figure"]
+__all__ = [
+    "CalibrationCheck",
+    "calibration_figure",
+    "check_correction",
+    "check_record_path",
+    "plan_in_words",
+    "write_calibration_figure",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -143,6 +154,43 @@ def check_correction(
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} gave none.")
     before, after = ones.cpu().split(_GAPS)  # type: ignore[no-untyped-call]
     return CalibrationCheck(calibration, correction, gaps, target.probability(gaps[:, None]), before, after, shots)
+
+
+def check_record_path(path: PathLike, *, force: bool = False) -> Path:
+    """Refuse, before anything is measured, a path that a calibration must not be written to.
+
+    Args:
+        path: a file that ends in .json and is not there yet, or with `force` holds an earlier calibration.
+        force: whether that is overwritten.
+
+    Returns:
+        The path.
+
+    Raises:
+        QLIFError: if it is something else.
+    """
+    record = as_path("out", path)
+    if record.suffix != ".json":
+        raise ArgumentError(f"Argument `out` must be a .json file, but is {str(record)!r}.")
+    if not record.absolute().parent.is_dir():
+        raise FileError(f"File {record} cannot be written: {record.absolute().parent} is not a folder.")
+    if not record.exists():
+        return record
+    read_record(record)
+    if not force:
+        raise FileError(f"File {record} cannot be written: it holds an earlier calibration, which only --force overwrites.")
+    return record
+
+
+def plan_in_words(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
+    """What a calibration and its check would cost, one line each; spends nothing."""
+    cells = len(Programme("sigmoid", neurons).angles)
+    per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
+    plans = (
+        (f"each of {rounds} rounds", backend.plan(RYSpike(), cells, neurons, shots=per_round)),
+        ("check", backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots)),
+    )
+    return "\n".join(f"{name}: {plan}" for name, plan in plans)
 
 
 def calibration_figure(result: CalibrationCheck) -> "Figure":
