@@ -1,0 +1,273 @@
+"""What `fit` measures and refuses, when it stops, and what it cannot tell."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
+from qlifq.backends.analytic import AnalyticBackend
+from qlifq.calibration import fit, shots_for
+from qlifq.calibration.design import CORNERS, Programme
+from qlifq.calibration.likelihood import Model, information, maximise
+from qlifq.calibration.models import NEURON, law_model, neuron_model, neuron_units
+from qlifq.circuits import SpikeCircuit
+from qlifq.errors import ArgumentError, BackendError, DtypeError, QLIFError, ShapeError, UnsupportedError
+from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
+
+DEVICE = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.06))
+
+
+class Recording(Backend):
+    """Keeps what it was asked, and answers as the closed form does."""
+
+    name = "recording"
+    capabilities = Capabilities(exact=False, shots=True, noisy=False, differentiable=False)
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[torch.Tensor, int | None, int | None]] = []
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: torch.Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: torch.Tensor | None = None,
+    ) -> Outcome:
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        self.asked.append((angles, shots, seed))
+        return self.answer(AnalyticBackend().run(circuit, angles, shots=shots, seed=seed, where=where))
+
+    def answer(self, outcome: Outcome) -> Outcome:
+        return outcome
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        return Plan(batch * sites, 1, 1, 1, batch * sites * (shots or 0))
+
+
+class Countless(Recording):
+    """Draws shots and keeps the counts to itself."""
+
+    def answer(self, outcome: Outcome) -> Outcome:
+        return replace(outcome, ones=None)
+
+
+@pytest.mark.parametrize("mapping", sorted(MAPPINGS))
+def test_the_model_has_the_derivatives_of_autograd(mapping: str) -> None:
+    programme = Programme(mapping, 2, leak=0.1)
+    at = torch.tensor([[1.3, 0.2, 0.04, 0.11], [0.7, -0.3, 0.0, 0.02]], dtype=torch.float64)
+    models: list[tuple[Model, torch.Tensor]] = [
+        (neuron_model(mapping, programme.gaps.T, CORNERS, programme.leak, programme.theta_max), at),
+        (law_model(programme.angles.T), at[:, :3]),
+    ]
+    for model, values in models:
+        leaf = values.clone().requires_grad_()
+        probability = model(leaf)[0]
+        rows = [torch.autograd.grad(cell.sum(), leaf, retain_graph=True)[0] for cell in probability.unbind(-1)]
+        torch.testing.assert_close(model(values)[1], torch.stack(rows, dim=1), rtol=1e-12, atol=1e-12)
+
+
+def test_what_ran_is_what_is_recorded() -> None:
+    backend = Recording()
+    calibration = fit(backend, neurons=3, shots=101, rounds=2, seed=9)
+    measured = calibration.measurement
+    assert [shots for _, shots, _ in backend.asked] == [51, 50] == list(measured.shots)
+    assert len({seed for _, _, seed in backend.asked}) == 2
+    for (angles, _, _), order in zip(backend.asked, measured.order, strict=True):
+        # Cell by cell, what ran at that moment was the angle of the programme.
+        torch.testing.assert_close(angles[..., 0].gather(0, order), measured.programme.angles, rtol=0, atol=0)
+    # On a qubit without errors the corners are certain: row 0 is |0⟩ and row 1 is |1⟩.
+    assert measured.ones[:, 0].tolist() == [[0] * 3] * 2
+    assert measured.ones[:, 1].tolist() == [[51] * 3, [50] * 3]
+
+
+def test_the_same_seed_gives_the_same_calibration_and_another_seed_another() -> None:
+    one, same, other = (fit(DEVICE, neurons=2, shots=100, seed=seed).measurement.ones for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_one_neuron_one_round_one_shot() -> None:
+    calibration = fit(DEVICE, neurons=1, shots=1, rounds=1, seed=1)
+    assert calibration.measurement.ones.shape == (1, 12, 1)
+    assert bool(calibration.analysis.drift_p_value.isnan().all())
+    assert bool(calibration.analysis.crosstalk_p_value.isnan().all())
+    assert "drift none · crosstalk none" in str(calibration)
+
+
+@pytest.mark.parametrize("mapping", sorted(MAPPINGS))
+def test_the_default_gaps_tell_as_much_of_the_offset_as_the_best_even_grid(mapping: str) -> None:
+    def standard_error(gaps: torch.Tensor | None) -> float:
+        programme = Programme(mapping, 1, gaps=gaps)
+        model = neuron_model(mapping, programme.gaps.T, CORNERS, 0.0, THETA_MAX)
+        at = torch.tensor([[MAPPINGS[mapping].q_scale, MAPPINGS[mapping].q_bias, 0.02, 0.02]], dtype=torch.float64)
+        shots = torch.tensor(1e6, dtype=torch.float64)
+        return float(information(model, at, shots, neuron_units(programme.gaps.T))[0][0, 1, 1].sqrt())
+
+    even = [standard_error(torch.linspace(-width, width, 10, dtype=torch.float64)) for width in (0.25, 0.5, 1.0, 2.0, 4.0)]
+    assert standard_error(None) < 1.1 * min(even)
+    # A grid that does not know the scale of the neuron can be off by a factor.
+    assert max(even) > 1.15 * standard_error(None)
+
+
+@pytest.mark.parametrize("mapping", sorted(MAPPINGS))
+@pytest.mark.parametrize("parameter", NEURON)
+def test_the_shots_that_are_announced_give_the_standard_error(mapping: str, parameter: str) -> None:
+    wanted = 0.01 * (MAPPINGS[mapping].q_scale if parameter == "q_scale" else 1.0)
+    shots = shots_for(wanted, parameter=parameter, mapping=mapping, eps=0.03, eta=0.06)
+    found = fit(DEVICE, neurons=200, mapping=mapping, shots=max(shots, 2), seed=3).analysis.neuron
+    reached = found.standard_error[:, NEURON.index(parameter)].mean()
+    assert float(reached) == pytest.approx(wanted, rel=0.1)
+
+
+def test_it_stops_when_the_standard_error_is_reached() -> None:
+    seen: list[tuple[int, int]] = []
+    calibration = fit(
+        DEVICE,
+        neurons=4,
+        shots=500,
+        seed=3,
+        standard_error=0.01,
+        parameter="q_bias",
+        max_shots=100_000,
+        progress=lambda *done: seen.append(done),
+    )
+    spent = calibration.measurement.total_shots
+    assert float(calibration.analysis.neuron.standard_error[:, 1].max()) <= 0.01
+    # Not far beyond what the Fisher information asks for.
+    assert spent < 1.3 * shots_for(0.01, parameter="q_bias", eps=0.03, eta=0.06)
+    assert seen[-1] == (len(calibration.measurement.shots), spent)
+
+
+def test_it_stops_at_the_most_shots_too() -> None:
+    calibration = fit(DEVICE, neurons=2, shots=500, seed=3, standard_error=1e-4, parameter="eps", max_shots=3000)
+    assert calibration.measurement.total_shots == 3000
+    assert float(calibration.analysis.neuron.standard_error[:, 2].max()) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("gaps", "mapping", "lost", "kept"),
+    [
+        # One gap: q_scale and q_bias move its angle alike.
+        ([0.2], "linear", ("q_scale", "q_bias"), ("eps", "eta", "a", "b", "c")),
+        ([0.0], "linear", ("q_scale",), ("q_bias", "eps", "eta", "c")),
+        # All gaps where the sigmoid is flat: every angle is 0 or π.
+        ([-9.0, -8.0, 8.0, 9.0], "sigmoid", ("q_scale", "q_bias", "c"), ("eps", "eta", "a", "b")),
+    ],
+)
+def test_what_the_gaps_cannot_tell_gets_no_number(
+    gaps: list[float], mapping: str, lost: tuple[str, ...], kept: tuple[str, ...]
+) -> None:
+    calibration = fit(DEVICE, neurons=1, mapping=mapping, gaps=torch.tensor(gaps), shots=4000, seed=1)
+    fits = {**dict(zip("abc", calibration.analysis.law.value[0].tolist(), strict=True))}
+    fits |= dict(zip(NEURON, calibration.analysis.neuron.value[0].tolist(), strict=True))
+    for name in lost:
+        assert math.isnan(fits[name]), name
+        assert f"{name} of site 0 cannot be identified: " in str(calibration.why_not(name, 0))
+    for name in kept:
+        assert math.isfinite(fits[name]), name
+        assert calibration.why_not(name, 0) is None
+    assert "unidentified" in str(calibration)
+
+
+def test_too_few_shots_are_said() -> None:
+    calibration = fit(DEVICE, neurons=1, shots=2, seed=4)
+    assert calibration.why_not("q_scale", 0) is not None
+    with pytest.raises(
+        ArgumentError, match=re.escape("`parameter` must be one of a, b, c, q_scale, q_bias, eps, eta, but is 'd'")
+    ):
+        calibration.why_not("d", 0)
+    with pytest.raises(ArgumentError, match="`site` must be at least 0 and at most 0, but is 1"):
+        calibration.why_not("a", 1)
+
+
+def test_a_flat_direction_does_not_stop_the_others() -> None:
+    angles = torch.tensor([[0.0, 0.0, math.pi, math.pi]], dtype=torch.float64)
+    shots = torch.tensor(1000.0, dtype=torch.float64)
+    ones = torch.tensor([[20.0, 30.0, 950.0, 960.0]], dtype=torch.float64)
+    start, units = torch.full((1, 3), 0.1, dtype=torch.float64), torch.full((1, 3), 0.25, dtype=torch.float64)
+    found = maximise(law_model(angles), start, ones, shots, units)
+    assert bool(found.converged.all())
+    assert found.value[0, 0].item() == pytest.approx(0.49, abs=1e-6)
+    assert found.value[0, 1].item() == pytest.approx(-0.465, abs=1e-6)
+    assert math.isnan(found.value[0, 2])
+    # Var a = ¼ (p₀q₀ + p₁q₁)/2000 by hand.
+    by_hand = math.sqrt((0.025 * 0.975 + 0.955 * 0.045) / 2000) / 2
+    assert found.standard_error[0, 0].item() == pytest.approx(by_hand, rel=1e-6)
+    assert found.correlation[0, 0, 0].item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"backend": "aer"}, DtypeError, "`backend` must be a Backend, but is str"),
+        ({"neurons": 0}, ArgumentError, "`neurons` must be at least 1, but is 0"),
+        ({"mapping": "cubic"}, ArgumentError, "`mapping` must be one of sigmoid, linear, tanh, but is 'cubic'"),
+        ({"q_scale": 0.0}, ArgumentError, "`q_scale` must not be 0"),
+        ({"q_scale": math.inf}, ArgumentError, "`q_scale` must be finite, but is inf"),
+        ({"q_bias": torch.zeros(3)}, ShapeError, "`q_bias` must have shape (2,), but has shape (3,)"),
+        ({"leak": math.nan}, ArgumentError, "`leak` must be finite, but is nan"),
+        ({"theta_max": 1.0}, UnsupportedError, "`theta_max` would be ignored: it needs mapping='tanh', but that is 'sigmoid'"),
+        ({"gaps": torch.zeros(4, 3)}, ShapeError, "`gaps` must have shape (points,) or (points, 2), but has shape (4, 3)"),
+        ({"gaps": torch.zeros(0)}, ShapeError, "`gaps` must have shape (points,) or (points, 2), but has shape (0,)"),
+        ({"gaps": [0.0]}, DtypeError, "`gaps` must be a torch tensor, but is list"),
+        ({"gaps": torch.tensor([math.nan])}, ArgumentError, "`gaps` must be finite, but 1 of its 1 values are NaN"),
+        ({"shots": 1}, ArgumentError, "`shots` must be at least 2, but is 1"),
+        ({"rounds": 0}, ArgumentError, "`rounds` must be at least 1, but is 0"),
+        ({"seed": -1}, ArgumentError, "`seed` must be at least 0 and at most"),
+        (
+            {"standard_error": 0.1},
+            ArgumentError,
+            "`standard_error`, `parameter`, `max_shots` go together, but parameter is None",
+        ),
+        (
+            {"standard_error": 0.1, "parameter": "eps", "max_shots": 5},
+            ArgumentError,
+            "`max_shots` must be at least 4096, but is 5",
+        ),
+        (
+            {"standard_error": 0.0, "parameter": "eps", "max_shots": 5000},
+            ArgumentError,
+            "`standard_error` must be above 0, but is 0",
+        ),
+        (
+            {"standard_error": 0.1, "parameter": "a", "max_shots": 5000},
+            ArgumentError,
+            "`parameter` must be one of q_scale, q_bias, eps, eta, but is 'a'",
+        ),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(options: dict[str, object], error: type[QLIFError], message: str) -> None:
+    backend = Recording()
+    with pytest.raises(error, match=re.escape(message)):
+        fit(**({"backend": backend, "neurons": 2} | options))  # type: ignore[arg-type]
+    assert not backend.asked
+
+
+def test_a_backend_without_counts_is_refused() -> None:
+    with pytest.raises(BackendError, match="Backend recording was asked for 2048 shots, but gave no counts"):
+        fit(Countless(), neurons=1)
+
+    class Exact(Recording):
+        capabilities = Capabilities(exact=True, shots=False, noisy=False, differentiable=False)
+
+    with pytest.raises(UnsupportedError, match="`backend` must give counts, but recording has no shots"):
+        fit(Exact(), neurons=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"standard_error": -1.0}, "`standard_error` must be above 0, but is -1"),
+        ({"standard_error": 0.1, "parameter": "a"}, "`parameter` must be one of q_scale, q_bias, eps, eta, but is 'a'"),
+        ({"standard_error": 0.1, "eps": 0.5}, "`eps` must be at least 0 and below 0.5, but is 0.5"),
+        ({"standard_error": 0.1, "gaps": torch.tensor([0.1])}, "`gaps` must tell `q_bias`, but no number of shots would"),
+    ],
+)
+def test_shots_for_refuses_what_it_cannot_answer(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        shots_for(**options)  # type: ignore[arg-type]
