@@ -7,15 +7,15 @@ import io
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from qlifq import cli_compare
+from qlifq._progress import progress_bar
 from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is asked of a qubit."
 )
 
+app.add_typer(cli_compare.app, name="compare")
+
 #: What a bright pixel means in the two encodings: a current a little above threshold, an input spike of some of it.
 DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
-
-PROGRESS_AFTER_SECONDS = 1.0
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
@@ -150,7 +150,7 @@ def simulate(
     if dry_run:
         print(plan_in_words(layer, steps=current.shape[0], batch=current.shape[1]))
         return
-    with _progress() as progress:
+    with progress_bar("steps") as progress:
         run = run_simulation(layer, current, progress=progress)
     details = {"input": described, "noise": noise, "sampling": sampling, "calibration": calibration and str(calibration)}
     write_simulation(folder, run, command=context.obj, details=details, picture=picture, force=force)
@@ -294,27 +294,3 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for a run that takes longer than `PROGRESS_AFTER_SECONDS`, on a terminal; nothing elsewhere."""
-    if not sys.stdout.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, transient=True)
-    task = bar.add_task("steps")
-    begun = time.monotonic()
-
-    def update(done: int, steps: int) -> None:
-        if not bar.live.is_started and time.monotonic() - begun > PROGRESS_AFTER_SECONDS:
-            bar.start()
-        bar.update(task, completed=done, total=steps)
-
-    try:
-        yield update
-    finally:
-        bar.stop()

@@ -111,6 +111,7 @@ class BrandPetruccioneStudy:
         t1: output rate where T1 (and QLIF's τ) is another.
         device_t1: output rate where the leak is a real delay on a device with another T1 than was assumed.
         delay: populations after one leak, as a rotation and as a delay.
+        delay_backend: who measured the delay: `backend` with the noise of the delay, or `analytic` where it takes none.
         shots: neurons that decide on estimates against exact ones.
         scaling: slopes of the population's error against the shots, doubly logarithmic, and the fewest shots from which on
             the first spike is within a step in at least `ACCURACY` of the runs.
@@ -130,6 +131,7 @@ class BrandPetruccioneStudy:
     t1: "DataFrame"
     device_t1: "DataFrame"
     delay: "DataFrame"
+    delay_backend: str
     shots: "DataFrame"
     scaling: "DataFrame"
     resources: "DataFrame | None"
@@ -189,6 +191,7 @@ class _Run:
     ) -> None:
         self.backend, self.seed, self.extent, self.progress = backend, seed, extent, progress
         self.costs, self.snapshot = costs, snapshot
+        self.noisy = backend.name if backend.capabilities.noisy else "analytic"
         self.seeds = SeedStream(seed)
         self.rng = np.random.default_rng(seed)
         self.done = 0
@@ -210,6 +213,7 @@ class _Run:
             t1=self._t1(),
             device_t1=self._device_t1(),
             delay=self._delay(),
+            delay_backend=self.noisy,
             shots=shots,
             scaling=scaling,
             resources=self._resources(scaling) if self.costs else None,

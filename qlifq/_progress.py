@@ -1,0 +1,41 @@
+"""A progress bar on the terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["AFTER_SECONDS", "progress_bar"]
+
+AFTER_SECONDS = 1.0
+
+
+@contextmanager
+def progress_bar(counted: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for a run that takes longer than `AFTER_SECONDS`, on a terminal; nothing elsewhere.
+
+    Args:
+        counted: what is counted, such as "steps".
+
+    Yields:
+        A function to be called as `progress(done, total)`, or None.
+    """
+    if not sys.stdout.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, transient=True)
+    task = bar.add_task(counted)
+    begun = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        if not bar.live.is_started and time.monotonic() - begun > AFTER_SECONDS:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        bar.stop()

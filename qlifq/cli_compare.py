@@ -1,0 +1,111 @@
+"""The commands `qlifq compare …`: a study, its report and its folder.
+
+The library is imported inside the commands, so that `qlifq --help` answers at once.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qlifq._progress import progress_bar
+from qlifq.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from qlifq.backends import Backend
+    from qlifq.studies.report import Report
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Compare models and devices: a report with tables, figures and intervals.")
+
+_Backend = Annotated[str, typer.Option(help="Who draws the shots, see `qlifq backends`.")]
+_Noise = Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")]
+_Sampling = Annotated[str | None, typer.Option(help="How a backend that offers a choice draws its counts.")]
+_Seed = Annotated[int, typer.Option(help="The same seed gives the same tables.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="Within a minute, with wider intervals.")]
+_Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/ and the UTC time.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite an earlier run in that folder.")]
+
+
+@app.command("shot-noise")
+def shot_noise(
+    context: typer.Context,
+    backend: _Backend = "analytic",
+    noise: _Noise = None,
+    sampling: _Sampling = None,
+    shots: Annotated[str | None, typer.Option(help="Numbers of shots, default 1,10,100,1000,10000,100000.")] = None,
+    seed: _Seed = 0,
+    quick: _Quick = False,
+    out: _Out = None,
+    force: _Force = False,
+) -> None:
+    """What a finite number of shots does to an evaluation, a trajectory and a network."""
+    from qlifq.studies import check_folder
+    from qlifq.studies.shot_noise import PAPER, QUICK, SHOTS, run_shot_noise
+    from qlifq.studies.shot_noise_report import shot_noise_report
+    from qlifq.training import digits
+
+    folder = check_folder(_folder(out), force=force)
+    asked = _backend(backend, noise, sampling)
+    counts = SHOTS if shots is None else _counts(shots)
+    with progress_bar("parts") as progress:
+        study = run_shot_noise(digits(), asked, seed=seed, shots=counts, extent=QUICK if quick else PAPER, progress=progress)
+    setup = {"noise": noise or "none"} | ({} if sampling is None else {"sampling": sampling})
+    _finish(folder, shot_noise_report(study, setup), context.obj, force=force)
+
+
+@app.command("brand-petruccione")
+def brand_petruccione(
+    context: typer.Context,
+    backend: _Backend = "analytic",
+    sampling: _Sampling = None,
+    snapshot: Annotated[str, typer.Option(help="Device snapshot that the circuits are counted on.")] = "fake_torino",
+    seed: _Seed = 0,
+    quick: _Quick = False,
+    out: _Out = None,
+    force: _Force = False,
+) -> None:
+    """QLIF and the neuron of Brand and Petruccione, arXiv 2407.16398, on the same input."""
+    from qlifq.studies import check_folder
+    from qlifq.studies.brand_petruccione import PAPER, QUICK, run_brand_petruccione
+    from qlifq.studies.brand_petruccione_report import brand_petruccione_report
+
+    folder = check_folder(_folder(out), force=force)
+    asked = _backend(backend, None, sampling)
+    with progress_bar("parts") as progress:
+        study = run_brand_petruccione(asked, snapshot=snapshot, seed=seed, extent=QUICK if quick else PAPER, progress=progress)
+    setup = {} if sampling is None else {"sampling": sampling}
+    _finish(folder, brand_petruccione_report(study, setup), context.obj, force=force)
+
+
+def _folder(out: Path | None) -> Path:
+    return out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+
+
+def _backend(name: str, noise: str | None, sampling: str | None) -> "Backend":
+    from qlifq._options import parse_noise
+    from qlifq.backends import get
+
+    options: dict[str, object] = {} if noise is None else {"noise": parse_noise(noise)}
+    if sampling is not None:
+        options["sampling"] = sampling
+    return get(name, **options)
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentError(f"Option --shots must be whole numbers with commas between them, but is {text!r}.") from None
+
+
+def _finish(folder: Path, report: "Report", command: str, *, force: bool) -> None:
+    """Write the report, and print what it found."""
+    from qlifq.studies.report import write_report
+
+    write_report(folder, report, command=command, force=force)
+    for sentence in report.found:
+        print(sentence.replace("**", "").replace("`", ""))
+    print(f"written to {folder / 'report.md'}")
