@@ -100,18 +100,22 @@ def test_one_neuron_one_round_one_shot() -> None:
 
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
-def test_the_default_gaps_tell_as_much_of_the_offset_as_the_best_even_grid(mapping: str) -> None:
-    def standard_error(gaps: torch.Tensor | None) -> float:
+def test_the_default_gaps_tell_as_much_as_the_best_even_grid(mapping: str) -> None:
+    """By the size of the confidence region: the eighth root of its volume squared is a mean standard error."""
+
+    def size(gaps: torch.Tensor | None) -> float:
         programme = Programme(mapping, 1, gaps=gaps)
         model = neuron_model(mapping, programme.gaps.T, CORNERS, 0.0, THETA_MAX)
         at = torch.tensor([[MAPPINGS[mapping].q_scale, MAPPINGS[mapping].q_bias, 0.02, 0.02]], dtype=torch.float64)
         shots = torch.tensor(1e6, dtype=torch.float64)
-        return float(information(model, at, shots, neuron_units(programme.gaps.T))[0][0, 1, 1].sqrt())
+        return float(information(model, at, shots, neuron_units(programme.gaps.T))[0].det() ** 0.125)
 
-    even = [standard_error(torch.linspace(-width, width, 10, dtype=torch.float64)) for width in (0.25, 0.5, 1.0, 2.0, 4.0)]
-    assert standard_error(None) < 1.1 * min(even)
-    # A grid that does not know the scale of the neuron can be off by a factor.
-    assert max(even) > 1.15 * standard_error(None)
+    # Up to one turn of `linear`: beyond it an even grid tells more, and may be one period off.
+    widths = (0.25, 0.5, 1.0) if mapping == "linear" else (0.25, 0.5, 1.0, 2.0, 4.0)
+    even = [size(torch.linspace(-width, width, 10, dtype=torch.float64)) for width in widths]
+    assert size(None) < 1.05 * min(even)
+    # A grid that does not know the scale of the neuron can be far worse.
+    assert size(None) < 0.85 * max(even)
 
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
