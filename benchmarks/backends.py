@@ -72,16 +72,21 @@ def ours(backend: Backend, shots: int | None) -> Contender:
     return lambda angles: backend.run(RYSpike(), torch.from_numpy(angles)[None, :, None], shots=shots, seed=None)
 
 
-def qnode(broadcast: bool) -> Contender:
-    """PennyLane: one wire, called once per angle or with all at once."""
+def qnode(*, broadcast: bool = True, torch_angles: bool = False, expval: bool = False) -> Contender:
+    """PennyLane: one wire, called once per angle or with all at once.
+
+    As most people write it: `probs`, the default gradient method. `expval` with `diff_method=None` is the fastest found.
+    """
     device = qml.device("lightning.qubit", wires=1)
 
     def circuit(theta: Any) -> Any:
         qml.RY(theta, wires=0)
-        return qml.probs(wires=0)
+        return qml.expval(qml.Z(0)) if expval else qml.probs(wires=0)
 
-    decide = qml.QNode(circuit, device)
-    return decide if broadcast else lambda angles: [decide(theta) for theta in angles]
+    decide = qml.QNode(circuit, device, diff_method=None) if expval else qml.QNode(circuit, device)
+    if not broadcast:
+        return lambda angles: [decide(theta) for theta in angles]
+    return lambda angles: decide(torch.from_numpy(angles) if torch_angles else angles)
 
 
 def lightning_floor() -> Contender:
@@ -144,13 +149,15 @@ def groups() -> list[Group]:
             "exact probabilities on lightning.qubit",
             {
                 "qlifq lightning": ours(get("lightning"), None),
-                "QNode, broadcast over one wire": qnode(broadcast=True),
+                "QNode, broadcast, torch angles": qnode(torch_angles=True),
+                "QNode, broadcast, NumPy angles": qnode(),
+                "QNode, broadcast, NumPy, expval, no gradient": qnode(expval=True),
                 "QNode per neuron": qnode(broadcast=False),
                 "floor: execute of ready scripts": lightning_floor(),
                 "qlifq analytic": ours(get("analytic"), None),
             },
             (32, 256, 2048),
-            {"QNode, broadcast over one wire": 12, "QNode per neuron": 50},
+            {"QNode, broadcast, torch angles": 12, "QNode per neuron": 50},
         )
     ]
     for shots, target in ((1024, 6.0), (1, 30.0)):

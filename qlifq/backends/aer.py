@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
-from typing import Any, cast, final
+from typing import Any, TypeVar, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ from qlifq.errors import BackendError, DtypeError, UnsupportedError
 __all__ = ["AerBackend"]
 
 Counts = npt.NDArray[np.int64]
+
+T = TypeVar("T")
 
 SAMPLING = ("shots", "law")
 
@@ -118,7 +120,7 @@ class AerBackend(Backend):
         models = self._models_of(circuit, sites)
         metadata: dict[str, object] = {}
         if self.qubits is not None:
-            metadata["qubits"] = tuple(self.qubits[site % len(self.qubits)] for site in range(sites))
+            metadata["qubits"] = _in_turn(self.qubits, sites)
         drawn = cast(int, shots)
         if self.sampling == "law":
             probability = self._law(circuit, models).probability(angles.detach()[..., 0].to(torch.float64))
@@ -152,7 +154,7 @@ class AerBackend(Backend):
     def _layout(self, shots: int) -> Layout:
         return LAYOUTS[shots == 1, self._noisy]
 
-    def _models_of(self, circuit: SpikeCircuit, sites: int) -> list[QubitModel]:
+    def _models_of(self, circuit: SpikeCircuit, sites: int) -> tuple[QubitModel, ...]:
         """The noise of each site, once it is known that this circuit and so many sites can be run."""
         if isinstance(self.noise, DeviceNoise):
             self.noise.check_sites(sites)
@@ -166,8 +168,9 @@ class AerBackend(Backend):
                 f"Argument `noise` must be a DeviceNoise or a snapshot for circuit {circuit.name}: "
                 "a noise model does not tell what happens in a delay."
             )
-        models, others = self._models, self._others
-        return [models[site % len(models)] if others is None or site < len(models) else others for site in range(sites)]
+        if self._others is not None:
+            return (*self._models[:sites], *[self._others] * (sites - len(self._models)))
+        return _in_turn(self._models, sites)
 
     def _law(self, circuit: SpikeCircuit, models: Sequence[QubitModel]) -> Law:
         """The law of each site, `(sites,)`, read off Aer's density matrix once."""
@@ -232,6 +235,11 @@ class AerBackend(Backend):
         if len(answers) != (sets := sum(len(next(iter(bind.values()))) for bind in binds)):
             raise BackendError(f"Aer failed: {len(answers)} results came back for {sets} sets of angles.")
         return answers
+
+
+def _in_turn(items: tuple[T, ...], sites: int) -> tuple[T, ...]:
+    """One item per site, from the first again when they run out."""
+    return (items * -(-sites // len(items)))[:sites]
 
 
 def _kinds(circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
