@@ -1,13 +1,15 @@
 """The q_scale and q_bias that give the response that is wanted on a qubit as it is."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from qlifq.calibration.closed_form import at_angle, response, turning
+from qlifq.calibration.closed_form import at_angle, response
 from qlifq.circuits import Law
+from qlifq.neurons.mapping import MAPPINGS
 
 __all__ = ["Correction", "Target", "at_a_point", "over_a_range"]
 
@@ -33,10 +35,8 @@ class Target(NamedTuple):
 
     def probability(self, gaps: Tensor) -> Tensor:
         """P(1) at the gaps `(..., sites)`."""
-        return (turning(*self._at(gaps)).angle / 2).sin().square()
-
-    def _at(self, gaps: Tensor) -> tuple[str, Tensor, Tensor, Tensor, float]:
-        return self.mapping, gaps, self.q_scale, self.offset, self.theta_max
+        angle = MAPPINGS[self.mapping].angle(gaps, self.q_scale, self.offset, self.theta_max)
+        return (angle / 2).sin().square()
 
 
 class Correction(NamedTuple):
@@ -99,52 +99,64 @@ def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Cor
 
 
 def over_a_range(target: Target, law: Law, covariance: Tensor, leak: float, span: tuple[float, float]) -> Correction:
-    """The response closest to the target in the mean square over a range of gaps, by damped Gauss-Newton on all sites."""
+    """The response closest to the target in the mean square over a range of gaps, by Newton's method on all sites.
+
+    The errors follow from the law's by the implicit function theorem: at the optimum the gradient vanishes, whatever the law.
+    """
     gaps = torch.linspace(*span, _POINTS, dtype=torch.float64)[:, None]
-    wanted = target.probability(gaps).T
+    wanted = target.probability(gaps)
     unit = torch.stack((1 / gaps.square().mean().sqrt().expand_as(law.a), torch.ones_like(law.a)), dim=-1)
-    value = torch.stack((target.q_scale, target.offset), dim=-1)
+    start = torch.stack((target.q_scale, target.offset), dim=-1)
+    leaves = [part.detach().clone().requires_grad_() for part in law]
 
-    def miss(value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Residual `(sites, points)`, its Jacobian in units `(sites, points, 2)`, and the angles `(sites, points)`."""
-        at = turning(target.mapping, gaps.T, value[:, :1], value[:, 1:], target.theta_max)
-        rate = -law.b[:, None] * at.angle.sin() + law.c[:, None] * at.angle.cos()
-        jacobian = torch.stack((rate * at.q_scale, rate * at.q_bias), dim=-1) * unit[:, None, :]
-        return wanted - law.probability(at.angle.T).T, jacobian, at.angle
+    def distance(turned: Tensor) -> Tensor:
+        """The mean square of response − target, `(sites,)`, with the numbers moved by `turned`, in units."""
+        q_scale, offset = (start + turned * unit).unbind(-1)
+        angle = MAPPINGS[target.mapping].angle(gaps, q_scale, offset, target.theta_max)
+        return (Law(*leaves).probability(angle) - wanted).square().mean(0)
 
-    residual, jacobian, angle = miss(value)
-    before = residual.square().mean(-1).sqrt()
+    turned = torch.zeros_like(start)
     damping = torch.full_like(law.a, 1e-3)
+    reached = before = distance(turned).detach()
     for _ in range(_MOST_STEPS):
-        square = jacobian.transpose(-1, -2) @ jacobian
-        diagonal = square.diagonal(dim1=-2, dim2=-1)
-        ridge = damping[:, None] * diagonal + 1e-12
-        step = torch.linalg.solve(square + torch.diag_embed(ridge), torch.einsum("spq,sp->sq", jacobian, residual))
+        gradient, curvature, _ = _second_order(distance, turned, leaves)
+        values, vectors = torch.linalg.eigh(curvature)
+        # |λ| goes downhill where the surface is a saddle.
+        stiffness = values.abs() + damping[:, None] * values.abs().amax(-1, keepdim=True) + 1e-12
+        step = -(vectors @ ((vectors.transpose(-1, -2) @ gradient[..., None]) / stiffness[..., None])).squeeze(-1)
         if bool((step.abs() < 1e-10).all()):
             break
-        trial = miss(value + step * unit)
-        better = trial[0].square().sum(-1) < residual.square().sum(-1)
-        value = torch.where(better[:, None], value + step * unit, value)
-        residual = torch.where(better[:, None], trial[0], residual)
-        jacobian = torch.where(better[:, None, None], trial[1], jacobian)
-        angle = torch.where(better[:, None], trial[2], angle)
+        trial = distance(turned + step).detach()
+        better = trial < reached
+        turned = torch.where(better[:, None], turned + step, turned)
+        reached = torch.where(better, trial, reached)
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
-    # At the optimum Jᵀ r = 0, so a shift of the law moves the estimate as a shift of the data would, reversed.
-    moved = torch.stack((torch.ones_like(angle), angle.cos(), angle.sin()), dim=-1)
-    derivative = -torch.linalg.pinv(jacobian) @ moved * unit[:, :, None]
+    _, curvature, mixed = _second_order(distance, turned, leaves)
+    derivative = -torch.linalg.pinv(curvature, hermitian=True) @ mixed * unit[:, :, None]
     floor, ceiling = reach(target, law)
     middle = target.probability(torch.zeros_like(law.a))
+    q_scale, offset = (start + turned * unit).unbind(-1)
     return Correction(
         target=target,
-        q_scale=value[:, 0],
-        q_bias=value[:, 1] + leak,
+        q_scale=q_scale,
+        q_bias=offset + leak,
         standard_error=_errors(derivative, covariance),
         floor=floor,
         ceiling=ceiling,
         reachable=(middle > floor) & (middle < ceiling),
-        rms_before=before,
-        rms_after=residual.square().mean(-1).sqrt(),
+        rms_before=before.sqrt(),
+        rms_after=reached.sqrt(),
     )
+
+
+def _second_order(distance: Callable[[Tensor], Tensor], at: Tensor, leaves: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient `(sites, 2)`, curvature `(sites, 2, 2)`, and the gradient's derivative by the law, `(sites, 2, 3)`."""
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(distance(at).sum(), at, create_graph=True)
+        rows = [torch.autograd.grad(part.sum(), [at, *leaves], retain_graph=True) for part in gradient.unbind(-1)]
+    curvature = torch.stack([row[0] for row in rows], dim=1)
+    return gradient.detach(), curvature, torch.stack([torch.stack(row[1:], dim=-1) for row in rows], dim=1)
 
 
 def reach(target: Target, law: Law) -> tuple[Tensor, Tensor]:
