@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Compare models and devices: a report with tables, figures and intervals.")
+app = typer.Typer(help="Compare models and devices: a report with tables, figures and intervals.")
 
 _Backend = Annotated[str, typer.Option(help="Who draws the shots, see `qlifq backends`.")]
 _Noise = Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")]

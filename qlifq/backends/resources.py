@@ -22,7 +22,7 @@ class Resources(NamedTuple):
         native_depth: their depth, with the measurement.
         pulses: those of them that take time, without delays.
         circuit_seconds: how long one shot runs on the qubit.
-        shot_seconds: the same with the pause that the device makes before the next shot; None where it does not say.
+        pause_seconds: how long the device pauses before the next shot; None where it does not say.
         qubit: which qubit was looked at, the snapshot's best.
     """
 
@@ -32,7 +32,7 @@ class Resources(NamedTuple):
     native_depth: int
     pulses: int
     circuit_seconds: float
-    shot_seconds: float | None
+    pause_seconds: float | None
     qubit: int
 
 
@@ -56,7 +56,6 @@ def count_resources(circuit: SpikeCircuit, snapshot: str, *, delay_seconds: floa
     transpile = load("qiskit", package="qiskit", feature="Counting resources", install="qiskit").transpile
     native = transpile(written, device, initial_layout=[qubit], optimization_level=1, seed_transpiler=0)
     counts = {name: count for name, count in native.count_ops().items() if name != "measure"}
-    seconds = float(native.estimate_duration(device.target, unit="s"))
     pause = getattr(device, "default_rep_delay", None)
     return Resources(
         gates=len(circuit.gates),
@@ -64,8 +63,8 @@ def count_resources(circuit: SpikeCircuit, snapshot: str, *, delay_seconds: floa
         native=", ".join(f"{name} {count}" for name, count in sorted(counts.items())),
         native_depth=native.depth(),
         pulses=sum(count for name, count in counts.items() if name not in {*_VIRTUAL, "delay"}),
-        circuit_seconds=seconds,
-        shot_seconds=None if pause is None else seconds + float(pause),
+        circuit_seconds=float(native.estimate_duration(device.target, unit="s")),
+        pause_seconds=None if pause is None else float(pause),
         qubit=qubit,
     )
 

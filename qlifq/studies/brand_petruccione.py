@@ -1,17 +1,9 @@
-"""QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input.
-
-Both get the same input spikes x. Theirs rotates its population by θ at a spike and leaks for one step otherwise. QLIF gets a
-current that lifts its potential, at each spike, by the same share of the way to threshold:
-
-    θ / φ_th of V_th,   φ_th = 2 arcsin √α_th,   so   I = x · (τ/dt) · V_th θ/φ_th
-
-Its time constant τ is their T1, and it rests for one step after a spike, as theirs does while it is reset.
-"""
+"""QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input: see `same_input`."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -24,41 +16,28 @@ from qlifq.backends.interface import MAX_SEED
 from qlifq.backends.resources import Resources, count_resources
 from qlifq.circuits import RYSpike
 from qlifq.errors import MissingPackageError, UnsupportedError
-from qlifq.neurons import QLIF, BrandPetruccione, simulate
-from qlifq.neurons.brand_petruccione import BrandPetruccioneState
+from qlifq.neurons import BrandPetruccione
 from qlifq.neurons.seeds import SeedStream
 from qlifq.studies.intervals import Floats, Interval, binomial, mean, percentile, resampled_means, slopes
+from qlifq.studies.leaks import DEVICE_T1, delay_table, gap_table, leak_table
+from qlifq.studies.same_input import NEURONS, T1, THETA, THRESHOLD, Response, drive
 from qlifq.studies.spike_trains import Integers, coefficient_of_variation, first_difference, interval_sums, van_rossum
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["NEURONS", "PAPER", "QUICK", "BrandPetruccioneStudy", "Extent", "run_brand_petruccione"]
+__all__ = ["PAPER", "QUICK", "BrandPetruccioneStudy", "Extent", "run_brand_petruccione"]
 
-#: θ of an input spike, radians: four in a row reach the threshold.
-THETA = 0.6
-THRESHOLD = 0.75
-#: T1 of their leak and τ of QLIF, steps.
-T1 = 60.0
-#: T1 of the qubit on which the leak is a real delay, seconds; one step is T1 / 60 of it.
-DEVICE_T1 = 120e-6
-#: Steps between two spikes' kernels, for the distance of van Rossum.
+#: Time constant of the kernel of van Rossum, steps.
 KERNEL = 10.0
-NEURONS = ("QLIF threshold", "QLIF sample", "BP relaxation", "BP published")
 CIRCUITS = {"RY": RYSpike(), "RX RX": circuits.BrandPetruccione(), "RX delay": circuits.BrandPetruccione("delay")}
 SHOT_NEURONS = ("BP relaxation", "BP published", "QLIF threshold")
-LEAKS = ("relaxation", "published")
-#: Steps between two pulses; the longest are asked as one leak alone.
-GAPS = (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 120, 240, 600)
-MOST_STEPS_OF_GAP = 45
-MOST_PULSES = 40
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 TOLD_RATES = (0.2, 0.5, 0.8)
 T1_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SHOTS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 #: Input rate of the runs with shots and of the example; and of those that vary T1, where the leak has time to act.
 INPUT_RATE, SLOW_RATE = 0.4, 0.15
-DELAY_SHOTS = 10_000
 #: The errors of a population scale as a power of the shots from here on.
 ASYMPTOTIC = 1_000
 #: Share of first spikes within one step of the exact one that is asked for.
@@ -86,14 +65,6 @@ class Extent:
 
 PAPER = Extent(trials=200, steps=2000, runs=1000, run_steps=80)
 QUICK = Extent(trials=64, steps=300, runs=300, run_steps=60)
-
-
-class Response(NamedTuple):
-    """What a neuron made of an input: spikes and its state (potential or population), `(time, trials)`."""
-
-    spikes: Floats
-    trace: Floats
-    evaluations: float
 
 
 @dataclass(frozen=True)
@@ -195,7 +166,7 @@ class _Run:
         self.seeds = SeedStream(seed)
         self.rng = np.random.default_rng(seed)
         self.done = 0
-        self.total = 3 + len(RATES) + 2 * len(T1_FACTORS) + len(SHOTS) * len(SHOT_NEURONS)
+        self.total = len(RATES) + 2 * len(T1_FACTORS) + len(SHOTS) * len(SHOT_NEURONS)
 
     def study(self) -> BrandPetruccioneStudy:
         inputs = self._poisson(INPUT_RATE, 120, 12)
@@ -206,13 +177,13 @@ class _Run:
             backend=self.backend,
             seed=self.seed,
             extent=self.extent,
-            leak=self._leak(),
-            gaps=self._gaps(),
+            leak=leak_table(),
+            gaps=gap_table(),
             curve=curve,
             statistics=statistics,
             t1=self._t1(),
             device_t1=self._device_t1(),
-            delay=self._delay(),
+            delay=delay_table(self.noisy, self.seeds.take()),
             delay_backend=self.noisy,
             shots=shots,
             scaling=scaling,
@@ -232,77 +203,7 @@ class _Run:
         return torch.from_numpy((self.rng.random((steps, trials)) < rate).astype(np.float64))
 
     def _drive(self, name: str, x: Tensor, t1: float = T1, shots: int | None = None) -> Response:
-        """The response of a neuron to input spikes, `(time, trials)`; without shots on exact probabilities."""
-        inputs = x[:, :, None]
-        backend: str | Backend = "analytic" if shots is None else self.backend
-        if name.startswith("BP"):
-            layer = BrandPetruccione(
-                1,
-                backend=backend,
-                shots=shots,
-                seed=self.seeds.take(),
-                threshold=THRESHOLD,
-                t1=t1,
-                leak=name.removeprefix("BP "),
-            )
-            population, spikes, _ = layer.run(torch.full_like(inputs, THETA), torch.ones_like(inputs), inputs)
-            asked = 1 - float(spikes[:-1].sum()) / spikes.numel()
-            return Response(spikes[:, :, 0].numpy(), population[:, :, 0].numpy(), asked)
-        decision = name.removeprefix("QLIF ")
-        neuron = QLIF(
-            1, backend=backend, shots=shots, seed=self.seeds.take(), decision=decision, tau=t1, refractory_period=1
-        ).double()
-        current = inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD))))
-        with torch.no_grad():
-            recording = simulate(neuron, current, ("potential",))
-        asked = recording.evaluations / inputs.numel()
-        return Response(recording.spikes[:, :, 0].numpy(), recording["potential"][:, :, 0].numpy(), asked)
-
-    # The leak --------------------------------------------------------------------------------------------------------------
-
-    def _leak(self) -> "DataFrame":
-        """From α = 0.5 without input: one leak of the whole interval, and the same in leaks of one step."""
-        from pandas import DataFrame
-
-        intervals = torch.tensor([0, 1, 3, 6, 15, 30, 60, 120, 180, 300, 600], dtype=torch.float64)
-        table: dict[str, object] = {"interval": intervals.numpy(), "decay": 0.5 * np.exp(-intervals.numpy() / T1)}
-        for leak in LEAKS:
-            layer = BrandPetruccione(1, t1=T1, leak=leak, threshold=THRESHOLD)
-            half = BrandPetruccioneState(torch.full((len(intervals), 1), 0.5, dtype=torch.float64))
-            at_once = intervals[None, :, None]
-            once, _, _ = layer.run(torch.zeros_like(at_once), at_once, torch.zeros_like(at_once), half)
-            table[leak] = once[0, :, 0].numpy()
-            steps = torch.ones(int(intervals[-1]), 1, 1, dtype=torch.float64)
-            each, _, _ = layer.run(0 * steps, steps, 0 * steps, BrandPetruccioneState(half.population[:1]))
-            # After no step at all the population is what it was.
-            table[f"{leak}_steps"] = np.concatenate([[0.5], each[:, 0, 0].numpy()])[intervals.numpy().astype(int)]
-        self._tick()
-        return DataFrame(table)
-
-    def _gaps(self) -> "DataFrame":
-        """Pulses with gaps: steps without input in between, or for their neuron one leak of the whole gap."""
-        from pandas import DataFrame
-
-        gaps = np.array(GAPS)
-        stepwise = gaps[gaps <= MOST_STEPS_OF_GAP]
-        time = np.arange(MOST_PULSES * (stepwise[-1] + 1))[:, None]
-        x = torch.from_numpy((time % (stepwise + 1) == 0).astype(np.float64))
-        counted = {
-            (name, "steps"): _pulses(self._drive(name, x).spikes, x.numpy()) for name in NEURONS if name != "QLIF sample"
-        }
-        pulse = (torch.arange(2 * MOST_PULSES) % 2 == 0).to(torch.float64)[:, None, None].expand(-1, len(gaps), 1)
-        whole = torch.from_numpy(gaps.astype(np.float64))[None, :, None].expand_as(pulse)
-        for leak in LEAKS:
-            spikes, _ = BrandPetruccione(1, t1=T1, leak=leak, threshold=THRESHOLD)(torch.full_like(pulse, THETA), whole, pulse)
-            counted[f"BP {leak}", "whole"] = _pulses(spikes[:, :, 0].numpy(), pulse[:, :, 0].numpy())
-        self._tick()
-        return DataFrame(
-            [
-                {"neuron": neuron, "leak": coding, "gap": gap, "pulses": number}
-                for (neuron, coding), numbers in counted.items()
-                for gap, number in zip(gaps, numbers, strict=False)
-            ]
-        )
+        return drive(name, x, seed=self.seeds.take(), t1=t1, backend=None if shots is None else self.backend, shots=shots)
 
     # Rates -----------------------------------------------------------------------------------------------------------------
 
@@ -376,40 +277,6 @@ class _Run:
             self._tick()
         return DataFrame(rows)
 
-    def _delay(self) -> "DataFrame":
-        """One leak from several populations: as a rotation, and as a delay on a device, exact and in shots."""
-        from pandas import DataFrame
-
-        before, tau = (
-            torch.from_numpy(values.ravel())[None, :, None]
-            for values in np.meshgrid([0.1, 0.4, 0.7], [0.0, 15.0, 60.0, 120.0], indexing="ij")
-        )
-        state, none = BrandPetruccioneState(before[0]), torch.zeros_like(tau)
-        device = DeviceNoise(t1=DEVICE_T1)
-        shots = DELAY_SHOTS
-        layers = {
-            "rotation": BrandPetruccione(1, threshold=THRESHOLD, t1=T1),
-            "delay": BrandPetruccione(1, threshold=THRESHOLD, t1=T1, backend=get("analytic", noise=device), delay_t1=DEVICE_T1),
-            "measured": BrandPetruccione(
-                1,
-                threshold=THRESHOLD,
-                t1=T1,
-                backend=get(self.backend.name, noise=device)
-                if self.backend.capabilities.noisy
-                else get("analytic", noise=device),
-                delay_t1=DEVICE_T1,
-                shots=shots,
-                seed=self.seeds.take(),
-            ),
-        }
-        table: dict[str, object] = {"before": before.flatten().numpy(), "interval": tau.flatten().numpy()}
-        for name, layer in layers.items():
-            table[name] = layer.run(none, tau, none, state)[0].flatten().numpy()
-        measured = np.asarray(table["measured"])
-        table["measured_low"], table["measured_high"] = binomial(np.round(measured * shots), shots)
-        self._tick()
-        return DataFrame(table)
-
     # Shots -------------------------------------------------------------------------------------------------------------------
 
     def _shots(self) -> "tuple[DataFrame, DataFrame]":
@@ -460,6 +327,7 @@ class _Run:
         shots = {"RY": {"QLIF sample": 1.0, "QLIF threshold": needed["QLIF threshold"]}}
         rows = []
         for name, cost in self.costs.items():
+            pause = math.nan if cost.pause_seconds is None else cost.pause_seconds
             for neuron, count in shots.get(name, {"BP relaxation": needed["BP relaxation"]}).items():
                 rows.append(
                     {
@@ -471,8 +339,9 @@ class _Run:
                         "native_depth": cost.native_depth,
                         "pulses": cost.pulses,
                         "circuit_us": 1e6 * cost.circuit_seconds,
+                        "pause_us": 1e6 * pause,
                         "shots": count,
-                        "step_seconds": math.nan if cost.shot_seconds is None else count * cost.shot_seconds,
+                        "step_seconds": count * (cost.circuit_seconds + pause),
                     }
                 )
         return DataFrame(rows)
@@ -483,14 +352,6 @@ class _Run:
         draws = np.sqrt(np.divide(*resampled_means(columns, self.rng).T))
         value = float(np.sqrt(columns[:, 0].sum() / columns[:, 1].sum()))
         return percentile(value, draws), np.log([value, *draws])
-
-
-def _pulses(spikes: Floats, x: Floats) -> Floats:
-    """How many input pulses had come when the first spike came, `(trials,)`; NaN where none came within `MOST_PULSES`."""
-    first, come = _first_spike(spikes), x.cumsum(axis=0)
-    each = np.arange(spikes.shape[1])
-    number = come[np.minimum(first, len(spikes) - 1), each]
-    return np.where((first < len(spikes)) & (number <= MOST_PULSES), number, np.nan)
 
 
 def _first_spike(spikes: Floats) -> Integers:

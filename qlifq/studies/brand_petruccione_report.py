@@ -2,38 +2,31 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from itertools import pairwise
+from typing import Any
 
 from qlifq.studies.brand_petruccione import (
     ACCURACY,
     ASYMPTOTIC,
-    DELAY_SHOTS,
-    DEVICE_T1,
     INPUT_RATE,
     KERNEL,
-    MOST_PULSES,
-    NEURONS,
     SLOW_RATE,
-    T1,
-    THETA,
-    THRESHOLD,
     BrandPetruccioneStudy,
 )
+from qlifq.studies.brand_petruccione_figures import (
+    leak_figure,
+    raster_figure,
+    rates_figure,
+    shots_figure,
+    t1_figure,
+    traces_figure,
+)
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.studies.report import Picture, Report, Section, listed, new_figure, points, records, styled
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
+from qlifq.studies.leaks import DELAY_SHOTS, DEVICE_T1, MOST_PULSES
+from qlifq.studies.report import Picture, Report, Section, listed, records, styled
+from qlifq.studies.same_input import NEURONS, T1, THETA, THRESHOLD
 
 __all__ = ["brand_petruccione_report"]
-
-COLOURS = {"QLIF threshold": "#d2691e", "QLIF sample": "#7b4fa3", "BP relaxation": "#14857a", "BP published": "#2f6db3"}
-MARKERS = {"QLIF threshold": "s", "QLIF sample": "o", "BP relaxation": "^", "BP published": "D"}
-_INK, _GREY = "#1d1d1f", "#999999"
 
 
 def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, object]) -> Report:
@@ -53,7 +46,8 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
         title="QLIF against the neuron of Brand and Petruccione",
         asked=(
             "Brand and Petruccione (arXiv 2407.16398) keep the state of a neuron in the excited population α of a qubit: an "
-            "input spike rotates it by θ, otherwise it leaks for an interval τ, and it spikes where α exceeds a threshold. QLIF "
+            "input spike rotates it by θ, otherwise it leaks for an interval τ, and it spikes where α exceeds a threshold. "
+            "QLIF "
             "keeps its state in a classical membrane potential and asks a qubit for the spike alone. How do the two respond to "
             "the same input, and what does each ask of a device? Four neurons are compared. `BP published` is the neuron as "
             "the authors' released code computes it. `BP relaxation` is the same with the decay α e^(−τ/T1) of a qubit as its "
@@ -65,7 +59,8 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
         ),
         found=[section.found[0] for section in sections],
         sure=(
-            f"Numbers in brackets are {CONFIDENCE:.0%} intervals: those of shares of runs and of measured populations are exact "
+            f"Numbers in brackets are {CONFIDENCE:.0%} intervals: those of shares of runs and of measured populations are "
+            "exact "
             f"(Clopper and Pearson), all others bootstrap percentiles of {DRAWS:,} resamplings of independent input trains. "
             "Numbers without brackets involve no randomness, or are counts. The intervals cover the randomness of inputs, "
             "decisions and shots. Other θ, thresholds or inputs may give other numbers. An interval misses the truth in about "
@@ -88,12 +83,12 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
     last = rows[-1]
     stretch = f"{last['interval'] / T1:g} T1"
     after_zero = f"{rows[0]['published']:.3g} after an interval of 0 and {last['published']:.3g} after {stretch}"
-    rising = all(later["published"] > earlier["published"] for earlier, later in zip(rows, rows[1:], strict=False))
+    rising = all(later["published"] > earlier["published"] for earlier, later in pairwise(rows))
     verdict = "it rises with every longer interval, so this leak is inverted" if rising else "it does not always rise"
     worst = max(abs(row["relaxation"] - row["decay"]) for row in rows)
     found = [
-        f"**Leak**: from a population of 0.5, `BP published` leaves {after_zero} ({verdict}); relaxation leaves 0.5 and "
-        f"{last['relaxation']:.2g}.",
+        f"**Leak**: from a population of 0.5, `BP published` leaves {after_zero} ({verdict}); relaxation leaves "
+        f"{rows[0]['relaxation']:.3g} and {last['relaxation']:.2g}.",
         f"`BP relaxation` differs from 0.5 e^(−τ/T1) by at most {worst:.1g}.",
         _whole_or_steps(rows),
         *(_gaps(study, neuron, leak) for neuron, leak in _trains(study)),
@@ -108,8 +103,9 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
         found=found,
         pictures={
             "leak": Picture(
-                _leak_figure(study),
-                "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike by the "
+                leak_figure(study),
+                "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike by "
+                "the "
                 "gap between them; a curve ends where the neuron no longer spikes.",
             )
         },
@@ -138,7 +134,7 @@ def _whole_or_steps(rows: list[dict[str, Any]]) -> str:
 
 
 def _trains(study: BrandPetruccioneStudy) -> list[tuple[str, str]]:
-    return [(str(neuron), str(leak)) for neuron, leak in study.gaps.groupby(["neuron", "leak"], sort=False).groups]
+    return list(dict.fromkeys((row["neuron"], row["leak"]) for row in records(study.gaps)))
 
 
 def _gaps(study: BrandPetruccioneStudy, neuron: str, leak: str) -> str:
@@ -189,21 +185,23 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
     return Section(
         title="Responses to random input",
         asked=(
-            "All neurons got the same input trains, in which every step holds a spike with a fixed probability, the input rate. "
+            "All neurons got the same input trains, in which every step holds a spike with a fixed probability, the input "
+            "rate. "
             "Decisions and populations are exact here; `QLIF sample` alone is random."
         ),
         found=found,
         pictures={
             "traces": Picture(
-                _traces_figure(study),
+                traces_figure(study),
                 f"One input train (rate {INPUT_RATE}) and what each neuron makes of it: potential or population, threshold "
                 "(dashed) and spikes (dots).",
             ),
             "rasters": Picture(
-                _raster_figure(study),
-                "Output spikes for twelve repeats of that input train; without shots only `QLIF sample` differs between them.",
+                raster_figure(study),
+                f"Output spikes for {len(study.examples[NEURONS[0]].spikes.T)} input trains of that rate, the same ones for "
+                "every neuron.",
             ),
-            "rates": Picture(_rates_figure(study), "Output rate by input rate."),
+            "rates": Picture(rates_figure(study), "Output rate by input rate."),
         },
         tables={"statistics": study.statistics, "rates": study.curve},
         columns={
@@ -232,21 +230,24 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
             change = Interval.of(row, "change")
             seen = "a change" if not change.holds(0.0) else "no change that is seen"
             found.append(
-                f"A leak that is a real delay for T1 = {row['assumed_t1_us']:g} µs, on a device with {row['device_t1_us']:g} µs, "
+                f"A leak that is a real delay for T1 = {row['assumed_t1_us']:g} µs, on a device with {row['device_t1_us']:g} "
+                "µs, "
                 f"gives {Interval.of(row, 'rate')} spikes a step, {seen}: {change}."
             )
     return Section(
         title="Sensitivity to T1",
         asked=(
-            f"The input rate is {SLOW_RATE}, low enough for the leak to act. First the T1 of their neuron, and the time constant "
+            f"The input rate is {SLOW_RATE}, low enough for the leak to act. First the T1 of their neuron, and the time "
+            "constant "
             "τ of QLIF, were set to other values. Then the leak was a real delay on a device whose T1 is not the one that the "
-            "delays were computed for; there `QLIF` changes nothing, since its membrane is not on the device."
+            "delays were computed for; QLIF has no such leak, since its membrane is not on the device."
         ),
         found=found,
         pictures={
             "t1": Picture(
-                _t1_figure(study),
-                "Left: output rate by T1. Right: change of the rate of `BP relaxation` where the device has another T1 than was "
+                t1_figure(study),
+                "Left: output rate by T1. Right: change of the rate of `BP relaxation` where the device has another T1 than "
+                "was "
                 "assumed.",
             )
         },
@@ -266,7 +267,8 @@ def _delay(study: BrandPetruccioneStudy) -> Section:
     return Section(
         title="The leak as a rotation and as a delay",
         asked=(
-            "On a simulator the relaxation leak is a rotation to α e^(−τ/T1). On a device it is a wait of τ. Both were asked for "
+            "On a simulator the relaxation leak is a rotation to α e^(−τ/T1). On a device it is a wait of τ. Both were asked "
+            "for "
             f"one leak, the wait on a qubit with T1 = {1e6 * DEVICE_T1:g} µs and no other error: exactly, and with "
             f"{DELAY_SHOTS:,} shots on `{study.delay_backend}`."
         ),
@@ -290,7 +292,8 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
         f"`{name}` {'more than were tried' if math.isnan(count) else format(int(count), ',')}" for name, count in needed.items()
     ]
     found = [
-        f"**Shots**: for the first spike to be within one step of the exact one in at least {ACCURACY:.0%} of the runs, as far as "
+        f"**Shots**: for the first spike to be within one step of the exact one in at least {ACCURACY:.0%} of the runs, as "
+        "far as "
         f"the intervals tell, the fewest shots per step of those tried are: {', '.join(said)}."
     ]
     for row in records(study.scaling):
@@ -301,7 +304,8 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
         verdict = "includes" if slope.holds(-0.5) else "does not include"
         found.append(
             f"`{row['neuron']}`: the error of the population goes from {Interval.of(of[0], 'population_error')} at "
-            f"{of[0]['shots']:,} shots to {Interval.of(of[-1], 'population_error')} at {of[-1]['shots']:,}. From {ASYMPTOTIC:,} "
+            f"{of[0]['shots']:,} shots to {Interval.of(of[-1], 'population_error')} at {of[-1]['shots']:,}. From "
+            f"{ASYMPTOTIC:,} "
             f"shots on it goes with the shots to the power {slope}, which {verdict} −½."
         )
     return Section(
@@ -309,15 +313,17 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
         asked=(
             "A device does not give α but counts. Their neuron then goes on from the estimate, so that the error of every step "
             "stays in the state; QLIF's potential is not measured, and an error touches one decision. Each run has an input "
-            f"train of its own, of rate {INPUT_RATE}, and is compared with exact values on the same train: the population up to "
+            f"train of its own, of rate {INPUT_RATE}, and is compared with exact values on the same train: the population up "
+            "to "
             "the first exact spike, and the step of the first spike. The sample decision of QLIF is not in the comparison: "
             "with one shot its spikes already have their exact probability."
         ),
         found=found,
         pictures={
             "shots": Picture(
-                _shots_figure(study),
-                f"Left: root mean square error of the population; grey: slope −½. Right: share of runs whose first spike is within "
+                shots_figure(study),
+                "Left: root mean square error of the population; grey: slope −½. Right: share of runs whose first spike is "
+                "within "
                 f"one step of the exact one; dashed: {ACCURACY:.0%}.",
             )
         },
@@ -335,7 +341,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
 def _resources(study: BrandPetruccioneStudy) -> Section:
     asked = (
         "What does one decision cost on a device? The circuits were transpiled for the best qubit of the snapshot "
-        f"{study.snapshot}; nothing ran. A device also pauses before every shot. `step_seconds` is the time of one step of a whole "
+        f"{study.snapshot}; nothing ran. A device pauses before every shot. `step_seconds` is the time of one step of a whole "
         "layer, with the shots found above (one for `QLIF sample`), if its neurons stand on qubits side by side. It leaves out "
         "queueing and the overhead of a job. A batch takes that time once for every sample."
     )
@@ -362,118 +368,8 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
             "native, native_depth": "gates that run on the device, and their depth with the measurement; rz takes no time",
             "pulses": "gates that take time",
             "circuit_us": "duration of one shot on the qubit, in µs",
+            "pause_us": "pause of the device before every shot, in µs",
             "shots": "shots per step, from the table above",
-            "step_seconds": "shots times duration and pause",
+            "step_seconds": "shots times (duration + pause)",
         },
     )
-
-
-def _leak_figure(study: BrandPetruccioneStudy) -> "Figure":
-    figure, axes = new_figure(11, 4.2, 1, 2)
-    left, right = axes[0]
-    after = study.leak["interval"] / T1
-    left.plot(after, study.leak["decay"], color=_INK, linewidth=3, alpha=0.25, label="0.5 e^(−τ/T1)")
-    for leak in ("relaxation", "published"):
-        name = f"BP {leak}"
-        left.plot(after, study.leak[leak], color=COLOURS[name], marker=MARKERS[name], markersize=4.5, label=name)
-    left.set(xlabel="interval τ/T1", ylabel="population left, from 0.5", ylim=(-0.02, 0.53))
-    left.legend(loc="center right")
-    for shift, (neuron, leak) in enumerate(_trains(study)):
-        rows = study.gaps[(study.gaps["neuron"] == neuron) & (study.gaps["leak"] == leak)]
-        label = f"{neuron}, {'steps' if leak == 'steps' else 'one leak'}"
-        # A little beside each other: most of them need the same number of pulses.
-        right.plot(
-            rows["gap"] + 1,
-            rows["pulses"] + 0.05 * (shift - 2),
-            color=COLOURS[neuron],
-            marker=MARKERS[neuron],
-            markersize=4.5,
-            linestyle="-" if leak == "steps" else ":",
-            label=label,
-        )
-    right.set(
-        xscale="log", xlabel="steps from pulse to pulse (gap + 1)", ylabel="pulses until the first spike", ylim=(3.5, None)
-    )
-    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5)
-    return figure
-
-
-def _traces_figure(study: BrandPetruccioneStudy) -> "Figure":
-    figure, axes = new_figure(11, 8, len(NEURONS) + 1, 1, sharex=True, height_ratios=[0.35] + [1] * len(NEURONS))
-    column = axes[:, 0]
-    steps = np.arange(len(study.inputs))
-    column[0].eventplot(np.flatnonzero(study.inputs), colors=_INK, linelengths=0.8)
-    column[0].set(yticks=[], title="Input spikes")
-    column[0].spines[["left"]].set_visible(False)
-    for panel, name in zip(column[1:], NEURONS, strict=True):
-        response = study.examples[name]
-        level, label = (1.0, "potential V") if name.startswith("QLIF") else (THRESHOLD, "population α")
-        trace, fired = response.trace[:, 0], np.flatnonzero(response.spikes[:, 0])
-        panel.plot(steps, trace, color=COLOURS[name], linewidth=1.2)
-        panel.plot(fired, trace[fired], "o", color=_INK, markersize=4)
-        panel.axhline(level, color=_GREY, linestyle="--", linewidth=0.9)
-        panel.set_title(f"{name}: {counted_spikes(len(fired))}", color=COLOURS[name])
-        panel.set(ylabel=label, ylim=(-0.05, 1.4 if level == 1.0 else 1.05))
-    column[-1].set(xlabel="time (steps)", xlim=(-1, len(steps)))
-    return figure
-
-
-def counted_spikes(number: int) -> str:
-    """A number of spikes in words."""
-    return f"{number} spike{'' if number == 1 else 's'}"
-
-
-def _raster_figure(study: BrandPetruccioneStudy) -> "Figure":
-    figure, axes = new_figure(11, 5.5, len(NEURONS), 1, sharex=True)
-    for panel, name in zip(axes[:, 0], NEURONS, strict=True):
-        spikes = study.examples[name].spikes
-        panel.eventplot([np.flatnonzero(train) for train in spikes.T], colors=COLOURS[name], linelengths=0.8, linewidths=1.2)
-        panel.set_title(name, color=COLOURS[name])
-        panel.set(ylabel="repeat", yticks=[0, spikes.shape[1] - 1], yticklabels=["1", str(spikes.shape[1])])
-    axes[-1, 0].set(xlabel="time (steps)", xlim=(-1, len(study.inputs)))
-    return figure
-
-
-def _by_neuron(axes: "Axes", table: "DataFrame", x: str, y: str) -> None:
-    for name, rows in table.groupby("neuron", sort=False):
-        key = str(name)
-        points(axes, rows[x], rows, y, colour=COLOURS[key], marker=MARKERS[key], label=key)
-
-
-def _rates_figure(study: BrandPetruccioneStudy) -> "Figure":
-    figure, axes = new_figure(6.5, 4.4)
-    panel = axes[0, 0]
-    _by_neuron(panel, study.curve, "input_rate", "rate")
-    panel.set(xlabel="input rate (spikes per step)", ylabel="output rate (spikes per step)", ylim=(0, None))
-    panel.legend()
-    return figure
-
-
-def _t1_figure(study: BrandPetruccioneStudy) -> "Figure":
-    figure, axes = new_figure(11, 4.2, 1, 2)
-    left, right = axes[0]
-    _by_neuron(left, study.t1, "t1", "rate")
-    left.set(xscale="log", xlabel="T1, or τ of QLIF (steps)", ylabel="output rate (spikes per step)", ylim=(0, None))
-    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5)
-    right.axhline(0, color=_GREY, linewidth=0.8)
-    ratio = study.device_t1["device_t1_us"] / study.device_t1["assumed_t1_us"]
-    points(right, ratio, study.device_t1, "change", colour=COLOURS["BP relaxation"], marker="^")
-    right.set(xscale="log", xlabel="T1 of the device / assumed T1", ylabel="change of the output rate (spikes per step)")
-    return figure
-
-
-def _shots_figure(study: BrandPetruccioneStudy) -> "Figure":
-    figure, axes = new_figure(11, 4.2, 1, 2)
-    left, right = axes[0]
-    measured = study.shots[study.shots["population_error"].notna()]
-    _by_neuron(left, measured, "shots", "population_error")
-    counts = np.array(sorted(set(study.shots["shots"])), dtype=np.float64)
-    last = float(measured[measured["neuron"] == "BP relaxation"]["population_error"].iloc[-1])
-    left.plot(counts, last * np.sqrt(counts[-1] / counts), color=_GREY, linewidth=3, alpha=0.35, zorder=0)
-    left.set(xscale="log", yscale="log", xlabel="shots per step", ylabel="error of the population (RMS)")
-    left.legend()
-    _by_neuron(right, study.shots, "shots", "within_one")
-    right.axhline(ACCURACY, color=_GREY, linestyle="--", linewidth=0.9)
-    right.set(xscale="log", xlabel="shots per step", ylabel="first spikes within one step (share)", ylim=(0, 1.03))
-    right.legend(loc="lower right")
-    return figure

@@ -3,14 +3,15 @@
 Every comparison is with `analytic`, exact and without noise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.backends import Backend, get
@@ -18,10 +19,11 @@ from qlifq.backends.interface import MAX_SEED
 from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
-from qlifq.neurons import QLIF, SpikingSequential
+from qlifq.neurons import QLIF
 from qlifq.neurons.parameters import DECISIONS
 from qlifq.neurons.seeds import SeedStream
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Floats, Interval, binomial, percentile, resampled_means, slopes
+from qlifq.studies.small_network import SmallNetwork
 from qlifq.studies.spike_trains import coefficient_of_variation, first_difference, interval_sums, van_rossum
 
 if TYPE_CHECKING:
@@ -149,7 +151,19 @@ def run_shot_noise(
             f"Argument `images` must hold at least {2 * extent.images} samples, half of them to train on, "
             f"but holds {len(images)}."
         )
-    return _Run(asked, counts, seed, extent, (images, labels), progress).study()
+    with _one_thread():
+        return _Run(asked, counts, seed, extent, (images, labels), progress).study()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch: the tensors are small, and sums over several threads would differ between machines."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Run:
@@ -323,7 +337,7 @@ class _Run:
         layer = QLIF(1, backend=backend, shots=shots, seed=self.seeds.take(), decision=decision, gradient="none")
         with torch.no_grad():
             spikes, _ = layer(current)
-        return spikes[:, :, 0].numpy().astype(np.float64)
+        return np.asarray(spikes[:, :, 0].numpy(), dtype=np.float64)
 
     def _measured(self, decision: str, spikes: Floats, reference: Floats) -> "dict[str, tuple[Interval, Floats]]":
         """Every quantity of a set of runs: its interval, and the draws behind it."""
@@ -379,28 +393,32 @@ class _Run:
     def _networks(self) -> tuple["DataFrame", int]:
         from pandas import DataFrame
 
-        all_images, all_labels = self.data
-        order = torch.from_numpy(np.random.default_rng([self.seed, 2]).permutation(len(all_images)))
-        held_out, kept = order[: self.extent.images], order[self.extent.images :]
+        images, labels = self.data
+        order = torch.from_numpy(np.random.default_rng([self.seed, 2]).permutation(len(images)))
+        test, kept = order[: self.extent.images], order[self.extent.images :]
         rows = []
         for decision in DECISIONS:
-            trained = _train(self._sizes, all_images[kept], all_labels[kept], decision, self.extent.epochs, self.seeds.take())
+            network = SmallNetwork(images[kept], labels[kept], decision, epochs=self.extent.epochs, seed=self.seeds.take())
             self._tick()
-            images, labels = all_images[held_out], all_labels[held_out]
-            correct = [self._correct(trained, self.ideal, None, decision, images, labels)]
-            for count in self.shots:
-                correct.append(self._correct(trained, self.backend, count, decision, images, labels))
-                self._tick()
+            correct = []
+            asked: list[tuple[Backend, int | None]] = [(self.ideal, None), *((self.backend, count) for count in self.shots)]
+            for backend, count in asked:
+                seed = self.seeds.take()
+                correct.append(
+                    network.recognised(images[test], labels[test], backend, count, passes=self.extent.passes, seed=seed)
+                )
+                if count is not None:
+                    self._tick()
             # One image is one run: it is drawn together with all its answers, so that differences are paired.
             each = np.stack(correct, axis=1)
             means, draws = each.mean(axis=0), resampled_means(each, self.rng)
             told = [(percentile(float(means[i]), draws[:, i]), draws[:, i]) for i in range(len(means))]
-            for index, count in enumerate(self.shots, start=1):
+            for index, shots in enumerate(self.shots, start=1):
                 loss = percentile(float(means[0] - means[index]), draws[:, 0] - draws[:, index])
                 rows.append(
                     {
                         "decision": decision,
-                        "shots": count,
+                        "shots": shots,
                         **told[index][0].columns("accuracy"),
                         "exact": means[0],
                         **loss.columns("loss"),
@@ -408,46 +426,3 @@ class _Run:
                 )
             self._changed(decision, "accuracy", told[1], told[-1])
         return DataFrame(rows), len(kept)
-
-    @property
-    def _sizes(self) -> tuple[int, int]:
-        """Pixels and classes."""
-        return self.data[0].shape[1], int(self.data[1].max()) + 1
-
-    def _correct(
-        self, trained: SpikingSequential, backend: Backend, shots: int | None, decision: str, images: Tensor, labels: Tensor
-    ) -> Floats:
-        """How often each image was recognised, `(images,)`, between 0 and 1."""
-        network = _network(self._sizes, decision, backend, shots, self.seeds.take())
-        network.load_state_dict(trained.state_dict())
-        with torch.no_grad():
-            shown = images.repeat(self.extent.passes, 1)
-            answers = network(shown.expand(NETWORK_STEPS, *shown.shape))[0].mean(dim=0).argmax(dim=1)
-        right = (answers.reshape(self.extent.passes, -1) == labels).to(torch.float64)
-        return right.mean(dim=0).numpy()
-
-
-HIDDEN, NETWORK_STEPS, NETWORK_TAU, TRAINING_BATCH = 24, 6, 4.0, 100
-
-
-def _network(sizes: tuple[int, int], decision: str, backend: Backend, shots: int | None, seed: int) -> SpikingSequential:
-    """Pixels, one layer of neurons, classes."""
-    hidden = QLIF(HIDDEN, backend=backend, shots=shots, seed=seed, decision=decision, tau=NETWORK_TAU)
-    return SpikingSequential(nn.Linear(sizes[0], HIDDEN), hidden, nn.Linear(HIDDEN, sizes[1]))
-
-
-def _train(sizes: tuple[int, int], images: Tensor, labels: Tensor, decision: str, epochs: int, seed: int) -> SpikingSequential:
-    """A network trained on exact probabilities with this decision; the read-out is the mean over time."""
-    with torch.random.fork_rng(devices=[]):
-        # torch draws initial weights from its global generator alone.
-        torch.manual_seed(seed)
-        network = _network(sizes, decision, get("analytic"), None, seed)
-        optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
-        for _ in range(epochs):
-            for batch in torch.randperm(len(images)).split(TRAINING_BATCH):
-                shown = images[batch].expand(NETWORK_STEPS, *images[batch].shape)
-                loss = nn.functional.cross_entropy(network(shown)[0].mean(dim=0), labels[batch])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-    return network

@@ -7,8 +7,9 @@ import numpy as np
 
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Interval
 from qlifq.studies.report import Picture, Report, Section, listed, new_figure, points, records, styled
-from qlifq.studies.shot_noise import GRADED_TOLERANCE, HIDDEN, KERNEL, NETWORK_STEPS, ShotNoiseStudy
+from qlifq.studies.shot_noise import GRADED_TOLERANCE, KERNEL, ShotNoiseStudy
 from qlifq.studies.simulation import counted
+from qlifq.studies.small_network import HIDDEN, STEPS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             "shots": ", ".join(f"{count:,}" for count in study.shots),
             "repeats of an evaluation": extent.repeats,
             "trajectories": f"{extent.runs} runs of {extent.steps} steps",
-            "network": f"{HIDDEN} neurons, {NETWORK_STEPS} steps, {extent.epochs} epochs on {study.trained} digits, "
+            "network": f"{HIDDEN} neurons, {STEPS} steps, {extent.epochs} epochs on {study.trained} digits, "
             f"{counted(extent.passes, 'test')} on {extent.images} others",
         },
         sections=sections,
@@ -253,7 +254,7 @@ def _network(study: ShotNoiseStudy) -> Section:
         asked=(
             f"A network of {HIDDEN} neurons between two linear layers was trained for each decision on exact probabilities, "
             "and "
-            f"then shown test images for {NETWORK_STEPS} steps with shots. A loss is the accuracy with exact probabilities "
+            f"then shown test images for {STEPS} steps with shots. A loss is the accuracy with exact probabilities "
             "less "
             "the accuracy with shots, on the same images."
         ),
