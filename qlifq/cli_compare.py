@@ -23,6 +23,7 @@ app = typer.Typer(help="Compare models and devices: a report with tables, figure
 _Backend = Annotated[str, typer.Option(help="Who draws the shots, see `qlifq backends`.")]
 _Noise = Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")]
 _Sampling = Annotated[str | None, typer.Option(help="How a backend that offers a choice draws its counts.")]
+_Shots = Annotated[str | None, typer.Option(help="Numbers of shots, such as 1,10,100; by default up to 100,000.")]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same tables.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="Within a minute, with wider intervals.")]
 _Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/ and the UTC time.")]
@@ -35,7 +36,7 @@ def shot_noise(
     backend: _Backend = "analytic",
     noise: _Noise = None,
     sampling: _Sampling = None,
-    shots: Annotated[str | None, typer.Option(help="Numbers of shots, default 1,10,100,1000,10000,100000.")] = None,
+    shots: _Shots = None,
     seed: _Seed = 0,
     quick: _Quick = False,
     out: _Out = None,
@@ -61,6 +62,7 @@ def brand_petruccione(
     context: typer.Context,
     backend: _Backend = "analytic",
     sampling: _Sampling = None,
+    shots: _Shots = None,
     snapshot: Annotated[str, typer.Option(help="Device snapshot that the circuits are counted on.")] = "fake_torino",
     seed: _Seed = 0,
     quick: _Quick = False,
@@ -69,13 +71,16 @@ def brand_petruccione(
 ) -> None:
     """QLIF and the neuron of Brand and Petruccione, arXiv 2407.16398, on the same input."""
     from qlifq.studies import check_folder
-    from qlifq.studies.brand_petruccione import PAPER, QUICK, run_brand_petruccione
+    from qlifq.studies.brand_petruccione import PAPER, QUICK, SHOTS, run_brand_petruccione
     from qlifq.studies.brand_petruccione_report import brand_petruccione_report
 
     folder = check_folder(_folder(out), force=force)
     asked = _backend(backend, None, sampling)
+    counts = SHOTS if shots is None else _counts(shots)
     with progress_bar("parts") as progress:
-        study = run_brand_petruccione(asked, snapshot=snapshot, seed=seed, extent=QUICK if quick else PAPER, progress=progress)
+        study = run_brand_petruccione(
+            asked, snapshot=snapshot, seed=seed, shots=counts, extent=QUICK if quick else PAPER, progress=progress
+        )
     setup = {} if sampling is None else {"sampling": sampling}
     _finish(folder, brand_petruccione_report(study, setup), context.obj, force=force)
 

@@ -1,7 +1,7 @@
 """QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input: see `same_input`."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -15,9 +15,10 @@ from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.backends.interface import MAX_SEED
 from qlifq.backends.resources import Resources, count_resources
 from qlifq.circuits import RYSpike
-from qlifq.errors import MissingPackageError, UnsupportedError
+from qlifq.errors import MissingPackageError
 from qlifq.neurons import BrandPetruccione
 from qlifq.neurons.seeds import SeedStream
+from qlifq.studies.asking import local_backend, rising_shots
 from qlifq.studies.intervals import Floats, Interval, binomial, mean, percentile, resampled_means, slopes
 from qlifq.studies.leaks import DEVICE_T1, delay_table, gap_table, leak_table
 from qlifq.studies.same_input import NEURONS, T1, THETA, THRESHOLD, Response, drive
@@ -116,6 +117,7 @@ def run_brand_petruccione(
     *,
     snapshot: str = "fake_torino",
     seed: int = 0,
+    shots: Sequence[int] = SHOTS,
     extent: Extent = PAPER,
     progress: Progress | None = None,
 ) -> BrandPetruccioneStudy:
@@ -126,6 +128,7 @@ def run_brand_petruccione(
         snapshot: name of the device whose snapshot the circuits are counted on; without the package `qiskit-ibm-runtime` they
             are not.
         seed: root of all randomness; the same seed gives the same tables.
+        shots: at least three numbers of shots, rising; slopes need two of at least `ASYMPTOTIC`.
         extent: how much is run, `PAPER`, `QUICK` or your own.
         progress: called as `progress(done, total)`.
 
@@ -135,17 +138,14 @@ def run_brand_petruccione(
     Raises:
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
-    asked = backend if isinstance(backend, Backend) else get(backend)
+    asked = local_backend(backend)
     check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
-    for count in SHOTS:
-        asked.check_size(1, 1, count)
-    if asked.capabilities.remote:
-        raise UnsupportedError(f"Argument `backend` must be a simulator for this study, but {asked.name} is remote.")
+    counts = rising_shots(shots, asked)
     try:
         costs = {name: count_resources(circuit, snapshot, delay_seconds=DEVICE_T1 / T1) for name, circuit in CIRCUITS.items()}
     except MissingPackageError as error:
-        return _Run(asked, seed, extent, {}, str(error), progress).study()
-    return _Run(asked, seed, extent, costs, snapshot, progress).study()
+        return _Run(asked, counts, seed, extent, {}, str(error), progress).study()
+    return _Run(asked, counts, seed, extent, costs, snapshot, progress).study()
 
 
 class _Run:
@@ -154,19 +154,20 @@ class _Run:
     def __init__(
         self,
         backend: Backend,
+        shots: tuple[int, ...],
         seed: int,
         extent: Extent,
         costs: Mapping[str, Resources],
         snapshot: str,
         progress: Progress | None,
     ) -> None:
-        self.backend, self.seed, self.extent, self.progress = backend, seed, extent, progress
+        self.backend, self.shots, self.seed, self.extent, self.progress = backend, shots, seed, extent, progress
         self.costs, self.snapshot = costs, snapshot
         self.noisy = backend.name if backend.capabilities.noisy else "analytic"
         self.seeds = SeedStream(seed)
         self.rng = np.random.default_rng(seed)
         self.done = 0
-        self.total = len(RATES) + 2 * len(T1_FACTORS) + len(SHOTS) * len(SHOT_NEURONS)
+        self.total = len(RATES) + 2 * len(T1_FACTORS) + len(shots) * len(SHOT_NEURONS)
 
     def study(self) -> BrandPetruccioneStudy:
         inputs = self._poisson(INPUT_RATE, 120, 12)
@@ -292,7 +293,7 @@ class _Run:
             # Until the exact neuron spikes both do the same thing; after it the two may simply be out of step.
             early = np.arange(len(x))[:, None] <= first
             logs, needed = [], math.nan
-            for count in SHOTS:
+            for count in self.shots:
                 estimated = self._drive(name, x, shots=count)
                 row: dict[str, object] = {"neuron": name, "shots": count}
                 # The potential of QLIF is not measured, so it has no error of its own.
@@ -305,7 +306,8 @@ class _Run:
                 for column, steps in (("same_step", 0), ("within_one", 1)):
                     hits = int((late <= steps).sum())
                     low, high = binomial(hits, len(late))
-                    row |= Interval(hits / len(late), float(low), float(high)).columns(column)
+                    share = hits / len(late) if len(late) else math.nan
+                    row |= Interval(share, float(low), float(high)).columns(column)
                 reached = cast(float, row["within_one_low"]) >= ACCURACY
                 needed = (count if math.isnan(needed) else needed) if reached else math.nan
                 if count >= ASYMPTOTIC and log is not None:
@@ -313,8 +315,8 @@ class _Run:
                 rows.append({**row, "runs": len(late)})
                 self._tick()
             slope = Interval(math.nan, math.nan, math.nan)
-            if logs:
-                fitted = slopes(np.log([count for count in SHOTS if count >= ASYMPTOTIC]), np.array(logs).T)
+            if len(logs) > 1:
+                fitted = slopes(np.log(self.shots[-len(logs) :]), np.array(logs).T)
                 slope = percentile(float(fitted[0]), fitted[1:])
             scaling.append({"neuron": name, **slope.columns("slope"), "needed_shots": needed})
         return DataFrame(rows), DataFrame(scaling)

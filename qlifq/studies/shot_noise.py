@@ -18,10 +18,11 @@ from qlifq.backends import Backend, get
 from qlifq.backends.interface import MAX_SEED
 from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
-from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
+from qlifq.errors import ShapeError
 from qlifq.neurons import QLIF
 from qlifq.neurons.parameters import DECISIONS
 from qlifq.neurons.seeds import SeedStream
+from qlifq.studies.asking import local_backend, rising_shots
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Floats, Interval, binomial, percentile, resampled_means, slopes
 from qlifq.studies.small_network import SmallNetwork
 from qlifq.studies.spike_trains import coefficient_of_variation, first_difference, interval_sums, van_rossum
@@ -134,15 +135,9 @@ def run_shot_noise(
     Raises:
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
-    asked = backend if isinstance(backend, Backend) else get(backend)
+    asked = local_backend(backend)
     check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
-    counts = tuple(check.integer("shots", count, at_least=1) for count in shots)
-    if len(counts) < 3 or sorted(set(counts)) != list(counts):
-        raise ArgumentError(f"Argument `shots` must hold at least 3 rising numbers, but is {counts}.")
-    for count in counts:
-        asked.check_size(1, 1, count)
-    if asked.capabilities.remote:
-        raise UnsupportedError(f"Argument `backend` must be a simulator for this study, but {asked.name} is remote.")
+    counts = rising_shots(shots, asked)
     images, labels = data
     check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
     check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
