@@ -249,6 +249,20 @@ def test_a_noise_model_shoots_as_in_aer(follows: Follows) -> None:
         assert follows(outcome, torch.tensor(truth, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("basis", [["rz", "sx", "x"], ["u1", "u2", "u3"], ["rz", "rx"]], ids="-".join)
+def test_a_translation_to_native_gates_changes_nothing(basis: list[str], follows: Follows) -> None:
+    """A model without errors: constant angles and slots come out right, whatever the gates."""
+    ideal = NoiseModel(basis_gates=basis)
+    turned = SpikeCircuit("Turned", (Gate("RY", Slot(0)), Gate("RZ", 0.4), Gate("RX", 0.9)))
+    for circuit in (RYSpike(), LeakySpike(0.8), turned):
+        angles = some_angles(circuit, 7, 2)
+        law = probability_by_law(AerBackend(ideal, sampling="law"), circuit, angles[..., 0])
+        torch.testing.assert_close(law, expected(circuit, angles, None), atol=1e-10, rtol=0)
+    for circuit in (LeakySpike(), BrandPetruccione(), THREE_GATES):
+        angles = some_angles(circuit, 3, 3)
+        assert follows(AerBackend(ideal).run(circuit, angles, shots=5000, seed=4), expected(circuit, angles, None))
+
+
 def test_errors_on_the_gates_as_written_are_kept() -> None:
     model = NoiseModel()
     model.add_all_qubit_quantum_error(depolarizing_error(0.2, 1), ["ry", "rx", "rz"])
@@ -315,6 +329,22 @@ def test_a_failure_in_aer_is_an_error_and_not_an_empty_count(monkeypatch: pytest
     monkeypatch.setattr(aer, "AerSimulator", lambda **options: AerSimulator(**options | {"method": "stabilizer"}))
     with pytest.raises(BackendError, match=r"Aer failed: .*stabilizer"):
         AerBackend().run(RYSpike(), torch.full((1, 1, 1), 0.3), shots=1, seed=None)
+
+
+def test_a_result_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else NumPy would spread one answer over all evaluations."""
+    from qiskit_aer.jobs import AerJob
+
+    finished = AerJob.result
+
+    def shortened(self: AerJob, timeout: float | None = None) -> Any:
+        result = finished(self, timeout)
+        del result.results[1:]
+        return result
+
+    monkeypatch.setattr(AerJob, "result", shortened)
+    with pytest.raises(BackendError, match="1 results came back for 4 sets of angles"):
+        AerBackend().run(RYSpike(), torch.ones(4, 10, 1), shots=5, seed=None)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import copy
 import math
 import pickle
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -68,6 +69,15 @@ def test_calls_with_other_angles_do_not_leave_theirs_behind() -> None:
         torch.testing.assert_close(exact(backend, THREE_GATES, angles), expected, atol=1e-10, rtol=0)
 
 
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("eager_threads")
 def test_threads_do_not_share_operations() -> None:
     failures: list[int] = []
 
