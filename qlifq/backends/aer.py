@@ -132,12 +132,13 @@ class AerBackend(Backend):
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`; circuits with delays are counted as if all delays of a slot were equal."""
         self.check_size(batch, sites, shots)
+        models = self._models_of(circuit, sites)
         turns = 1 if self.qubits is None else max(1, -(-sites // len(self.qubits)))
         if self.sampling == "law" or not batch:
             return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0, turns=turns)
         drawn = cast(int, shots)
         layout = self._layout(drawn)
-        counts = [batch * count for count in Counter(self._models_of(circuit, sites)).values()]
+        counts = [batch * count for count in Counter(models).values()]
         circuits = arrange(counts, layout.lanes)
         sets = sum(columns[0].length for columns in circuits)
         lane_sets = sum(len(columns) * columns[0].length for columns in circuits)

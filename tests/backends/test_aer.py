@@ -180,6 +180,8 @@ def test_law_and_shots_have_one_distribution() -> None:
 def test_a_circuit_without_the_law_is_refused(circuit: SpikeCircuit) -> None:
     with pytest.raises(UnsupportedError, match=rf"`sampling` must be 'shots' for circuit {circuit.name}"):
         get("aer", sampling="law").run(circuit, torch.zeros(1, 1, circuit.num_angles), shots=1, seed=None)
+    with pytest.raises(UnsupportedError, match=rf"`sampling` must be 'shots' for circuit {circuit.name}"):
+        get("aer", sampling="law").plan(circuit, 1, 1, shots=1)
 
 
 def test_the_parameter_shift_under_noise_is_within_its_standard_error() -> None:
