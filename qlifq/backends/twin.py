@@ -69,10 +69,9 @@ class TwinBackend(Backend):
                 f"Argument `record` must hold the law of every site, but {len(unknown)} lack theirs, first {int(unknown[0])}."
             )
         self.sites = len(law.a)
-        # a + b cos θ + c sin θ = floor + (ceiling − floor) sin²((θ − φ)/2): one sine instead of two.
-        floor, ceiling = law.extremes()
-        half_phase = torch.atan2(-law.c, -law.b) / 2
-        self._numbers = torch.stack((floor.clamp(0.0, 1.0), ceiling.clamp(0.0, 1.0), half_phase))
+        floor, ceiling = (extreme.clamp(0.0, 1.0) for extreme in law.extremes())
+        # a + b cos θ + c sin θ = middle − swing cos(θ − φ): one cosine, and three passes over memory.
+        self._numbers = torch.stack(((floor + ceiling) / 2, (floor - ceiling) / 2, torch.atan2(-law.c, -law.b)))
         self._on: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def run(
@@ -92,10 +91,9 @@ class TwinBackend(Backend):
             )
         if angles.shape[1] != self.sites:
             raise ShapeError(f"Argument `angles` must have the {self.sites} sites of the record, but has {angles.shape[1]}.")
-        floor, ceiling, half_phase = self._cast(angles)
-        excited = (angles[..., 0] * 0.5 - half_phase).sin().square()
-        # `lerp` ends exactly at the floor and the ceiling, so rounding cannot lead out of [0, 1].
-        probability = torch.lerp(floor, ceiling, excited)
+        middle, minus_swing, phase = self._cast(angles)
+        # Rounding cannot lead out of [0, 1]: middle and swing are each off by less than half an ulp of their sum.
+        probability = torch.addcmul(middle, minus_swing, (angles[..., 0] - phase).cos())
         if where is not None:
             probability = probability * where.view(torch.uint8).to(probability.dtype)
         return Outcome(probability) if shots is None else draw(probability, shots, seed)
