@@ -75,7 +75,8 @@ def ours(backend: Backend, shots: int | None) -> Contender:
 def qnode(*, broadcast: bool = True, torch_angles: bool = False, expval: bool = False) -> Contender:
     """PennyLane: one wire, called once per angle or with all at once.
 
-    As most people write it: `probs`, the default gradient method. `expval` with `diff_method=None` is the fastest found.
+    As most people write it: `probs` and the default gradient method. `expval` with `diff_method=None` is the fastest where
+    OMP_NUM_THREADS is 1, and slow where Lightning's threads wait for cores.
     """
     device = qml.device("lightning.qubit", wires=1)
 
