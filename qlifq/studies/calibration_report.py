@@ -67,23 +67,26 @@ class CalibrationCheck:
 
     @property
     def rms_before(self) -> float:
-        """Root mean square of estimate − target over gaps and neurons, before."""
-        return float((self.before / self.shots - self.target).square().mean().sqrt())
+        """Root mean square of estimate − target before, over gaps and the neurons that can reach the target."""
+        return self._rms(self.before / self.shots - self.target)
 
     @property
     def rms_after(self) -> float:
         """Alike after."""
-        return float((self.after / self.shots - self.target).square().mean().sqrt())
+        return self._rms(self.after / self.shots - self.target)
 
     @property
     def shot_noise(self) -> float:
-        """The root mean square that the shots of this check alone would give."""
-        return float((self.target * (1 - self.target) / self.shots).mean().sqrt())
+        """The root mean square that the shots of this check alone would give, over the same neurons."""
+        return self._rms((self.target * (1 - self.target) / self.shots).sqrt())
 
     @property
     def unreachable(self) -> int:
         """Neurons that cannot reach the target at gap 0."""
         return int((~self.correction.reachable).sum())
+
+    def _rms(self, values: Tensor) -> float:
+        return float(values[:, self.correction.reachable].square().mean().sqrt())
 
     def facts(self) -> dict[str, object]:
         """The numbers, as plain values."""
@@ -99,6 +102,7 @@ class CalibrationCheck:
     def __str__(self) -> str:
         floor, ceiling = float(self.correction.floor.max()), float(self.correction.ceiling.min())
         lost = f"{self.unreachable} of {self.target.shape[1]} neurons cannot reach the target at gap 0"
+        lost += ", and are not in the RMS" if self.unreachable else ""
         return (
             f"response against target over gaps {float(self.gaps[0]):.3g} to {float(self.gaps[-1]):.3g}, {self.shots:,} shots "
             f"each: RMS {self.rms_before:.4f} before, {self.rms_after:.4f} after, of which shot noise {self.shot_noise:.4f}\n"
