@@ -141,10 +141,12 @@ def run_brand_petruccione(
     asked = local_backend(backend)
     check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
     counts = rising_shots(shots, asked)
+    costs: dict[str, Resources] = {}
     try:
         costs = {name: count_resources(circuit, snapshot, delay_seconds=DEVICE_T1 / T1) for name, circuit in CIRCUITS.items()}
     except MissingPackageError as error:
-        return _Run(asked, counts, seed, extent, {}, str(error), progress).study()
+        # What needs no snapshot is worth having without one; the report says why this part is missing.
+        snapshot = str(error)
     return _Run(asked, counts, seed, extent, costs, snapshot, progress).study()
 
 

@@ -44,7 +44,8 @@ class SmallNetwork:
         self, images: Tensor, labels: Tensor, backend: Backend, shots: int | None, *, passes: int, seed: int
     ) -> Floats:
         """How often each image is recognised in some passes, `(samples,)`, between 0 and 1."""
-        network = self._build(backend, shots, seed)
+        with torch.random.fork_rng(devices=[]):
+            network = self._build(backend, shots, seed)
         network.load_state_dict(self.trained.state_dict())
         with torch.no_grad():
             answers = _scores(network, images.repeat(passes, 1)).argmax(dim=1)

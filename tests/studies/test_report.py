@@ -1,0 +1,116 @@
+"""The folder of a report: complete, readable, and refused where it must not go."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qlifq.errors import FileError
+from qlifq.studies import check_folder
+from qlifq.studies.report import Picture, Report, Section, listed, markdown_table, new_figure, records, write_report
+
+LONG = pd.DataFrame({"step": range(30), "value": np.linspace(0, 1, 30) ** 3})
+SHORT = pd.DataFrame(
+    {
+        "name": ["a|b", "c"],
+        "shots": [1, 100_000],
+        "rate": [0.123456, math.nan],
+        "rate_low": [0.1, math.nan],
+        "rate_high": [0.2, 1.0],
+    }
+)
+
+
+def report() -> Report:
+    figure, axes = new_figure(2, 2)
+    axes[0, 0].plot([0, 1], [1, 0])
+    section = Section(
+        title="One question",
+        asked="Was it so?",
+        found=["It was 3 (2 to 4)."],
+        pictures={"curve": Picture(figure, "A falling line.")},
+        tables={"short": SHORT, "long": LONG},
+        columns={"rate": "spikes per step"},
+    )
+    return Report(
+        title="A study",
+        asked="What is it?",
+        found=["It is 3 (2 to 4)."],
+        sure="Quite.",
+        setup={"backend": "analytic", "seed": 7},
+        sections=[section],
+    )
+
+
+def test_the_folder_holds_all_that_report_md_names(tmp_path: Path) -> None:
+    folder = write_report(tmp_path / "run", report(), command="qlifq compare it --seed 7")
+    assert sorted(path.name for path in folder.iterdir()) == ["curve.png", "long.csv", "report.md", "short.csv", "summary.json"]
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    for name in re.findall(r"\]\((.+?)\)", text):
+        assert (folder / name).is_file()
+    for words in (
+        "# A study",
+        "```\nqlifq compare it --seed 7\n```",
+        "| seed | 7 |",
+        "- It was 3 (2 to 4).",
+        "A falling line.",
+    ):
+        assert words in text
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_comes_back_from_its_file(tmp_path: Path) -> None:
+    folder = write_report(tmp_path / "run", report(), command="x")
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "short.csv"), SHORT)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "long.csv"), LONG)
+
+
+def test_the_summary_has_the_command_the_setup_and_what_was_found(tmp_path: Path) -> None:
+    facts = json.loads((write_report(tmp_path / "run", report(), command="x y") / "summary.json").read_text(encoding="utf-8"))
+    assert facts["command"] == "x y"
+    assert facts["setup"] == {"backend": "analytic", "seed": 7}
+    assert facts["found"] == ["It is 3 (2 to 4)."]
+    assert {"format", "format_version", "time_utc", "qlifq_version", "title"} <= set(facts)
+
+
+def test_an_earlier_run_is_kept_without_force(tmp_path: Path) -> None:
+    write_report(tmp_path, report(), command="first")
+    with pytest.raises(FileError, match=f"{tmp_path}.*earlier run"):
+        write_report(tmp_path, report(), command="second")
+    assert "first" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert check_folder(tmp_path, force=True) == tmp_path
+    write_report(tmp_path, report(), command="second", force=True)
+    assert "second" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(FileError, match=str(tmp_path / "file")):
+        write_report(tmp_path / "file" / "run", report(), command="x")
+
+
+def test_a_markdown_table_shows_a_number_with_its_bounds() -> None:
+    assert markdown_table(SHORT) == [
+        "| name | shots | rate |",
+        "| --- | --- | --- |",
+        "| a\\|b | 1 | 0.123 (0.1 to 0.2) |",
+        "| c | 100,000 | none |",
+    ]
+
+
+def test_a_long_table_is_told_by_its_file(tmp_path: Path) -> None:
+    text = report().markdown("x")
+    assert "The 30 rows of this table are in [long.csv](long.csv)." in text
+    assert "| 29 |" not in text
+
+
+def test_records_keep_integers() -> None:
+    assert [type(row["shots"]) for row in records(SHORT)] == [int, int]
+
+
+def test_words_are_listed_with_an_and() -> None:
+    assert [listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

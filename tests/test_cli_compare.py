@@ -1,0 +1,95 @@
+"""The commands `qlifq compare …`: a report in a folder, what was found on the screen, one sentence for what cannot be."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from qlifq.cli import main
+from qlifq.studies import brand_petruccione, shot_noise
+
+Captured = pytest.CaptureFixture[str]
+SHOTS = ["--quick", "--shots", "1,30,1000"]
+
+
+@pytest.fixture(autouse=True)
+def _small_and_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = replace(shot_noise.QUICK, repeats=20, runs=6, steps=20, images=20, passes=1, epochs=1)
+    monkeypatch.setattr(shot_noise, "QUICK", small)
+    monkeypatch.setattr(brand_petruccione, "QUICK", brand_petruccione.Extent(trials=3, steps=20, runs=20, run_steps=20))
+
+
+def succeed(capsys: Captured, *arguments: str) -> str:
+    code = main(arguments)
+    output = capsys.readouterr()
+    assert (code, output.err) == (0, "")
+    return output.out
+
+
+@pytest.mark.parametrize(("study", "last"), [("shot-noise", "network.csv"), ("brand-petruccione", "resources.csv")])
+def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured, study: str, last: str) -> None:
+    out = succeed(capsys, "compare", study, *SHOTS, "--seed", "4", "--out", "run")
+    text = Path("run/report.md").read_text(encoding="utf-8")
+    assert f"qlifq compare {study} --quick --shots 1,30,1000 --seed 4 --out run" in text
+    assert "| seed | 4 |" in text
+    assert Path("run", last).is_file()
+    *found, where = out.splitlines()
+    assert where == "written to run/report.md"
+    assert found
+    plain = text.replace("**", "").replace("`", "")
+    assert all(f"- {sentence}" in plain for sentence in found)
+
+
+def test_the_same_command_gives_the_same_tables(capsys: Captured) -> None:
+    for folder in ("a", "b"):
+        succeed(capsys, "compare", "shot-noise", *SHOTS, "--out", folder)
+    for path in Path("a").glob("*.csv"):
+        assert path.read_bytes() == Path("b", path.name).read_bytes()
+
+
+def test_noise_and_sampling_reach_the_backend(capsys: Captured) -> None:
+    options = ["--backend", "aer", "--sampling", "law", "--noise", "readout_p01=0.2", "--out", "run"]
+    succeed(capsys, "compare", "shot-noise", *SHOTS, *options)
+    text = Path("run/report.md").read_text(encoding="utf-8")
+    for words in ("| backend | aer |", "| noise | readout_p01=0.2 |", "| sampling | law |"):
+        assert words in text
+    floor = pd.read_csv("run/evaluation_floor.csv")
+    # 0.02 is read as 0.216: 20 000 shots show a bias of 0.196 with a standard error of 0.003.
+    assert floor["bias"].iloc[0] == pytest.approx(0.196, abs=0.02)
+
+
+def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None:
+    out = succeed(capsys, "compare", "shot-noise", *SHOTS)
+    assert re.search(r"written to runs/\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ/report\.md", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shot-noise", "--shots", "1,x"], "--shots must be whole numbers with commas between them, but is '1,x'"),
+        (["shot-noise", "--shots", "1,2"], r"at least 3 rising numbers, but is \[1, 2\]"),
+        (["shot-noise", "--noise", "t9=1"], "Unknown noise `t9`"),
+        (["shot-noise", "--sampling", "law"], "Backend analytic has no option `sampling`"),
+        (["brand-petruccione", "--backend", "nowhere"], "Unknown backend `nowhere`"),
+        (["brand-petruccione", "--snapshot", "fake_nowhere"], "but is 'fake_nowhere'"),
+        (["everything"], "No such command 'everything'"),
+        ([], "Missing command"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[str], message: str) -> None:
+    assert main(["compare", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"Error: .+\n", error)
+    assert re.search(message, error)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_an_earlier_run_is_kept_without_force(capsys: Captured) -> None:
+    succeed(capsys, "compare", "shot-noise", *SHOTS, "--out", "run")
+    assert main(["compare", "shot-noise", *SHOTS, "--out", "run"]) == 2
+    assert "earlier run" in capsys.readouterr().err
+    succeed(capsys, "compare", "shot-noise", *SHOTS, "--seed", "9", "--out", "run", "--force")
+    assert "| seed | 9 |" in Path("run/report.md").read_text(encoding="utf-8")
