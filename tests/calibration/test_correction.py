@@ -100,16 +100,17 @@ def test_over_a_range_no_nearby_numbers_do_better(mapping: str, eps: float, eta:
         assert rms(found.q_scale, found.q_bias + step) >= best - 1e-12
 
 
+@pytest.mark.parametrize("wires", [1, 2])
 @pytest.mark.parametrize("span", [None, (-0.2, 0.2)])
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
 def test_the_standard_errors_of_a_correction_are_those_of_repeated_calibrations(
-    mapping: str, span: tuple[float, float] | None
+    mapping: str, span: tuple[float, float] | None, wires: int
 ) -> None:
-    """2,000 calibrations of one qubit: (estimate − truth) / standard error is standard normal."""
+    """2,000 neurons of equal qubits: (estimate − truth) / standard error is standard normal."""
     noise = DeviceNoise(readout_p01=0.04, readout_p10=0.09)
-    calibration = fit(get("analytic", noise=noise), neurons=2000, mapping=mapping, shots=20_000, seed=3)
+    calibration = fit(get("analytic", noise=noise), neurons=2000 * wires, mapping=mapping, shots=20_000, seed=3)
     p0, slope = 0.4, 0.5
-    found = calibration.correct(p0=p0, slope=slope, span=span)
+    found = calibration.correct(p0=p0, slope=slope, span=span, wires=wires)
     target = target_of(mapping, *solve(mapping, p0, slope))
     exact = law_of(0.04, 0.09, 0.0)
     truth = at_a_point(target, exact, NO_COVARIANCE, 0.0)

@@ -114,6 +114,22 @@ def test_the_law_is_unbiased_and_its_intervals_honest(law: tuple[Calibration, Te
     assert kstest(calibration.analysis.p_value.numpy(), "uniform").pvalue > FALSE_FAIL
 
 
+@pytest.mark.parametrize("error", [0.0, 1e-4])
+def test_a_readout_with_hardly_an_error_is_no_special_case(error: float) -> None:
+    """A corner that no shot, or hardly any, leaves: estimates that are unbiased, p-values that are uniform."""
+    device = get("analytic", noise=DeviceNoise(readout_p01=error, readout_p10=error))
+    sites, shots = 2000, 4096
+    found = fit(device, neurons=sites, shots=shots, seed=14).analysis
+    assert bool(found.neuron.converged.all())
+    assert float(found.small_counts.double().median()) == 2
+    # Six standard deviations of all the shots that were spent on a corner.
+    noise = 6 * (error / shots / sites) ** 0.5
+    for place in (2, 3):
+        assert float(found.neuron.value[:, place].mean()) == pytest.approx(error, abs=noise + 2e-7)
+    for values in (found.p_value, found.neuron_p_value):
+        assert kstest(values.numpy(), "uniform").pvalue > FALSE_FAIL
+
+
 def test_a_thousand_neurons_are_fitted_in_seconds() -> None:
     calibration = fit(get("analytic", noise=DeviceNoise(readout_p01=0.02)), neurons=1000, shots=1000, seed=1)
     begun = time.process_time()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor
 
 from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
@@ -151,6 +152,12 @@ def test_crosstalk_is_seen_and_named(mapping: str) -> None:
     assert float(tests.crosstalk[3]) < SMALL
     assert int(calibration.analysis.crosstalk_from[3]) == 7
     assert float(others(tests.crosstalk).min()) > FALSE_FAIL
+
+
+def test_the_p_value_of_crosstalk_between_two_honest_sites_is_uniform() -> None:
+    found = [fit(Device(), neurons=2, shots=4096, seed=seed).analysis.crosstalk_p_value for seed in range(300)]
+    # 600 values, false-fail 1e-9; sees a distribution function that is off by 0.14, as one without the site's own part is.
+    assert kstest(torch.cat(found).numpy(), "uniform").pvalue > FALSE_FAIL
 
 
 def test_the_order_is_another_for_every_site_and_round() -> None:
