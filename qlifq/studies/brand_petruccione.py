@@ -292,17 +292,14 @@ class _Run:
             exact = self._drive(name, x)
             first = _first_spike(exact.spikes)
             spiking = first < len(x)
-            # Until the exact neuron spikes both do the same thing; after it the two may simply be out of step.
-            early = np.arange(len(x))[:, None] <= first
-            logs, needed = [], math.nan
+            logs, lows = [], []
             for count in self.shots:
                 estimated = self._drive(name, x, shots=count)
                 row: dict[str, object] = {"neuron": name, "shots": count}
                 # The potential of QLIF is not measured, so it has no error of its own.
                 error, log = Interval(math.nan, math.nan, math.nan), None
                 if name.startswith("BP"):
-                    squared = (np.square(estimated.trace - exact.trace) * early).sum(axis=0)
-                    error, log = self._root_mean_square(squared, early.sum(axis=0))
+                    error, log = self._root_mean_square(squared_errors(estimated.trace, exact.trace, first))
                 row |= error.columns("population_error")
                 late = np.abs(_first_spike(estimated.spikes) - first)[spiking]
                 for column, steps in (("same_step", 0), ("within_one", 1)):
@@ -310,8 +307,7 @@ class _Run:
                     low, high = binomial(hits, len(late))
                     share = hits / len(late) if len(late) else math.nan
                     row |= Interval(share, float(low), float(high)).columns(column)
-                reached = cast(float, row["within_one_low"]) >= ACCURACY
-                needed = (count if math.isnan(needed) else needed) if reached else math.nan
+                lows.append(cast(float, row["within_one_low"]))
                 if count >= ASYMPTOTIC and log is not None:
                     logs.append(log)
                 rows.append({**row, "runs": len(late)})
@@ -320,7 +316,7 @@ class _Run:
             if len(logs) > 1:
                 fitted = slopes(np.log(self.shots[-len(logs) :]), np.array(logs).T)
                 slope = percentile(float(fitted[0]), fitted[1:])
-            scaling.append({"neuron": name, **slope.columns("slope"), "needed_shots": needed})
+            scaling.append({"neuron": name, **slope.columns("slope"), "needed_shots": enough_shots(self.shots, lows)})
         return DataFrame(rows), DataFrame(scaling)
 
     def _resources(self, scaling: "DataFrame") -> "DataFrame":
@@ -350,12 +346,30 @@ class _Run:
                 )
         return DataFrame(rows)
 
-    def _root_mean_square(self, squares: Floats, counts: Integers) -> tuple[Interval, Floats]:
-        """√(Σ squares / Σ counts) over runs with its interval, and the logarithms of it and of its draws."""
-        columns = np.column_stack([squares, counts])
-        draws = np.sqrt(np.divide(*resampled_means(columns, self.rng).T))
-        value = float(np.sqrt(columns[:, 0].sum() / columns[:, 1].sum()))
+    def _root_mean_square(self, squares: Floats) -> tuple[Interval, Floats]:
+        """The root of the mean square with its interval, and the logarithms of it and of its draws."""
+        draws = np.sqrt(np.divide(*resampled_means(squares, self.rng).T))
+        value = float(np.sqrt(np.divide(*squares.sum(axis=0))))
         return percentile(value, draws), np.log([value, *draws])
+
+
+def squared_errors(estimated: Floats, exact: Floats, first: Integers) -> Floats:
+    """Squared errors of populations `(time, runs)` up to and with the first exact spike, summed, `(runs, 2)` with their number.
+
+    Until then both neurons do the same thing; later they may simply be out of step.
+    """
+    early = np.arange(len(exact))[:, None] <= first
+    return np.column_stack([(np.square(estimated - exact) * early).sum(axis=0), early.sum(axis=0)])
+
+
+def enough_shots(shots: Sequence[int], lows: Sequence[float]) -> float:
+    """The fewest shots from which on every lower bound reaches `ACCURACY`; NaN where the last does not."""
+    enough = math.nan
+    for count, low in zip(reversed(shots), reversed(lows), strict=True):
+        if low < ACCURACY:
+            break
+        enough = count
+    return enough
 
 
 def _first_spike(spikes: Floats) -> Integers:

@@ -15,7 +15,14 @@ from scipy import stats
 from qlifq.backends.resources import count_resources
 from qlifq.circuits import BrandPetruccione, RYSpike
 from qlifq.errors import QLIFError
-from qlifq.studies.brand_petruccione import ACCURACY, BrandPetruccioneStudy, Extent, run_brand_petruccione
+from qlifq.studies.brand_petruccione import (
+    ACCURACY,
+    BrandPetruccioneStudy,
+    Extent,
+    enough_shots,
+    run_brand_petruccione,
+    squared_errors,
+)
 from qlifq.studies.brand_petruccione_report import brand_petruccione_report
 from qlifq.studies.intervals import CONFIDENCE, Interval
 from qlifq.studies.leaks import DELAY_SHOTS, delay_table, gap_table, leak_table
@@ -169,6 +176,21 @@ def test_the_shots_that_are_needed_follow_from_the_table(study: BrandPetruccione
         enough = [other["shots"] for other in each if other["within_one_low"] >= ACCURACY]
         lasting = [count for count in enough if all(other["shots"] in enough for other in each if other["shots"] >= count)]
         assert row["needed_shots"] == pytest.approx(min(lasting, default=math.nan), nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("lows", "enough"), [((0.96, 0.9, 0.95, 0.99), 100), ((0.99,) * 4, 1), ((0.99, 0.99, 0.99, 0.949), None)]
+)
+def test_enough_shots_are_enough_from_there_on(lows: tuple[float, ...], enough: int | None) -> None:
+    found = enough_shots((1, 10, 100, 1_000), lows)
+    assert math.isnan(found) if enough is None else found == enough
+
+
+def test_errors_count_until_the_exact_neuron_spikes() -> None:
+    exact, estimated = np.zeros((4, 3)), np.zeros((4, 3))
+    estimated[2:] = 0.5
+    # A spike in step 1, in step 2, and none.
+    assert squared_errors(estimated, exact, np.array([1, 2, 4])).tolist() == [[0, 2], [0.25, 3], [0.5, 4]]
 
 
 def test_resources_are_those_of_the_snapshot() -> None:
