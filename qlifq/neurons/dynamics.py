@@ -51,6 +51,9 @@ class Dynamics(NamedTuple):
             eta: rise of the adaptive threshold at a spike, `(num_neurons,)`; None where it does not adapt.
         """
         dt = settings.dt
+        if settings.use_adaptive_threshold or settings.homeostasis_enabled:
+            # A trained V_th can leave the bounds, but no threshold does.
+            V_th = V_th.clamp(settings.min_threshold, settings.max_threshold)
         return cls(
             settings=settings,
             V_th=V_th,
@@ -87,14 +90,16 @@ def initial_state(settings: Settings, batch: int, neurons: int, like: Tensor) ->
     )
 
 
-def threshold(state: QLIFState, dynamics: Dynamics) -> Tensor:
-    """The threshold as adaptation and homeostasis have left it, without modulation, `(batch, num_neurons)`."""
+def threshold(state: QLIFState, dynamics: Dynamics, modulation: Tensor | None = None) -> Tensor:
+    """The threshold of this step: at rest, with its shifts, with modulation in mode `threshold`; `(batch, num_neurons)`."""
     settings = dynamics.settings
     value = dynamics.V_th
     if settings.homeostasis_enabled:
         value = value + state.homeostasis_shift
     if settings.use_adaptive_threshold:
         value = value + state.threshold_shift
+    if modulation is not None and settings.neuromod_mode == "threshold":
+        value = value + settings.neuromod_strength * modulation
     return value.expand_as(state.voltage)
 
 
@@ -160,7 +165,7 @@ def integrate(
     return state._replace(voltage=voltage), gap
 
 
-def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics) -> QLIFState:
+def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: Tensor | None = None) -> QLIFState:
     """One step of everything that follows the spike decision: reset, adaptation, plasticity.
 
     The updates stand in the table of `Settings`; every one is driven by the spikes s, once a step. For s in {0, 1} only the
@@ -170,6 +175,7 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics) -> QLIFState:
         state: the state that `integrate` returned.
         spikes: s, `(batch, num_neurons)`.
         dynamics: the constants.
+        modulation: as for `integrate`; a soft reset takes off the threshold that was compared with.
 
     Returns:
         The state after the step.
@@ -180,7 +186,7 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics) -> QLIFState:
         # lerp is exact at both ends: a neuron that did not spike keeps its voltage to the last bit.
         changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), spikes)
     elif settings.reset == "soft":
-        changed["voltage"] = state.voltage - spikes * threshold(state, dynamics)
+        changed["voltage"] = state.voltage - spikes * threshold(state, dynamics, modulation)
     else:
         fraction = spikes * settings.reset_fraction
         changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), fraction)

@@ -1,5 +1,7 @@
 """Checks of what a layer is called with, before its first step."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,18 +15,21 @@ __all__ = ["FLOATING", "checked_current", "checked_modulation"]
 FLOATING = (*check.FLOATS, torch.float16, torch.bfloat16)
 
 
-def checked_current(current: Tensor, num_neurons: int, like: Tensor, *, look: bool) -> Tensor:
+def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *, look: bool) -> Tensor:
     """The input in the dtype of the layer, or the reason why it cannot be used.
 
     Args:
-        current: what the user gave, `(time, batch, num_neurons)`.
-        num_neurons: of the layer.
+        current: what the user gave, `(time, batch, num_neurons)`, or without time for one step.
+        sizes: the shape it must have, see `qlifq._validation.shape_of`.
         like: a tensor of the layer, for dtype and device.
         look: whether its values are looked at, which waits for an accelerator.
     """
-    check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), ("time", "batch", num_neurons))
+    check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), sizes)
     if current.device != like.device:
         raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
+    if like.dtype not in check.FLOATS:
+        half = str(current.dtype).removeprefix("torch.")
+        raise DtypeError(f"Argument `current` must have dtype float32 or float64, as must the layer, but has {half}.")
     if current.dtype != like.dtype:
         if not torch.is_autocast_enabled(current.device.type):
             wanted, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
@@ -34,19 +39,17 @@ def checked_current(current: Tensor, num_neurons: int, like: Tensor, *, look: bo
 
 
 def checked_modulation(modulation: Tensor | None, settings: Settings, current: Tensor, *, look: bool) -> Tensor | None:
-    """The transformed modulation, `(time, 1 or batch, 1 or num_neurons)`, or None; arguments as for `checked_current`."""
+    """The transformed modulation, shaped as `current` or with 1 for batch and neurons, or None; see `checked_current`."""
     if modulation is None:
         return None
     if settings.neuromod_mode == "off":
         raise UnsupportedError("Argument `modulation` would be ignored: it must be None with neuromod_mode='off'.")
     check.tensor("modulation", modulation, dtypes=(current.dtype,))
-    time, batch, neurons = current.shape
-    sizes = ({time}, {batch, 1}, {neurons, 1})
-    if modulation.ndim != 3 or not all(have in wanted for have, wanted in zip(modulation.shape, sizes, strict=True)):
-        raise ShapeError(
-            f"Argument `modulation` must have shape ({time}, {batch} or 1, {neurons} or 1), "
-            f"but has shape {tuple(modulation.shape)}."
-        )
+    *time, batch, neurons = current.shape
+    sizes = [*({steps} for steps in time), {batch, 1}, {neurons, 1}]
+    if modulation.ndim != len(sizes) or not all(have in wanted for have, wanted in zip(modulation.shape, sizes, strict=True)):
+        wanted = ", ".join([*map(str, time), f"{batch} or 1", f"{neurons} or 1"])
+        raise ShapeError(f"Argument `modulation` must have shape ({wanted}), but has shape {tuple(modulation.shape)}.")
     if modulation.device != current.device:
         raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")
     if look:

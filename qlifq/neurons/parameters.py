@@ -262,7 +262,7 @@ class Settings:
                         f"max_threshold = {self.max_threshold:g}, but is {value:g}."
                     )
         if TO_V_RESET.holds(self) and self.V_reset >= least(self.V_th):
-            raise ArgumentError(f"Argument `V_reset` must be below V_th = {least(self.V_th):g}, but is {self.V_reset:g}.")
+            raise ArgumentError(f"Argument `V_th` must be above V_reset = {self.V_reset:g}, but is {least(self.V_th):g}.")
         if QUADRATIC.holds(self):
             self._check_parabola()
         if self.refractory_period and self.quantum_mode and self.decision == "expectation":
@@ -276,13 +276,13 @@ class Settings:
             )
 
     def _check_parabola(self) -> None:
-        ceiling = self.max_threshold if BOUNDED.holds(self) else greatest(self.V_th)
         if self.V_c <= self.V_rest:
             raise ArgumentError(f"Argument `V_c` must be above V_rest = {self.V_rest:g}, but is {self.V_c:g}.")
         if self.V_rest >= least(self.V_th):
-            raise ArgumentError(f"Argument `V_rest` must be below V_th = {least(self.V_th):g}, but is {self.V_rest:g}.")
+            raise ArgumentError(f"Argument `V_th` must be above V_rest = {self.V_rest:g}, but is {least(self.V_th):g}.")
+        name, ceiling = ("max_threshold", self.max_threshold) if BOUNDED.holds(self) else ("V_th", greatest(self.V_th))
         if self.V_peak <= ceiling:
-            raise ArgumentError(f"Argument `V_peak` must be above the threshold {ceiling:g}, but is {self.V_peak:g}.")
+            raise ArgumentError(f"Argument `{name}` must be below V_peak = {self.V_peak:g}, but is {ceiling:g}.")
 
 
 #: The parameters that every neuron can have its own value of.

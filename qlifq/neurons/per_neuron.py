@@ -14,7 +14,12 @@ __all__ = ["PerNeuronValue"]
 class PerNeuronValue(nn.Module):
     """`(num_neurons,)` values: a buffer, or a trained parameter that keeps above its bound.
 
-    A trained value x above a bound b is held as ln(x − b), so no optimiser step can carry it across.
+    A trained value above a bound is held as what a squareplus maps to it,
+
+        value = bound + (u + √(u² + 4)) / 2
+
+    so no optimiser step can carry it across. Its tails are algebraic: unlike an exponential it neither overflows under a
+    large step nor underflows to where no gradient is left.
 
     Args:
         name: for error messages.
@@ -24,7 +29,10 @@ class PerNeuronValue(nn.Module):
         above: bound of a trained value, None for none.
 
     Raises:
-        QLIFError: if `value` has another length than `num_neurons`.
+        QLIFError: if `value` has another length than `num_neurons`, or is not above its bound in the default dtype.
+
+    Reference:
+        Barron, Squareplus: a softplus-like algebraic rectifier, arXiv 2112.11687.
     """
 
     def __init__(self, name: str, value: PerNeuron, num_neurons: int, *, learnable: bool, above: float | None) -> None:
@@ -43,20 +51,35 @@ class PerNeuronValue(nn.Module):
     def forward(self) -> Tensor:
         """The values, `(num_neurons,)`."""
         stored = cast(Tensor, getattr(self, self._stored))
-        return stored if self.above is None else self.above + stored.exp()
+        return stored if self.above is None else self.above + _squareplus(stored)
+
+    def stored_from(self, values: Tensor) -> Tensor:
+        """What `assign` would store, `(num_neurons,)`; refuses values that are not above the bound in the stored dtype."""
+        values = values.detach().to(cast(Tensor, getattr(self, self._stored)))
+        return self._to_stored(values)
 
     @torch.no_grad()
-    def assign(self, values: Tensor) -> None:
-        """Set the values in place, `(num_neurons,)`, finite."""
-        if self.above is not None and bool((values <= self.above).any()):
-            raise ArgumentError(f"Argument `{self.name}` must be above {self.above:g}, but is {float(values.min()):g}.")
-        stored = cast(Tensor, getattr(self, self._stored))
-        stored.copy_(self._to_stored(values.to(stored)))
+    def assign(self, stored: Tensor) -> None:
+        """Set the values in place to what `stored_from` gave."""
+        cast(Tensor, getattr(self, self._stored)).copy_(stored)
 
     @property
     def _stored(self) -> str:
         # Two names for two meanings: a checkpoint of a trained value cannot slip into a fixed one.
-        return "value" if self.above is None else "log_excess"
+        return "value" if self.above is None else "unbounded"
 
     def _to_stored(self, values: Tensor) -> Tensor:
-        return values if self.above is None else (values - self.above).log()
+        if self.above is None:
+            return values
+        excess = values - self.above
+        if bool((excess <= 0).any()):
+            raise ArgumentError(f"Argument `{self.name}` must be above {self.above:g}, but is {float(values.min()):g}.")
+        return excess - 1 / excess
+
+
+def _squareplus(u: Tensor) -> Tensor:
+    """(u + √(u² + 4)) / 2 without cancellation: its values at u and −u are each other's inverse."""
+    # Not `abs`, whose derivative at 0 is 0.
+    size = torch.where(u >= 0, u, -u)
+    large = (size + torch.hypot(size, size.new_tensor(2.0))) / 2
+    return torch.where(u >= 0, large, 1 / large)

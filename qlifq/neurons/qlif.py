@@ -1,7 +1,7 @@
 """The QLIF layer."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import NamedTuple, cast
 
 import torch
@@ -16,7 +16,7 @@ from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
 from qlifq.neurons.dynamics import Dynamics, initial_state
 from qlifq.neurons.fused import Pieces, pieces
-from qlifq.neurons.inputs import FLOATING, checked_current, checked_modulation
+from qlifq.neurons.inputs import checked_current, checked_modulation
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
@@ -147,10 +147,10 @@ class QLIF(nn.Module):
 
         On an accelerator the values of the input are not looked at, since that would wait for the device at every step.
         """
-        check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), ("batch", self.num_neurons))
-        if modulation is not None:
-            modulation = check.tensor("modulation", modulation).unsqueeze(0)
-        (step,) = self._checked_run(current.unsqueeze(0), state, modulation, look=current.device.type == "cpu")
+        look = isinstance(current, Tensor) and current.device.type == "cpu"
+        current, state, modulation = self._checked(current, state, modulation, sizes=("batch", self.num_neurons), look=look)
+        with_time = None if modulation is None else modulation.unsqueeze(0)
+        (step,) = self._run(current.unsqueeze(0), state, with_time)
         return step.decided.spikes, step.state
 
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
@@ -158,7 +158,7 @@ class QLIF(nn.Module):
 
         The inputs are checked before the first step, not in each.
         """
-        return self._checked_run(current, state, modulation, look=True)
+        return self._run(*self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True))
 
     def initial_state(self, batch: int) -> QLIFState:
         """The state at rest for a batch, on the layer's device and in its dtype."""
@@ -166,6 +166,8 @@ class QLIF(nn.Module):
 
     def plan(self, batch: int) -> Plan:
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing."""
+        if not self.settings.quantum_mode:
+            return Plan(evaluations=0, circuits=0, qubits=0, jobs=0, executions=0)
         return self.backend.plan(RYSpike(), batch, self.num_neurons * self.settings.quantum_wire, shots=self.shots)
 
     def assign(self, **values: Tensor) -> None:
@@ -181,14 +183,12 @@ class QLIF(nn.Module):
             if name not in self.constants:
                 raise check.unknown("constant", name, list(self.constants))
             check.shape_of(name, check.finite(name, check.tensor(name, value)), (self.num_neurons,))
-            for number in value.detach().tolist():
-                check.real(name, number, **spec_of(_PARAMETERS[name]).bounds)
-            if name == "tau" and bool((value < self.settings.dt).any()):
-                raise ArgumentError(
-                    f"Argument `tau` must be at least dt = {self.settings.dt:g}, but is {float(value.min()):g}."
-                )
-        for name, value in values.items():
-            cast(PerNeuronValue, self.constants[name]).assign(value)
+        # The settings know what the values must be, by themselves and to each other; nothing is set before all are right.
+        replace(self.settings, **{name: tuple(value.tolist()) for name, value in values.items()})  # type: ignore[arg-type]
+        constants = {name: cast(PerNeuronValue, self.constants[name]) for name in values}
+        stored = {name: constant.stored_from(values[name]) for name, constant in constants.items()}
+        for name, constant in constants.items():
+            constant.assign(stored[name])
 
     def extra_repr(self) -> str:
         """The settings that differ from their defaults."""
@@ -227,13 +227,16 @@ class QLIF(nn.Module):
         """The offset of the mapping, `(num_neurons,)`."""
         return self._constant("q_bias")
 
-    def _checked_run(
-        self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, look: bool
-    ) -> Iterator[Step]:
-        current = checked_current(current, self.num_neurons, self.V_th, look=look)
-        batch = current.shape[1]
-        state = self.initial_state(batch) if state is None else check_state(state, batch, self.num_neurons, current)
-        return self._run(current, state, checked_modulation(modulation, self.settings, current, look=look))
+    def _checked(
+        self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, sizes: tuple[int | str, ...], look: bool
+    ) -> tuple[Tensor, QLIFState, Tensor | None]:
+        """What a sequence or a step is run with, once nothing is wrong with it."""
+        current = checked_current(current, sizes, self.V_th, look=look)
+        batch = current.shape[-2]
+        if state is not None:
+            state = check_state(state, batch, self.num_neurons, current, look=look)
+        modulation = checked_modulation(modulation, self.settings, current, look=look)
+        return current, self.initial_state(batch) if state is None else state, modulation
 
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
         settings, step = self.settings, pieces(compiled=self.compiled)
@@ -252,7 +255,7 @@ class QLIF(nn.Module):
             else:
                 decided = quantum.decide(gap, state.dynamic, m, active, self.seeds)
             potential = state.voltage
-            state = step.settle(state, decided.spikes, dynamics)
+            state = step.settle(state, decided.spikes, dynamics, modulation=m)
             yield Step(state, gap, potential, decided, active)
 
     def dynamics(self) -> Dynamics:

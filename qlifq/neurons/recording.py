@@ -9,25 +9,12 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq.errors import ArgumentError, UnsupportedError
+from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+from qlifq.neurons.inputs import FLOATING
 from qlifq.neurons.qlif import QLIF, Step
 from qlifq.neurons.state import QLIFState
 
 __all__ = ["RECORDABLE", "Recording", "simulate"]
-
-
-def _probability(step: Step) -> Tensor:
-    if step.decided.probability is None:
-        raise UnsupportedError(
-            "Argument `record` must not hold 'probability' for the classic deterministic decision, which has none."
-        )
-    return step.decided.probability
-
-
-def _angle(step: Step) -> Tensor:
-    if step.decided.angle is None:
-        raise UnsupportedError("Argument `record` must not hold 'angle' without quantum_mode, which has none.")
-    return step.decided.angle
 
 
 def _of_state(name: str) -> Callable[[Step], Tensor]:
@@ -40,8 +27,8 @@ _SOURCES: Mapping[str, Callable[[Step], Tensor]] = {
     "potential": lambda step: step.potential,
     "threshold": lambda step: step.potential - step.gap,
     "gap": lambda step: step.gap,
-    "angle": _angle,
-    "probability": _probability,
+    "angle": lambda step: cast(Tensor, step.decided.angle),
+    "probability": lambda step: cast(Tensor, step.decided.probability),
 }
 RECORDABLE = (*_SOURCES, "trace")
 
@@ -121,9 +108,8 @@ def simulate(
         >>> recording["probability"].shape
         torch.Size([40, 1, 2])
     """
-    names = [record] if isinstance(record, str) else list(record)
-    for name in names:
-        check.choice("record", name, RECORDABLE)
+    names = _names(layer, record)
+    check.tensor("current", current, dtypes=FLOATING)
     kept = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
     spikes: list[Tensor] = []
     traces: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -150,6 +136,23 @@ def simulate(
         state=layer.initial_state(current.shape[1]) if state is None else state,
         evaluations=total * wires,
     )
+
+
+def _names(layer: QLIF, record: object) -> list[str]:
+    """What is to be recorded, each name once, or the reason why it cannot be."""
+    if not isinstance(record, Iterable):
+        raise DtypeError(f"Argument `record` must be names of what to keep, but is {record!r}.")
+    settings = layer.settings
+    names = list(dict.fromkeys([record] if isinstance(record, str) else record))
+    for name in names:
+        check.choice("record", name, RECORDABLE)
+        if name == "angle" and not settings.quantum_mode:
+            raise UnsupportedError("Argument `record` must not hold 'angle' without quantum_mode, which has none.")
+        if name == "probability" and not settings.quantum_mode and not settings.stochastic:
+            raise UnsupportedError(
+                "Argument `record` must not hold 'probability' for the classic deterministic decision, which has none."
+            )
+    return names
 
 
 def _stacked(values: list[Tensor], like: Tensor) -> Tensor:

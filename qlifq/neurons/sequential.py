@@ -53,8 +53,13 @@ class SpikingSequential(nn.Module):
             QLIFError: if there are more or fewer states than spiking modules.
         """
         spiking = sum(isinstance(module, QLIF | SpikingSequential) for module in self.chain)
+        if not isinstance(sequence, Tensor) or sequence.ndim < 2:
+            found = tuple(sequence.shape) if isinstance(sequence, Tensor) else type(sequence).__name__
+            raise ShapeError(f"Argument `sequence` must have shape (time, batch, ...), but is {found}.")
         if states is None:
             states = (None,) * spiking
+        if not isinstance(states, tuple | list):
+            raise DtypeError(f"Argument `states` must be a tuple of states or None, but is {type(states).__name__}.")
         if len(states) != spiking:
             raise ShapeError(f"Argument `states` must hold {spiking} states, one per spiking module, but holds {len(states)}.")
         before, after = iter(states), []

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qlifq import _validation as check
 from qlifq.errors import DtypeError, ShapeError
 
 __all__ = ["QLIFState", "check_state"]
@@ -40,8 +41,8 @@ class QLIFState(NamedTuple):
         return QLIFState(*(value.detach() for value in self))
 
 
-def check_state(state: object, batch: int, neurons: int, like: Tensor) -> QLIFState:
-    """Refuse what is not a state of this batch and layer, else return it."""
+def check_state(state: object, batch: int, neurons: int, like: Tensor, *, look: bool) -> QLIFState:
+    """Refuse what is not a state of this batch and layer, else return it; `look` tells whether its values are looked at."""
     if not isinstance(state, QLIFState):
         raise DtypeError(f"Argument `state` must be a QLIFState or None, but is {type(state).__name__}.")
     for name, value in zip(state._fields, state, strict=True):
@@ -50,6 +51,8 @@ def check_state(state: object, batch: int, neurons: int, like: Tensor) -> QLIFSt
             raise DtypeError(f"Argument `state.{name}` must be {_plain(like.dtype)} on {like.device}, but is {found}.")
         if value.shape != (batch, neurons):
             raise ShapeError(f"Argument `state.{name}` must have shape {(batch, neurons)}, but has shape {tuple(value.shape)}.")
+        if look:
+            check.finite(f"state.{name}", value)
     return state
 
 

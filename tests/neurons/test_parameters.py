@@ -95,7 +95,7 @@ EFFECTS: dict[str, Effect] = {
     "learnable_threshold": Effect(True),
     "learnable_tau": Effect(True),
     "learnable_eta": Effect(True, ADAPTIVE),
-    "learnable_qscale": Effect(True),
+    "learnable_qscale": Effect(True, {"decision": "expectation"}),
     "learnable_qbias": Effect(True),
 }
 

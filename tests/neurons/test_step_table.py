@@ -131,6 +131,7 @@ class Oracle:
         threshold = self.rest_threshold + self.moved + self.risen
         if p.neuromod_mode == "threshold":
             threshold = threshold + k * modulation
+        self.threshold = threshold
         gap = self.V - threshold
         slope = (self.q_scale if p.quantum_mode else p.base_alpha) / (1 + self.D)
         if p.neuromod_mode == "prob_slope":
@@ -154,7 +155,7 @@ class Oracle:
         if p.reset == "hard":
             self.V = (1 - s) * self.V + s * p.V_reset
         elif p.reset == "soft":
-            self.V = self.V - s * (self.rest_threshold + self.moved + self.risen)
+            self.V = self.V - s * self.threshold
         else:
             self.V = self.V - s * p.reset_fraction * (self.V - p.V_reset)
         self.A = self.A * p.adaptation_decay**dt + p.spike_increase * s
