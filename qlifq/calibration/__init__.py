@@ -1,4 +1,13 @@
-"""q_scale and q_bias from the response that is wanted, in closed form or from measurements."""
+"""q_scale and q_bias from the response that is wanted, in closed form or from measurements.
+
+`solve` and `response` are for a qubit without errors. `fit` measures a backend, and what it returns serves three ends:
+
+- `Calibration.apply_to` corrects the *spikes*: it sets q_scale and q_bias so that each neuron spikes, on its own qubit, as
+  often as it was designed to. One shot is one spike, so nothing can be put right afterwards.
+- `Calibration.mitigate` corrects *estimates*: it takes the readout errors off P(1) where it is averaged, as in graded
+  spikes, gradients and studies. It needs many shots, and it goes with the numbers as designed: never with a correction.
+- `qlifq.backends.get("twin", record=...)` stands in for the device, exactly and differentiably: train there, run here.
+"""
 
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.closed_form import response, solve

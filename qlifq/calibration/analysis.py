@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from qlifq.calibration.design import CORNERS
-from qlifq.calibration.likelihood import Estimate, chi_squared_tail, deviance, maximise
+from qlifq.calibration.likelihood import Estimate, chi_squared_tail, deviance, half_shot, maximise
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import LAW, LAW_UNIT, NEURON, law_model, neuron_model, neuron_units
 
@@ -125,8 +125,7 @@ def _by_time(measurement: Measurement, expected: Tensor, design: Tensor) -> tupl
     """Every moment of all rounds in turn: weight, residual and given excitation `(times, sites)`, own columns `(…, 3)`."""
     excited = (measurement.programme.angles / 2).sin().square()
     own = design.permute(1, 0, 2)
-    edge = 0.5 / measurement.total_shots
-    inside = expected.T.clamp(edge, 1 - edge)
+    _, inside = half_shot(expected.T, torch.tensor(float(measurement.total_shots), dtype=torch.float64))
     pieces = []
     for ones, order, shots in zip(measurement.ones, measurement.order, measurement.shots, strict=True):
         at_time = order.argsort(dim=0)

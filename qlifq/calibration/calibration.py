@@ -15,10 +15,10 @@ from qlifq.calibration.analysis import Analysis, analyse
 from qlifq.calibration.closed_form import solve
 from qlifq.calibration.correction import Correction, Target, at_a_point, over_a_range
 from qlifq.calibration.likelihood import chi_squared_tail
-from qlifq.calibration.measurement import Measurement
+from qlifq.calibration.measurement import Measurement, plain
 from qlifq.calibration.models import LAW, NEURON
 from qlifq.circuits import Law, RYSpike, SpikeCircuit
-from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
 __all__ = ["Calibration", "Layer"]
 
@@ -212,10 +212,8 @@ class Calibration:
         for name, (have, need) in wanted.items():
             if have != need:
                 raise UnsupportedError(f"The calibration was made with {name} {need!r}, but the layer has {have!r}.")
-        if layer.backend.name not in {self.measurement.backend, "twin"}:
-            raise UnsupportedError(
-                f"The calibration is of backend {self.measurement.backend}, but the layer runs on {layer.backend.name}."
-            )
+        if layer.backend.name != "twin":
+            self.check_backend(layer.backend)
         if layer.num_neurons * settings.quantum_wire != self.sites:
             raise ShapeError(
                 f"The calibration has {self.sites} sites, but the layer has {layer.num_neurons} neurons "
@@ -232,6 +230,18 @@ class Calibration:
             )
         layer.assign(q_scale=found.q_scale.to(layer.q_scale), q_bias=found.q_bias.to(layer.q_bias))
         return found
+
+    def check_backend(self, backend: Backend) -> None:
+        """Refuse a backend that is another than was calibrated, or stands on other qubits; runs nothing."""
+        if not isinstance(backend, Backend):
+            raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
+        if backend.name != self.measurement.backend:
+            raise UnsupportedError(f"The calibration is of backend {self.measurement.backend}, but this is {backend.name}.")
+        told = backend.run(self.circuit, torch.zeros(0, self.sites, 1), shots=1, seed=0).metadata
+        for name, now in plain(told).items():
+            then = self.measurement.details.get(name)
+            if then != now:
+                raise UnsupportedError(f"The calibration is of {name} {then}, but this backend has {now}.")
 
     def device_noise(self) -> DeviceNoise:
         """The law of every site as readout errors of a `DeviceNoise`, where the data allow it.
@@ -259,10 +269,7 @@ class Calibration:
         Raises:
             QLIFError: if a site's eps or eta was not identified, or this is another backend than was calibrated.
         """
-        if isinstance(backend, Backend) and backend.name != self.measurement.backend:
-            raise UnsupportedError(
-                f"Argument `backend` must be {self.measurement.backend}, which was calibrated, but is {backend.name}."
-            )
+        self.check_backend(backend)
         for name in ("eps", "eta"):
             for site in range(self.sites):
                 if (reason := self.why_not(name, site)) is not None:

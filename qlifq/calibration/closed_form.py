@@ -18,7 +18,7 @@ from qlifq._validation import choice, finite, real, shape_of, tensor
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
-__all__ = ["Turning", "at_angle", "response", "solve", "turning"]
+__all__ = ["Turning", "at_angle", "checked_settings", "response", "solve", "turning"]
 
 
 @overload
@@ -63,7 +63,7 @@ def solve(
         >>> round(p0, 6), round(slope, 6)
         (0.5, 1.0)
     """
-    leak, theta_max = _settings(mapping, leak, theta_max)
+    leak, theta_max = checked_settings(mapping, leak, theta_max)
     baseline, rate, plain = _pair("p0", p0, "slope", slope)
     outside = baseline.detach()[(baseline.detach() <= 0) | (baseline.detach() >= 1)]
     if outside.numel():
@@ -105,7 +105,7 @@ def response(
     Raises:
         QLIFError: as `solve`.
     """
-    leak, theta_max = _settings(mapping, leak, theta_max)
+    leak, theta_max = checked_settings(mapping, leak, theta_max)
     scale, bias, plain = _pair("q_scale", q_scale, "q_bias", q_bias)
     at = turning(mapping, torch.zeros_like(scale), scale, bias - leak, theta_max)
     p0, slope = (at.angle / 2).sin().square(), at.angle.sin() / 2 * at.gap
@@ -177,7 +177,8 @@ def at_angle(
     return math.pi * rate / (angle * remainder), (angle / remainder).log()
 
 
-def _settings(mapping: str, leak: float, theta_max: float) -> tuple[float, float]:
+def checked_settings(mapping: str, leak: float, theta_max: float) -> tuple[float, float]:
+    """The leak and theta_max of a mapping, or the reason why they cannot be used."""
     choice("mapping", mapping, MAPPINGS)
     theta_max = real("theta_max", theta_max, above=0.0)
     if mapping != "tanh" and theta_max != THETA_MAX:

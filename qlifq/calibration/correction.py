@@ -64,6 +64,13 @@ class Correction(NamedTuple):
     rms_before: Tensor
     rms_after: Tensor
 
+    def __str__(self) -> str:
+        lost = int(self.q_scale.isnan().sum())
+        numbers = ((name, value[~value.isnan()]) for name, value in (("q_scale", self.q_scale), ("q_bias", self.q_bias)))
+        ranges = [f"{name} {float(value.min()):.4g} to {float(value.max()):.4g}" for name, value in numbers if len(value)]
+        reach = f"P(1) from {float(self.floor.max()):.3f} to {float(self.ceiling.min()):.3f} in the reach of all"
+        return " · ".join([f"correction of {len(self.q_scale)} neurons", *ranges, reach, f"{lost} out of reach"])
+
 
 def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Correction:
     """Baseline and slope at gap 0 as the target has them.

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
+from qlifq.calibration.closed_form import checked_settings
 from qlifq.calibration.likelihood import information
 from qlifq.calibration.models import NEURON, neuron_model, neuron_units
-from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
+from qlifq.errors import ArgumentError, ShapeError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
 __all__ = ["CORNERS", "Programme", "informative_gaps", "shots_for"]
@@ -52,17 +53,14 @@ class Programme:
         theta_max: float = THETA_MAX,
         gaps: Tensor | None = None,
     ) -> None:
-        defaults = MAPPINGS[check.choice("mapping", mapping, MAPPINGS)]
+        self.leak, self.theta_max = checked_settings(mapping, leak, theta_max)
+        defaults = MAPPINGS[mapping]
         self.mapping = mapping
         self.neurons = check.integer("neurons", neurons, at_least=1)
         self.q_scale = _per_neuron("q_scale", defaults.q_scale if q_scale is None else q_scale, self.neurons)
         self.q_bias = _per_neuron("q_bias", defaults.q_bias if q_bias is None else q_bias, self.neurons)
         if bool((self.q_scale == 0).any()):
             raise ArgumentError("Argument `q_scale` must not be 0, or every gap gives the same angle.")
-        self.leak = check.real("leak", leak)
-        self.theta_max = check.real("theta_max", theta_max, above=0.0)
-        if mapping != "tanh" and self.theta_max != THETA_MAX:
-            raise UnsupportedError(f"Argument `theta_max` would be ignored: it needs mapping='tanh', but that is {mapping!r}.")
         offset = self.q_bias - self.leak
         if gaps is None:
             self.gaps = informative_gaps(mapping, self.q_scale, offset, theta_max=self.theta_max)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Estimate", "Model", "chi_squared_tail", "deviance", "information", "maximise"]
+__all__ = ["Estimate", "Model", "chi_squared_tail", "deviance", "half_shot", "information", "maximise"]
 
 #: Parameters `(sites, P)` → P(1) `(sites, cells)` and its Jacobian `(sites, cells, P)`.
 Model = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -133,10 +133,15 @@ def chi_squared_tail(statistic: Tensor, freedom: Tensor | int) -> Tensor:
     return torch.where(freedom > 0, tail, torch.nan)
 
 
+def half_shot(probability: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
+    """Half a shot as a probability, and the probabilities kept at least that far from 0 and 1."""
+    edge = 0.5 / shots
+    return edge, torch.minimum(torch.maximum(probability, edge), 1 - edge)
+
+
 def _log_likelihood(probability: Tensor, ones: Tensor, shots: Tensor) -> Tensor:
     """ℓ with its parabolas beyond half a shot from 0 and 1, `(sites, cells)` to `(sites,)`."""
-    edge = 0.5 / shots
-    inside = torch.minimum(torch.maximum(probability, edge), 1 - edge)
+    edge, inside = half_shot(probability, shots)
     regular = torch.xlogy(ones, inside) + torch.xlogy(shots - ones, 1 - inside)
     share = ones / shots
     beyond = ((share - probability).square() - (share - inside).square()) * shots / (2 * edge * (1 - edge))
@@ -145,8 +150,7 @@ def _log_likelihood(probability: Tensor, ones: Tensor, shots: Tensor) -> Tensor:
 
 def _scaled(probability: Tensor, jacobian: Tensor, shots: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
     """The information per unit squared, `(sites, P, P)`, and the weighted Jacobian behind it, `(sites, cells, P)`."""
-    edge = 0.5 / shots
-    inside = torch.minimum(torch.maximum(probability, edge), 1 - edge)
+    _, inside = half_shot(probability, shots)
     per_unit = jacobian * units[:, None, :]
     weighted = per_unit * (shots / (inside * (1 - inside)))[..., None]
     return weighted.transpose(-1, -2) @ per_unit, weighted

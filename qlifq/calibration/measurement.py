@@ -15,7 +15,7 @@ from qlifq.calibration.design import Programme
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError
 
-__all__ = ["Measurement", "Rounds"]
+__all__ = ["Measurement", "Rounds", "plain"]
 
 _LIBRARIES = ("torch", "numpy", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
@@ -104,7 +104,7 @@ class Rounds:
         """What was measured until now."""
         return Measurement(
             backend=self.backend.name,
-            details=_plain(self._details),
+            details=plain(self._details),
             programme=self.programme,
             shots=tuple(self._shots),
             ones=torch.stack(self._ones),
@@ -125,6 +125,6 @@ def _library_versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Mapping[str, object]) -> dict[str, object]:
+def plain(value: Mapping[str, object]) -> dict[str, object]:
     """Tuples as lists, so that a calibration is the same before and after it was a file."""
     return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}

@@ -139,10 +139,7 @@ def check_correction(
         QLIFError: if an argument cannot be used, or the backend is another than was calibrated.
     """
     programme = calibration.measurement.programme
-    if backend.name != calibration.measurement.backend:
-        raise UnsupportedError(
-            f"Argument `backend` must be {calibration.measurement.backend}, which was calibrated, but is {backend.name}."
-        )
+    calibration.check_backend(backend)
     check.integer("shots", shots, at_least=1)
     correction = calibration.correct(p0=p0, slope=slope, span=span)
     target = correction.target

@@ -61,7 +61,7 @@ def test_simulate_uses_a_calibration_on_the_device_and_on_the_twin(capsys: Captu
     for folder in ("device", "twin"):
         assert json.loads(Path(folder, "summary.json").read_text())["calibration"] == "cal.json"
     message = refuse(capsys, "simulate", *small, "--out", "analytic")
-    assert "The calibration is of backend aer, but the layer runs on analytic." in message
+    assert "The calibration is of backend aer, but this is analytic." in message
     message = refuse(capsys, "simulate", "--backend", "twin", "--samples", "2", "--out", "none")
     assert "Argument `record` must be a calibration or the path of its file for backend twin, but is None." in message
 
@@ -165,7 +165,7 @@ def test_the_picture_shows_what_was_measured(neurons: int) -> None:
 def test_check_correction_refuses_another_backend_and_no_shots() -> None:
     device = get("analytic")
     calibration = fit(device, neurons=1, shots=100, seed=1)
-    with pytest.raises(UnsupportedError, match="`backend` must be analytic, which was calibrated, but is reference"):
+    with pytest.raises(UnsupportedError, match="The calibration is of backend analytic, but this is reference"):
         check_correction(get("reference"), calibration)
     with pytest.raises(ArgumentError, match="`shots` must be at least 1, but is 0"):
         check_correction(device, calibration, shots=0)

@@ -16,7 +16,7 @@ from qlifq.backends import DeviceNoise, get
 from qlifq.calibration import Calibration, fit, solve
 from qlifq.calibration.correction import Target, at_a_point, over_a_range
 from qlifq.circuits import Law
-from qlifq.errors import ArgumentError, QLIFError, ShapeError, UnsupportedError
+from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
 mappings = st.sampled_from(sorted(MAPPINGS))
@@ -127,6 +127,8 @@ def test_what_is_out_of_reach_is_said() -> None:
     calibration = fit(get("analytic", noise=noise), neurons=2, shots=50_000, seed=1)
     found = calibration.correct(p0=0.1, slope=0.5)
     assert found.reachable.tolist() == [True, False]
+    assert str(found).startswith("correction of 2 neurons · q_scale ")
+    assert str(found).endswith("in the reach of all · 1 out of reach")
     assert found.q_scale.isnan().tolist() == [False, True]
     # Six standard errors of a corner measured with 50,000 shots.
     assert float(found.floor[1]) == pytest.approx(0.2, abs=6 * math.sqrt(0.16 / 50_000))
@@ -191,7 +193,7 @@ REFUSED: list[tuple[Callable[[Calibration], object], type[QLIFError], str]] = [
     (
         lambda cal: cal.apply_to(qlifq.QLIF(4, backend="reference", quantum_leak=0.1)),
         UnsupportedError,
-        "is of backend analytic, but the layer runs on reference",
+        "is of backend analytic, but this is reference",
     ),
     (
         lambda cal: cal.apply_to(qlifq.QLIF(3, quantum_leak=0.1)),
@@ -208,7 +210,8 @@ REFUSED: list[tuple[Callable[[Calibration], object], type[QLIFError], str]] = [
     ),
     (lambda cal: cal.correct(span=(0.2, 0.1)), ArgumentError, "`span` must be a lower and a higher gap, but is (0.2, 0.1)"),
     (lambda cal: cal.correct(wires=3), ShapeError, "`wires` must divide the 4 sites, but is 3"),
-    (lambda cal: cal.mitigate(get("reference")), UnsupportedError, "`backend` must be analytic, which was calibrated, but is"),
+    (lambda cal: cal.mitigate("analytic"), DtypeError, "`backend` must be a Backend, but is str"),  # type: ignore[arg-type]
+    (lambda cal: cal.mitigate(get("reference")), UnsupportedError, "is of backend analytic, but this is reference"),
 ]
 
 

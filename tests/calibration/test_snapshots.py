@@ -4,6 +4,7 @@ The counts come from Aer's own density matrix of every qubit (`sampling="law"`),
 """
 
 import math
+import re
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import qlifq.calibration
 from qlifq.backends import Backend, get, parameter_shift
 from qlifq.calibration import Calibration, fit
 from qlifq.circuits import RYSpike
+from qlifq.errors import UnsupportedError
 from qlifq.studies.calibration_report import CalibrationCheck, check_correction
 
 SNAPSHOTS = ("fake_torino", "fake_brisbane", "fake_fez")
@@ -101,6 +103,17 @@ def test_real_shots_give_the_same() -> None:
     drawn = fit(get("aer", noise="fake_torino", sampling="law"), neurons=4, shots=4096, seed=3)
     assert calibration.measurement.details == drawn.measurement.details
     assert float(qlifq.calibration.compare(calibration, drawn).p_value.min()) > FALSE_FAIL
+
+
+def test_other_qubits_are_refused() -> None:
+    calibration = fit(get("aer", noise="fake_torino", sampling="law", qubits=(4, 7)), neurons=2, shots=100, seed=1)
+    other = get("aer", noise="fake_torino", sampling="law", qubits=(4, 8))
+    message = re.escape("The calibration is of qubits [4, 7], but this backend has [4, 8].")
+    for act in (calibration.mitigate, calibration.check_backend, lambda backend: check_correction(backend, calibration)):
+        with pytest.raises(UnsupportedError, match=message):
+            act(other)
+    with pytest.raises(UnsupportedError, match=message):
+        calibration.apply_to(qlifq.QLIF(2, backend=other))
 
 
 def test_a_corrected_layer_spikes_as_often_as_an_ideal_one() -> None:
