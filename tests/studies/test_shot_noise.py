@@ -127,6 +127,8 @@ def test_a_backend_that_is_off_is_found_out() -> None:
     study = run(Lifted())
     assert not Interval.of(records(study.scaling)[-1], "slope").holds(-0.5)
     assert (study.floor["bias_low"] > 0).sum() >= 4
+    # A shift of the angle is a sine in the law, which the calibration must see with its sign.
+    assert abs(deviations(study.floor, "difference", 0.0)).max() < ONE_OF_SEVEN
     assert any("A floor is seen" in sentence for section in shot_noise_report(study, {}).sections for sentence in section.found)
 
 
