@@ -67,7 +67,7 @@ class CalibrationCheck:
 
     @property
     def rms_before(self) -> float:
-        """Root mean square of estimate − target before, over gaps and the neurons that can reach the target."""
+        """Root mean square of estimate − target before, over gaps and the neurons that were corrected; NaN without any."""
         return self._rms(self.before / self.shots - self.target)
 
     @property
@@ -86,23 +86,15 @@ class CalibrationCheck:
         return int((~self.correction.reachable).sum())
 
     def _rms(self, values: Tensor) -> float:
-        return float(values[:, self.correction.reachable].square().mean().sqrt())
-
-    def facts(self) -> dict[str, object]:
-        """The numbers, as plain values."""
-        return {
-            "neurons": self.target.shape[1],
-            "check_shots": self.shots,
-            "rms_before": self.rms_before,
-            "rms_after": self.rms_after,
-            "shot_noise": self.shot_noise,
-            "unreachable": self.unreachable,
-        }
+        return float(values[:, ~self.correction.q_scale.isnan()].square().mean().sqrt())
 
     def __str__(self) -> str:
         floor, ceiling = float(self.correction.floor.max()), float(self.correction.ceiling.min())
         lost = f"{self.unreachable} of {self.target.shape[1]} neurons cannot reach the target at gap 0"
-        lost += ", and are not in the RMS" if self.unreachable else ""
+        left_out = int(self.correction.q_scale.isnan().sum())
+        if left_out == self.target.shape[1]:
+            return f"no correction: {lost} · floors up to {floor:.3f} · ceilings from {ceiling:.3f}"
+        lost += f", and {left_out} are not in the RMS" if left_out else ""
         return (
             f"response against target over gaps {float(self.gaps[0]):.3g} to {float(self.gaps[-1]):.3g}, {self.shots:,} shots "
             f"each: RMS {self.rms_before:.4f} before, {self.rms_after:.4f} after, of which shot noise {self.shot_noise:.4f}\n"

@@ -129,8 +129,7 @@ def test_the_check_sees_an_unreachable_neuron_and_leaves_it_out() -> None:
     result = check_correction(device, calibration, shots=20_000, seed=2)
     assert result.unreachable == 1
     assert result.rms_after < 1.6 * result.shot_noise
-    assert "1 of 2 neurons cannot reach the target at gap 0, and are not in the RMS" in str(result)
-    assert result.facts()["unreachable"] == 1
+    assert "1 of 2 neurons cannot reach the target at gap 0, and 1 are not in the RMS" in str(result)
     assert calibration_figure(result).axes
 
 
@@ -139,6 +138,18 @@ def _points(axes: Axes) -> torch.Tensor:
     bars = axes.containers[0]
     assert isinstance(bars, ErrorbarContainer)
     return torch.from_numpy(np.asarray(bars.lines[0].get_xydata(), dtype=np.float64))
+
+
+def test_a_target_below_every_floor_is_said_and_a_range_still_corrects() -> None:
+    device = get("analytic", noise=DeviceNoise(readout_p01=0.1))
+    calibration = fit(device, neurons=2, mapping="tanh", shots=5000, seed=1)
+    result = check_correction(device, calibration, seed=2)
+    assert str(result).startswith("no correction: 2 of 2 neurons cannot reach the target at gap 0 · floors up to 0.1")
+    assert calibration_figure(result).axes
+    ranged = check_correction(device, calibration, span=(-0.5, 1.5), seed=2)
+    assert ranged.unreachable == 2
+    assert ranged.rms_after < ranged.rms_before
+    assert "RMS" in str(ranged)
 
 
 @pytest.mark.parametrize("neurons", [1, 200])
