@@ -50,6 +50,8 @@ def leak_figure(study: BrandPetruccioneStudy) -> "Figure":
     right.set(
         xscale="log", xlabel="steps from pulse to pulse (gap + 1)", ylabel="pulses until the first spike", ylim=(3.5, None)
     )
+    _ticks(right, (1, 3, 10, 30, 100, 300))
+    right.set_yticks(range(4, 1 + int(study.gaps["pulses"].max())))
     right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5)
     return figure
 

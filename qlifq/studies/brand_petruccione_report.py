@@ -47,24 +47,22 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
         asked=(
             "Brand and Petruccione (arXiv 2407.16398) keep the state of a neuron in the excited population α of a qubit: an "
             "input spike rotates it by θ, otherwise it leaks for an interval τ, and it spikes where α exceeds a threshold. "
-            "QLIF "
-            "keeps its state in a classical membrane potential and asks a qubit for the spike alone. How do the two respond to "
-            "the same input, and what does each ask of a device? Four neurons are compared. `BP published` is the neuron as "
-            "the authors' released code computes it. `BP relaxation` is the same with the decay α e^(−τ/T1) of a qubit as its "
-            "leak. `QLIF threshold` spikes where P(1) exceeds ½, `QLIF sample` spikes with probability P(1).\n\n"
-            f"All get the same input spikes x. Theirs rotates by θ = {THETA} rad at a spike and leaks for one step otherwise, "
-            f"with T1 = {T1:g} steps and threshold α = {THRESHOLD}. QLIF gets the current I = x · τ θ/φ, φ = 2 arcsin "
-            f"√{THRESHOLD}, with τ = {T1:g} steps, so that a spike lifts its potential by the same share θ/φ of the way to "
-            "threshold. It rests for one step after a spike, as theirs does while it is reset."
+            "QLIF keeps its state in a classical membrane potential and asks a qubit for the spike alone. How do the two "
+            "respond to the same input, and what does each ask of a device? Four neurons are compared. `BP published` is the "
+            "neuron as the authors' released code computes it. `BP relaxation` is the same with the decay α e^(−τ/T1) of a "
+            "qubit as its leak. `QLIF threshold` spikes where P(1) exceeds ½, `QLIF sample` spikes with probability "
+            f"P(1).\n\nAll get the same input spikes x. Theirs rotates by θ = {THETA} rad at a spike and leaks for one step "
+            f"otherwise, with T1 = {T1:g} steps and threshold α = {THRESHOLD}. QLIF gets the current I = x · τ θ/φ, φ = 2 "
+            f"arcsin √{THRESHOLD}, with τ = {T1:g} steps, so that a spike lifts its potential by the same share θ/φ of the "
+            "way to threshold. It rests for one step after a spike, as theirs does while it is reset."
         ),
         found=[section.found[0] for section in sections],
         sure=(
             f"Numbers in brackets are {CONFIDENCE:.0%} intervals: those of shares of runs and of measured populations are "
-            "exact "
-            f"(Clopper and Pearson), all others bootstrap percentiles of {DRAWS:,} resamplings of independent input trains. "
-            "Numbers without brackets involve no randomness, or are counts. The intervals cover the randomness of inputs, "
-            "decisions and shots. Other θ, thresholds or inputs may give other numbers. An interval misses the truth in about "
-            f"one of {round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
+            f"exact (Clopper and Pearson), all others bootstrap percentiles of {DRAWS:,} resamplings of independent input "
+            "trains. Numbers without brackets involve no randomness, or are counts. The intervals cover the randomness of "
+            "inputs, decisions and shots. Other θ, thresholds or inputs may give other numbers. An interval misses the truth "
+            f"in about one of {round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
         ),
         setup={
             "backend of the shots": study.backend.name,
@@ -104,9 +102,9 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
         pictures={
             "leak": Picture(
                 leak_figure(study),
-                "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike by "
-                "the "
-                "gap between them; a curve ends where the neuron no longer spikes.",
+                "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike "
+                "by the gap between them; a curve ends where the neuron no longer spikes, and equal numbers are drawn a "
+                "little apart.",
             )
         },
         tables={"leak": study.leak, "gaps": study.gaps},
@@ -186,8 +184,7 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
         title="Responses to random input",
         asked=(
             "All neurons got the same input trains, in which every step holds a spike with a fixed probability, the input "
-            "rate. "
-            "Decisions and populations are exact here; `QLIF sample` alone is random."
+            "rate. Decisions and populations are exact here; `QLIF sample` alone is random."
         ),
         found=found,
         pictures={
@@ -231,24 +228,21 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
             seen = "a change" if not change.holds(0.0) else "no change that is seen"
             found.append(
                 f"A leak that is a real delay for T1 = {row['assumed_t1_us']:g} µs, on a device with {row['device_t1_us']:g} "
-                "µs, "
-                f"gives {Interval.of(row, 'rate')} spikes a step, {seen}: {change}."
+                f"µs, gives {Interval.of(row, 'rate')} spikes a step, {seen}: {change}."
             )
     return Section(
         title="Sensitivity to T1",
         asked=(
             f"The input rate is {SLOW_RATE}, low enough for the leak to act. First the T1 of their neuron, and the time "
-            "constant "
-            "τ of QLIF, were set to other values. Then the leak was a real delay on a device whose T1 is not the one that the "
-            "delays were computed for; QLIF has no such leak, since its membrane is not on the device."
+            "constant τ of QLIF, were set to other values. Then the leak was a real delay on a device whose T1 is not the "
+            "one that the delays were computed for; QLIF has no such leak, since its membrane is not on the device."
         ),
         found=found,
         pictures={
             "t1": Picture(
                 t1_figure(study),
                 "Left: output rate by T1. Right: change of the rate of `BP relaxation` where the device has another T1 than "
-                "was "
-                "assumed.",
+                "was assumed.",
             )
         },
         tables={"t1": study.t1, "device_t1": study.device_t1},
@@ -268,8 +262,7 @@ def _delay(study: BrandPetruccioneStudy) -> Section:
         title="The leak as a rotation and as a delay",
         asked=(
             "On a simulator the relaxation leak is a rotation to α e^(−τ/T1). On a device it is a wait of τ. Both were asked "
-            "for "
-            f"one leak, the wait on a qubit with T1 = {1e6 * DEVICE_T1:g} µs and no other error: exactly, and with "
+            f"for one leak, the wait on a qubit with T1 = {1e6 * DEVICE_T1:g} µs and no other error: exactly, and with "
             f"{DELAY_SHOTS:,} shots on `{study.delay_backend}`."
         ),
         found=[
@@ -293,8 +286,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
     ]
     found = [
         f"**Shots**: for the first spike to be within one step of the exact one in at least {ACCURACY:.0%} of the runs, as "
-        "far as "
-        f"the intervals tell, the fewest shots per step of those tried are: {', '.join(said)}."
+        f"far as the intervals tell, the fewest shots per step of those tried are: {', '.join(said)}."
     ]
     for row in records(study.scaling):
         slope = Interval.of(row, "slope")
@@ -305,26 +297,23 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
         found.append(
             f"`{row['neuron']}`: the error of the population goes from {Interval.of(of[0], 'population_error')} at "
             f"{of[0]['shots']:,} shots to {Interval.of(of[-1], 'population_error')} at {of[-1]['shots']:,}. From "
-            f"{ASYMPTOTIC:,} "
-            f"shots on it goes with the shots to the power {slope}, which {verdict} −½."
+            f"{ASYMPTOTIC:,} shots on it goes with the shots to the power {slope}, which {verdict} −½."
         )
     return Section(
         title="Populations and decisions from shots",
         asked=(
-            "A device does not give α but counts. Their neuron then goes on from the estimate, so that the error of every step "
-            "stays in the state; QLIF's potential is not measured, and an error touches one decision. Each run has an input "
-            f"train of its own, of rate {INPUT_RATE}, and is compared with exact values on the same train: the population up "
-            "to "
-            "the first exact spike, and the step of the first spike. The sample decision of QLIF is not in the comparison: "
-            "with one shot its spikes already have their exact probability."
+            "A device does not give α but counts. Their neuron then goes on from the estimate, so that the error of every "
+            "step stays in the state; QLIF's potential is not measured, and an error touches one decision. Each run has an "
+            f"input train of its own, of rate {INPUT_RATE}, and is compared with exact values on the same train: the "
+            "population up to the first exact spike, and the step of the first spike. The sample decision of QLIF is not in "
+            "the comparison: with one shot its spikes already have their exact probability."
         ),
         found=found,
         pictures={
             "shots": Picture(
                 shots_figure(study),
                 "Left: root mean square error of the population; grey: slope −½. Right: share of runs whose first spike is "
-                "within "
-                f"one step of the exact one; dashed: {ACCURACY:.0%}.",
+                f"within one step of the exact one; dashed: {ACCURACY:.0%}.",
             )
         },
         tables={"shots_scaling": study.scaling, "shots": study.shots},
@@ -342,8 +331,8 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
     asked = (
         "What does one decision cost on a device? The circuits were transpiled for the best qubit of the snapshot "
         f"{study.snapshot}; nothing ran. A device pauses before every shot. `step_seconds` is the time of one step of a whole "
-        "layer, with the shots found above (one for `QLIF sample`), if its neurons stand on qubits side by side. It leaves out "
-        "queueing and the overhead of a job. A batch takes that time once for every sample."
+        "layer, with the shots found above (one for `QLIF sample`), if its neurons stand on qubits side by side. It leaves "
+        "out queueing and the overhead of a job. A batch takes that time once for every sample."
     )
     if study.resources is None:
         return Section(

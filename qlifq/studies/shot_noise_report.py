@@ -44,19 +44,18 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
         title="Shot noise against the model",
         asked=(
             "A QLIF neuron asks a qubit for every spike decision, and a qubit answers in shots. What does a finite number of "
-            "shots do to one evaluation of P(1), to the spike train of one neuron, and to the accuracy of a network, compared "
-            "with exact probabilities without noise (backend `analytic`, called the model below)? The neuron can decide in "
-            "three ways: `sample` spikes with the probability that was measured, `threshold` spikes where the measured "
-            "probability exceeds ½, `expectation` emits the measured probability itself."
+            "shots do to one evaluation of P(1), to the spike train of one neuron, and to the accuracy of a network, "
+            "compared with exact probabilities without noise (backend `analytic`, called the model below)? The neuron can "
+            "decide in three ways: `sample` spikes with the probability that was measured, `threshold` spikes where the "
+            "measured probability exceeds ½, `expectation` emits the measured probability itself."
         ),
         found=[_scaling(study), *(_law(study, decision) for decision in ("sample", "threshold")), _accuracy(study)],
         sure=(
-            f"Numbers in brackets are {CONFIDENCE:.0%} intervals. Those of biases and of shares of runs are exact (Clopper and "
-            f"Pearson), those of a calibration normal, all others bootstrap percentiles of {DRAWS:,} resamplings of "
-            "independent runs (for the network, of "
-            "test images). They cover the randomness of shots and, for the network, of the choice of test images; another "
-            "input, network or training may give other numbers. An interval misses the truth in about one of "
-            f"{round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
+            f"Numbers in brackets are {CONFIDENCE:.0%} intervals. Those of biases and of shares of runs are exact (Clopper "
+            f"and Pearson), those of a calibration normal, all others bootstrap percentiles of {DRAWS:,} resamplings of "
+            "independent runs (for the network, of test images). They cover the randomness of shots and, for the network, of "
+            "the choice of test images; another input, network or training may give other numbers. An interval misses the "
+            f"truth in about one of {round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
         ),
         setup={
             "backend": study.backend.name,
@@ -125,35 +124,34 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
     seen = [row for row in floor if not Interval.of(row, "bias").holds(0.0)]
     if seen:
         worst = max(seen, key=lambda row: abs(row["bias"]))
-        reached = [row["shots_at_floor"] for row in seen]
+        # Two digits: the bias is not known better.
+        reached = [float(f"{row['shots_at_floor']:.2g}") for row in seen]
         found.append(
             f"A floor is seen: at {most} the interval of the bias excludes 0 for {len(seen)} of {len(floor)} P(1). It is "
-            "largest "
-            f"at p = {worst['p']:g}: {Interval.of(worst, 'bias')}. Shot noise falls below it from {min(reached):,.0f} to "
-            f"{max(reached):,.0f} shots on, by P(1)."
+            f"largest at p = {worst['p']:g}: {Interval.of(worst, 'bias')}. Shot noise falls below the bias from "
+            f"{min(reached):,.0f} shots on at one P(1), and from {max(reached):,.0f} on at all of these."
         )
     else:
         found.append(f"No floor is seen: at {most} the interval of the bias includes 0 for all {len(floor)} P(1).")
     agree = sum(Interval.of(row, "difference").holds(0.0) for row in floor)
     found.append(
-        f"A calibration of the same backend, from shots of its own, predicts the bias: measured less predicted includes 0 for "
+        "A calibration of the same backend, from shots of its own, predicts the bias: measured less predicted includes 0 for "
         f"{agree} of {len(floor)} P(1)."
     )
     return Section(
         title="One evaluation",
         asked=(
             f"{len(floor)} angles with known P(1) were asked {study.extent.repeats} times each with every number of shots, on "
-            "one "
-            "site. Without noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias that no "
-            "number of shots takes away: the floor. Apart from that the site was calibrated: the law "
-            "P(1) = a + b cos θ + c sin θ was fitted to counts of its own, which predicts the bias at every angle."
+            "one site. Without noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias "
+            "that no number of shots takes away: the floor. Apart from that the site was calibrated: the law P(1) = a + b "
+            "cos θ + c sin θ was fitted to counts of its own, which predicts the bias at every angle."
         ),
         found=found,
         pictures={
             "evaluation": Picture(
                 _evaluation_figure(study),
-                "Left: error of one estimate, lines √(p(1 − p)/shots); points of the same number of shots stand side by side. "
-                "Right: bias at the most shots, and what the calibration predicts.",
+                "Left: error of one estimate, lines √(p(1 − p)/shots); points of the same number of shots stand side by "
+                "side. Right: bias at the most shots, and what the calibration predicts.",
             )
         },
         tables={
@@ -184,14 +182,13 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         sampled, thresholded = (Interval.of(by_decision[name][0], "rate") for name in ("sample", "threshold"))
         verb = "overlap" if sampled.overlaps(thresholded) else "do not overlap"
         found.append(
-            f"With one shot p̂ is 0 or 1, so that `threshold` should spike as `sample` does: rates {thresholded} and {sampled} "
-            f"spikes a step, whose intervals {verb}."
+            f"With one shot p̂ is 0 or 1, so that `threshold` should spike as `sample` does: rates {thresholded} and "
+            f"{sampled} spikes a step, whose intervals {verb}."
         )
     distances = [row["distance"] for row in by_decision["sample"]]
     found.append(
         f"`sample`: two exact runs with different seeds are {Interval.of(exact['sample'], 'distance')} apart (van Rossum); "
-        "runs "
-        f"with shots are {min(distances):.3g} to {max(distances):.3g} from an exact one, whatever the shots."
+        f"runs with shots are {min(distances):.3g} to {max(distances):.3g} from an exact one, whatever the shots."
     )
     for name, how in (("threshold", ""), ("expectation", f" by more than {GRADED_TOLERANCE}")):
         first, last = by_decision[name][0], by_decision[name][-1]
@@ -200,23 +197,26 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
             f"{Interval.of(last, 'distance')} at {most}, where a share of {Interval.of(last, 'differing')} of the runs still "
             f"differs{how} from it somewhere in {study.extent.steps} steps."
         )
+    compared = []
+    for name, reference in exact.items():
+        model, asked = Interval.of(reference, "rate"), Interval.of(by_decision[name][-1], "rate")
+        verb = "overlap" if model.overlaps(asked) else "do not overlap"
+        compared.append(f"`{name}` {asked}, in the model {model} (the intervals {verb})")
+    found.append(f"Rates at {most}: {', '.join(compared)}.")
     return Section(
         title="One trajectory",
         asked=(
             f"One neuron with default parameters saw {study.extent.steps} steps of the same fluctuating current around "
-            "threshold "
-            f"in every run; {study.extent.runs} runs for every decision and number of shots. Each is compared with a run of "
-            "the "
-            "model; for `sample` that one is random too, and another for every run. For `sample` theory expects no effect of "
-            "shots: one shot is a spike with probability p, and so is a draw from the mean of many."
+            f"threshold in every run; {study.extent.runs} runs for every decision and number of shots. Each is compared with "
+            "a run of the model; for `sample` that one is random too, and another for every run. For `sample` theory expects "
+            "no effect of shots: one shot is a spike with probability p, and so is a draw from the mean of many."
         ),
         found=found,
         pictures={
             "trajectory": Picture(
                 _trajectory_figure(study),
                 "Firing rate, distance from the model, and share of runs that differ from it anywhere. Dashed: the model "
-                "itself, "
-                "for `sample` with another seed.",
+                "itself, for `sample` with another seed.",
             ),
             "rasters": Picture(
                 _raster_figure(study), "One run for every number of shots, all with the same input; at the top the model."
@@ -243,19 +243,16 @@ def _network(study: ShotNoiseStudy) -> Section:
         worst = max(rows, key=lambda row: abs(row["loss"]))
         loss = Interval.of(worst, "loss")
         points_lost = f"{100 * loss.value:.2g} ({100 * loss.low:.2g} to {100 * loss.high:.2g}) percentage points"
-        seen = f"a loss is seen at {listed(lossy)} shots" if lossy else "no loss is seen at any number of shots"
+        seen = f"a difference is seen at {listed(lossy)} shots" if lossy else "no difference is seen at any number of shots"
         found.append(
-            f"`{decision}`, exact {worst['exact']:.1%}: {seen}; the largest difference, at {counted(worst['shots'], 'shot')}, "
-            "is "
-            f"{points_lost}."
+            f"`{decision}`, exact {worst['exact']:.1%}: {seen}; the largest loss or gain, at "
+            f"{counted(worst['shots'], 'shot')}, is {points_lost}."
         )
     return Section(
         title="One network",
         asked=(
             f"A network of {HIDDEN} neurons between two linear layers was trained for each decision on exact probabilities, "
-            "and "
-            f"then shown test images for {STEPS} steps with shots. A loss is the accuracy with exact probabilities "
-            "less "
+            f"and then shown test images for {STEPS} steps with shots. A loss is the accuracy with exact probabilities less "
             "the accuracy with shots, on the same images."
         ),
         found=found,
