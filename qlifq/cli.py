@@ -246,13 +246,13 @@ def circuits(
 @app.command()
 def backends() -> None:
     """List the backends and what each can do."""
-    from qlifq.backends import get, names
+    from qlifq.backends import capabilities, names
 
     rows: list[tuple[str, ...]] = [("backend", "exact", "shots", "noise", "autograd", "remote", "sites")]
     missing = []
     for name in names():
         try:
-            can = get(name).capabilities
+            can = capabilities(name)
         except QLIFError as error:
             missing.append((name, str(error)))
             continue

@@ -3,7 +3,7 @@
 from qlifq.backends.gradients import evaluate, parameter_shift
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
-from qlifq.backends.registry import get, names
+from qlifq.backends.registry import capabilities, get, names
 
 __all__ = [
     "Backend",
@@ -11,6 +11,7 @@ __all__ = [
     "DeviceNoise",
     "Outcome",
     "Plan",
+    "capabilities",
     "evaluate",
     "get",
     "names",

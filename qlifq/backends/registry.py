@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from qlifq._packages import load
 from qlifq._validation import unknown
-from qlifq.backends.interface import Backend
-from qlifq.errors import ArgumentError, DtypeError, MissingPackageError
+from qlifq.backends.interface import Backend, Capabilities
+from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError
 
-__all__ = ["get", "names", "with_noise"]
+__all__ = ["capabilities", "get", "names", "with_noise"]
 
 GROUP = "qlifq.backends"
 
@@ -82,12 +82,31 @@ def get(name: str, **options: object) -> Backend:
         raise ArgumentError(f"Backend {name} cannot be built: {error}.") from error
 
 
+def capabilities(name: str) -> Capabilities:
+    """What a backend can do, without building it.
+
+    Args:
+        name: one of `names()`.
+
+    Raises:
+        QLIFError: for an unknown name, a missing package, or a backend whose class does not declare what it can do.
+
+    Example:
+        >>> capabilities("twin").differentiable
+        True
+    """
+    declared = getattr(_factory(name), "capabilities", None)
+    if not isinstance(declared, Capabilities):
+        raise DtypeError(f"Backend {name} must declare `capabilities` on its class, but declares {declared!r}.")
+    return declared
+
+
 def with_noise() -> tuple[str, ...]:
     """The names of the installed backends that can be built with a noise model."""
     found = []
     for name in names():
-        with contextlib.suppress(MissingPackageError):
-            if _factory(name).capabilities.noisy:
+        with contextlib.suppress(QLIFError):
+            if capabilities(name).noisy:
                 found.append(name)
     return tuple(found)
 

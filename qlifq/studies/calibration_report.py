@@ -40,6 +40,8 @@ _GAPS = 13
 #: What is left out at either end of the reach of the neurons: there no correction can follow the target.
 _EDGE = 0.1
 _STEPS = 1000
+#: What a panel keeps free above its points for its legend, of its height.
+_HEAD_ROOM = 0.35
 _MEASURED, _TARGET, _CORRECTED, _READOUT = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e"
 
 
@@ -290,7 +292,8 @@ def _readout(axes: "Axes", calibration: Calibration) -> None:
         axes.errorbar(range(len(order)), value, error, fmt=".", color=colour, markersize=5, linewidth=0.8, label=label)
     axes.set_xlabel("neurons, best first")
     axes.set_ylabel("probability")
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(0.0, low), high + _HEAD_ROOM * (high - low))
     axes.legend(loc="upper left")
 
 
@@ -317,7 +320,7 @@ def _distances(axes: "Axes", before: Tensor, after: Tensor, shot_noise: float) -
     axes.plot(before[order], "o", color=_MEASURED, markersize=3.5, label="before")
     axes.plot(after[order], "s", color=_CORRECTED, markersize=3.5, label="corrected")
     axes.axhline(shot_noise, color=_TARGET, linestyle=":", linewidth=1.2, label="shot noise")
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, (1 + _HEAD_ROOM) * axes.get_ylim()[1])
     axes.set_xlabel("neurons, best first")
     axes.set_ylabel("RMS of P(1) − target")
     axes.legend(loc="upper left")
