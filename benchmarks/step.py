@@ -9,6 +9,7 @@ without the second. All contenders take turns in one process; the figures are me
 import argparse
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,8 @@ def contenders() -> dict[str, Callable[[], object]]:
 
     def sequence(layer: qlifq.QLIF, modulated: torch.Tensor | None) -> Callable[[], object]:
         _, state = layer(current, modulation=modulated)
-        return lambda: layer(current, state, modulated)
+        # The steps themselves: `layer(...)` would also stack the spikes of all steps into one tensor.
+        return lambda: deque(layer.steps(current, state, modulated), maxlen=0)
 
     return {
         "one uniform and one normal draw": draws,

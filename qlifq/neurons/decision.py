@@ -1,7 +1,6 @@
 """The spike decision: from the gap to spikes, by a backend or by the classic rules."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -38,9 +37,6 @@ class QuantumDecision(NamedTuple):
         shots: shots per qubit and step; None for exact probabilities.
         gradient: as for `qlifq.backends.evaluate`.
         gradient_shots: as for `qlifq.backends.evaluate`.
-        q_scale: slope of the mapping, `(num_neurons,)`.
-        offset: q_bias less the leak, `(num_neurons,)`.
-        to_angle: the mapping, see `qlifq.neurons.fused`.
     """
 
     settings: Settings
@@ -48,25 +44,17 @@ class QuantumDecision(NamedTuple):
     shots: int | None
     gradient: str
     gradient_shots: int | None
-    q_scale: Tensor
-    offset: Tensor
-    to_angle: Callable[..., Tensor]
 
-    def decide(
-        self, gap: Tensor, dynamic: Tensor, modulation: Tensor | None, active: Tensor | None, seeds: SeedStream
-    ) -> Decided:
+    def decide(self, angle: Tensor, active: Tensor | None, seeds: SeedStream) -> Decided:
         """Ask every active neuron's qubits once.
 
         Args:
-            gap: Δ, `(batch, num_neurons)`.
-            dynamic: the memory of spikes D that flattens the slope, same shape.
-            modulation: transformed modulation, broadcastable; None has no effect.
+            angle: θ, `(batch, num_neurons)`, radians.
             active: bool, the neurons that are asked; None asks all.
             seeds: gives three children, whatever is drawn, so that the next step's do not depend on this one's options.
         """
         run_seed, gradient_seed, draw_seed = seeds.take(), seeds.take(), seeds.take()
         settings = self.settings
-        angle = self.to_angle(gap, self.q_scale, self.offset, settings, dynamic, modulation)
         wires = settings.quantum_wire
         outcome = evaluate(
             self.backend,
@@ -81,7 +69,7 @@ class QuantumDecision(NamedTuple):
         )
         probability = outcome.probability
         if wires > 1:
-            probability = probability.reshape(*gap.shape, wires).mean(dim=-1)
+            probability = probability.reshape(*angle.shape, wires).mean(dim=-1)
         if settings.decision == "expectation":
             return Decided(probability, probability, angle)
         estimate = probability.detach()
@@ -118,7 +106,7 @@ def _on_wires(value: Tensor, wires: int) -> Tensor:
 def _bernoulli(probability: Tensor, seed: int) -> Tensor:
     source = generator(seed, probability.device)
     uniform = torch.rand(probability.shape, dtype=probability.dtype, device=probability.device, generator=source)
-    return torch.lt(uniform, probability, out=torch.empty_like(uniform))
+    return torch.lt(uniform, probability, out=uniform)
 
 
 def _straight_through(spikes: Tensor, probability: Tensor) -> Tensor:

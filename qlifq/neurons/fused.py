@@ -9,19 +9,44 @@ import torch
 from torch import Tensor
 
 from qlifq.errors import MissingPackageError
-from qlifq.neurons.dynamics import integrate, settle
+from qlifq.neurons.dynamics import Dynamics, integrate, settle
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
-__all__ = ["Pieces", "pieces", "slope", "to_angle"]
+__all__ = ["Approach", "Pieces", "Programme", "approach", "pieces", "slope"]
+
+
+class Programme(NamedTuple):
+    """What turns a gap into an angle.
+
+    Args:
+        q_scale: slope of the mapping, `(num_neurons,)`.
+        offset: q_bias less the leak, `(num_neurons,)`.
+    """
+
+    q_scale: Tensor
+    offset: Tensor
+
+
+class Approach(NamedTuple):
+    """A step up to its decision.
+
+    Args:
+        state: the state with its new voltage.
+        gap: Δ, `(batch, num_neurons)`.
+        angle: θ, radians, same shape; None without a programme.
+    """
+
+    state: QLIFState
+    gap: Tensor
+    angle: Tensor | None
 
 
 class Pieces(NamedTuple):
-    """The three functions that a step consists of around its backend call."""
+    """The two functions that a step consists of around its decision."""
 
-    integrate: Callable[..., tuple[QLIFState, Tensor]]
-    to_angle: Callable[..., Tensor]
+    approach: Callable[..., Approach]
     settle: Callable[..., QLIFState]
 
 
@@ -34,21 +59,23 @@ def slope(base: Tensor | float, settings: Settings, dynamic: Tensor, modulation:
     return base
 
 
-def to_angle(
-    gap: Tensor, q_scale: Tensor, offset: Tensor, settings: Settings, dynamic: Tensor, modulation: Tensor | None
-) -> Tensor:
-    """The angle θ of each neuron, radians, `(batch, num_neurons)`.
-
-    Args:
-        gap: Δ, `(batch, num_neurons)`.
-        q_scale: `(num_neurons,)`.
-        offset: q_bias less the leak, `(num_neurons,)`.
-        settings: the neuron's parameters.
-        dynamic: D, `(batch, num_neurons)`.
-        modulation: transformed modulation, broadcastable with `gap`, or None.
-    """
-    scale = slope(q_scale, settings, dynamic, modulation)
-    return MAPPINGS[settings.mapping].angle(gap, scale, offset, settings.theta_max)
+def approach(
+    state: QLIFState,
+    current: Tensor,
+    dynamics: Dynamics,
+    programme: Programme | None,
+    *,
+    modulation: Tensor | None,
+    noise: Tensor | None,
+) -> Approach:
+    """Integrate, and map the gap to an angle; arguments as for `integrate`, with a programme where a qubit decides."""
+    settings = dynamics.settings
+    state, gap = integrate(state, current, dynamics, modulation=modulation, noise=noise)
+    angle = None
+    if programme is not None:
+        scale = slope(programme.q_scale, settings, state.dynamic, modulation)
+        angle = MAPPINGS[settings.mapping].angle(gap, scale, programme.offset, settings.theta_max)
+    return Approach(state, gap, angle)
 
 
 def pieces(*, compiled: bool) -> Pieces:
@@ -57,7 +84,7 @@ def pieces(*, compiled: bool) -> Pieces:
     Raises:
         QLIFError: if they are to be compiled and there is no C++ compiler.
     """
-    return _compiled() if compiled else Pieces(integrate, to_angle, settle)
+    return _compiled() if compiled else Pieces(approach, settle)
 
 
 @functools.cache
@@ -66,4 +93,4 @@ def _compiled() -> Pieces:
         raise MissingPackageError(
             "Argument `compile` must be False here: torch.compile needs a C++ compiler, and c++, g++ and clang++ are not found."
         )
-    return Pieces(torch.compile(integrate), torch.compile(to_angle), torch.compile(settle))
+    return Pieces(torch.compile(approach), torch.compile(settle))

@@ -15,7 +15,7 @@ from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
 from qlifq.neurons.dynamics import Dynamics, initial_state
-from qlifq.neurons.fused import Pieces, pieces
+from qlifq.neurons.fused import Programme, pieces
 from qlifq.neurons.inputs import checked_current, checked_modulation
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Need, PerNeuron, Settings, spec_of
@@ -240,7 +240,8 @@ class QLIF(nn.Module):
 
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
         settings, step = self.settings, pieces(compiled=self.compiled)
-        dynamics, quantum = self.dynamics(), self._quantum(step)
+        dynamics, programme = self.dynamics(), self._programme()
+        decision = QuantumDecision(settings, self.backend, self.shots, self.gradient, self.gradient_shots)
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
             noise_seed = self.seeds.take()
@@ -249,11 +250,11 @@ class QLIF(nn.Module):
                 source = generator(noise_seed, now.device)
                 noise = torch.randn(now.shape, dtype=now.dtype, device=now.device, generator=source)
             active = state.refractory.bool().logical_not() if settings.refractory_period else None
-            state, gap = step.integrate(state, now, dynamics, modulation=m, noise=noise)
-            if quantum is None:
+            state, gap, angle = step.approach(state, now, dynamics, programme, modulation=m, noise=noise)
+            if angle is None:
                 decided = classic(settings, gap, state.dynamic, m, active, self.seeds)
             else:
-                decided = quantum.decide(gap, state.dynamic, m, active, self.seeds)
+                decided = decision.decide(angle, active, self.seeds)
             potential = state.voltage
             state = step.settle(state, decided.spikes, dynamics, modulation=m)
             yield Step(state, gap, potential, decided, active)
@@ -262,20 +263,11 @@ class QLIF(nn.Module):
         """The constants of the dynamics as they are now, for `integrate` and `settle`."""
         return Dynamics.of(self.settings, self.V_th, self.tau, self.eta if "eta" in self.constants else None)
 
-    def _quantum(self, step: Pieces) -> QuantumDecision | None:
+    def _programme(self) -> Programme | None:
         settings = self.settings
         if not settings.quantum_mode:
             return None
-        return QuantumDecision(
-            settings=settings,
-            backend=self.backend,
-            shots=self.shots,
-            gradient=self.gradient,
-            gradient_shots=self.gradient_shots,
-            q_scale=self.q_scale,
-            offset=self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias,
-            to_angle=step.to_angle,
-        )
+        return Programme(self.q_scale, self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias)
 
     def _constant(self, name: str) -> Tensor:
         if name not in self.constants:
