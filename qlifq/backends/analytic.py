@@ -14,6 +14,7 @@ from qlifq.errors import DtypeError
 
 __all__ = ["AnalyticBackend"]
 
+
 @final
 class AnalyticBackend(Backend):
     """P(1) from the circuit's gate list, elementwise in torch.
