@@ -27,7 +27,9 @@ def run_commands(block: str) -> list[str]:
         command = line
         if line.startswith("make "):
             # What make runs last, once the environment stands.
-            recipe = subprocess.run(["make", "--dry-run", line[5:]], cwd=ROOT, capture_output=True, text=True, check=True)
+            recipe = subprocess.run(
+                ["make", "--no-print-directory", "--dry-run", line[5:]], cwd=ROOT, capture_output=True, text=True, check=True
+            )
             command = recipe.stdout.splitlines()[-1].removeprefix(".venv/bin/")
         program, *arguments = shlex.split(command)
         assert program == "qlifq", f"cannot check {line!r}"
