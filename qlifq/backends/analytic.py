@@ -8,7 +8,7 @@ from torch import Tensor
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
 from qlifq.backends.sampling import draw
-from qlifq.circuits import Law, SpikeCircuit, bloch
+from qlifq.circuits import Gate, Law, SpikeCircuit, bloch
 from qlifq.circuits.law import LAW_ANGLES
 from qlifq.errors import DtypeError
 
@@ -43,6 +43,8 @@ class AnalyticBackend(Backend):
         if noise is not None and not isinstance(noise, DeviceNoise):
             raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
         self.noise = noise
+        #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
+        self._laws: dict[tuple[tuple[Gate, ...], torch.device], Law] = {}
 
     def run(
         self,
@@ -78,7 +80,12 @@ class AnalyticBackend(Backend):
         return self.noise.read(bloch.probability(circuit.gates, angles, channel))
 
     def law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
-        """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`."""
+        """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`; worked out once."""
+        if (circuit.gates, device) not in self._laws:
+            self._laws[circuit.gates, device] = self._law(circuit, device)
+        return self._laws[circuit.gates, device]
+
+    def _law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
         angles = torch.tensor(LAW_ANGLES, dtype=torch.float64, device=device)[:, None]
         if self.noise is None:
             return Law.through(*bloch.probability(circuit.gates, angles))
