@@ -39,6 +39,12 @@ def parse_noise(text: str) -> DeviceNoise | str:
     return DeviceNoise(**values)
 
 
+def backend_options(noise: str | None, sampling: str | None) -> dict[str, object]:
+    """What `qlifq.backends.get` is given: the options that the user gave."""
+    given = {"noise": None if noise is None else parse_noise(noise), "sampling": sampling}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def parse_parameters(items: Iterable[str]) -> dict[str, Any]:
     """Neuron parameters from items such as "tau=10", each typed as the table of parameters says.
 

@@ -116,15 +116,13 @@ def simulate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and run nothing.")] = False,
 ) -> None:
     """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
-    from qlifq._options import parse_noise, parse_parameters
+    from qlifq._options import backend_options, parse_parameters
     from qlifq.backends import get
     from qlifq.neurons import QLIF
     from qlifq.studies import check_folder, plan_in_words, run_simulation, write_simulation
 
     folder = check_folder(out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ"), force=force)
-    options: dict[str, object] = {} if noise is None else {"noise": parse_noise(noise)}
-    if sampling is not None:
-        options["sampling"] = sampling
+    options = backend_options(noise, sampling)
     calibrated = None
     if calibration is not None:
         from qlifq.calibration import load
@@ -182,7 +180,7 @@ def calibrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and run nothing.")] = False,
 ) -> None:
     """Measure the response of every qubit; print the table, write the record and its figure."""
-    from qlifq._options import parse_noise
+    from qlifq._options import backend_options
     from qlifq.backends import get
     from qlifq.calibration import fit, save, shots_for
     from qlifq.studies.calibration_report import (
@@ -193,9 +191,7 @@ def calibrate(
     )
 
     record = check_record_path(out, force=force)
-    options: dict[str, object] = {} if noise is None else {"noise": parse_noise(noise)}
-    if sampling is not None:
-        options["sampling"] = sampling
+    options = backend_options(noise, sampling)
     device = get(backend, **options)
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
     if standard_error is not None and parameter is not None:

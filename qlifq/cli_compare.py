@@ -90,13 +90,10 @@ def _folder(out: Path | None) -> Path:
 
 
 def _backend(name: str, noise: str | None, sampling: str | None) -> "Backend":
-    from qlifq._options import parse_noise
+    from qlifq._options import backend_options
     from qlifq.backends import get
 
-    options: dict[str, object] = {} if noise is None else {"noise": parse_noise(noise)}
-    if sampling is not None:
-        options["sampling"] = sampling
-    return get(name, **options)
+    return get(name, **backend_options(noise, sampling))
 
 
 def _counts(text: str) -> list[int]:

@@ -21,7 +21,7 @@ from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, from_noise_m
 from qlifq.backends.flat import Asked, Floats, answer, ask
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
-from qlifq.backends.sampling import draw
+from qlifq.backends.sampling import draw, masked
 from qlifq.backends.snapshots import check_qubits, choose, load_snapshot
 from qlifq.circuits import Gate, Law, Slot, SpikeCircuit
 from qlifq.circuits.law import LAW_ANGLES
@@ -124,7 +124,7 @@ class AerBackend(Backend):
         drawn = cast(int, shots)
         if self.sampling == "law":
             probability = self._law(circuit, models).probability(angles.detach()[..., 0].to(torch.float64))
-            outcome = draw(probability if where is None else probability * where, drawn, seed)
+            outcome = draw(masked(probability, where), drawn, seed)
             return replace(outcome, probability=outcome.probability.to(angles), metadata=metadata)
         asked = ask(angles, where)
         return answer(asked, self._shoot(circuit, asked, models, drawn, seed), angles, shots, **metadata)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from qlifq.backends.interface import Outcome
 
-__all__ = ["draw", "generator"]
+__all__ = ["bernoulli", "draw", "generator", "masked", "straight_through"]
 
 
 def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
@@ -20,18 +20,33 @@ def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
         An `Outcome` whose probability is ones / shots, with the straight-through gradient of `probability`.
     """
     exact = probability.detach()
-    source = None if seed is None else generator(seed, exact.device)
     if shots == 1:
-        uniform = torch.rand(exact.shape, dtype=exact.dtype, device=exact.device, generator=source)
-        ones = (uniform < exact).to(torch.int64)
+        ones = bernoulli(exact, seed).to(torch.int64)
     else:
+        source = None if seed is None else generator(seed, exact.device)
         # float32 cannot hold counts above 2²⁴.
         count = torch.full_like(exact, shots, dtype=torch.float64)
         ones = torch.binomial(count, exact.to(torch.float64), generator=source).to(torch.int64)
     estimate = (ones.to(torch.float64) / shots).to(exact.dtype)
-    if probability.requires_grad:
-        estimate = estimate + (probability - exact)
-    return Outcome(estimate, ones, shots)
+    return Outcome(straight_through(estimate, probability), ones, shots)
+
+
+def bernoulli(probability: Tensor, seed: int | None) -> Tensor:
+    """1 with the given probability and else 0, in its shape and dtype; `seed` as for `draw`."""
+    source = None if seed is None else generator(seed, probability.device)
+    uniform = torch.rand(probability.shape, dtype=probability.dtype, device=probability.device, generator=source)
+    return torch.lt(uniform, probability, out=uniform)
+
+
+def straight_through(drawn: Tensor, probability: Tensor) -> Tensor:
+    """What was drawn, with the gradient of its probability; p − p is exactly 0, so the values stay as they are."""
+    return drawn + (probability - probability.detach()) if probability.requires_grad else drawn
+
+
+def masked(probability: Tensor, where: Tensor | None) -> Tensor:
+    """The probability where it is wanted, and 0 elsewhere; None wants all."""
+    # Seen as bytes, a mask turns into floats seven times faster than as bools.
+    return probability if where is None else probability * where.view(torch.uint8).to(probability.dtype)
 
 
 def generator(seed: int, device: torch.device) -> torch.Generator:

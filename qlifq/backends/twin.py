@@ -8,7 +8,7 @@ from torch import Tensor
 from qlifq._files import PathLike
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.record import read_circuit, read_laws, read_record
-from qlifq.backends.sampling import draw
+from qlifq.backends.sampling import draw, masked
 from qlifq.circuits import Law, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
@@ -94,8 +94,7 @@ class TwinBackend(Backend):
         middle, minus_swing, phase = self._cast(angles)
         # Rounding cannot lead out of [0, 1]: middle and swing are each off by less than half an ulp of their sum.
         probability = torch.addcmul(middle, minus_swing, (angles[..., 0] - phase).cos())
-        if where is not None:
-            probability = probability * where.view(torch.uint8).to(probability.dtype)
+        probability = masked(probability, where)
         return Outcome(probability) if shots is None else draw(probability, shots, seed)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:

@@ -3,12 +3,11 @@
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
-from qlifq.backends.sampling import generator
+from qlifq.backends.sampling import bernoulli, straight_through
 from qlifq.circuits import RYSpike
 from qlifq.neurons.fused import slope
 from qlifq.neurons.parameters import Settings
@@ -79,8 +78,8 @@ class QuantumDecision(NamedTuple):
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
-            spikes = _bernoulli(estimate, draw_seed)
-        return Decided(_straight_through(spikes, probability), probability, angle)
+            spikes = bernoulli(estimate, draw_seed)
+        return Decided(straight_through(spikes, probability), probability, angle)
 
 
 def classic(
@@ -94,21 +93,10 @@ def classic(
     probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
-    spikes = _bernoulli(probability.detach(), draw_seed)
-    return Decided(_straight_through(spikes, probability), probability, None)
+    spikes = bernoulli(probability.detach(), draw_seed)
+    return Decided(straight_through(spikes, probability), probability, None)
 
 
 def _on_wires(value: Tensor, wires: int) -> Tensor:
     """`(batch, neurons)` to `(batch, neurons * wires)`: the qubits of one neuron are neighbours."""
     return value if wires == 1 else value.repeat_interleave(wires, dim=1)
-
-
-def _bernoulli(probability: Tensor, seed: int) -> Tensor:
-    source = generator(seed, probability.device)
-    uniform = torch.rand(probability.shape, dtype=probability.dtype, device=probability.device, generator=source)
-    return torch.lt(uniform, probability, out=uniform)
-
-
-def _straight_through(spikes: Tensor, probability: Tensor) -> Tensor:
-    """The spikes, with the gradient of the probability; p − p is exactly 0, so the values stay 0 and 1."""
-    return spikes + (probability - probability.detach()) if probability.requires_grad else spikes

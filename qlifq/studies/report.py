@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import PathLike, atomic_write, stamp, write_json
-from qlifq.errors import FileError
 from qlifq.studies.figures import STYLE
 from qlifq.studies.intervals import Interval
-from qlifq.studies.run_folder import FORMAT, VERSION, check_folder
+from qlifq.studies.run_folder import FORMAT, VERSION, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,11 +123,7 @@ def write_report(folder: PathLike, report: Report, *, command: str, force: bool 
     Raises:
         QLIFError: if the folder cannot be written.
     """
-    path = check_folder(folder, force=force)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"Folder {path} cannot be made: {(error.strerror or str(error)).lower()}.") from error
+    path = make_folder(folder, force=force)
     for name, table in report.tables().items():
         with atomic_write(path / f"{name}.csv") as file:
             file.write(table.to_csv(index=False, lineterminator="\n").encode())

@@ -11,7 +11,7 @@ from qlifq.errors import FileError, FileFormatError
 from qlifq.studies.figures import simulation_figure
 from qlifq.studies.simulation import SimulationRun
 
-__all__ = ["FORMAT", "VERSION", "check_folder", "write_simulation"]
+__all__ = ["FORMAT", "VERSION", "check_folder", "make_folder", "write_simulation"]
 
 FORMAT = "qlifq run"
 VERSION = 1
@@ -56,6 +56,16 @@ def check_folder(folder: PathLike, *, force: bool = False) -> Path:
     return path
 
 
+def make_folder(folder: PathLike, *, force: bool = False) -> Path:
+    """Make the folder of a run, once `check_folder` has nothing against it."""
+    path = check_folder(folder, force=force)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Folder {path} cannot be made: {(error.strerror or str(error)).lower()}.") from error
+    return path
+
+
 def write_simulation(
     folder: PathLike,
     run: SimulationRun,
@@ -81,11 +91,7 @@ def write_simulation(
     Raises:
         QLIFError: if the folder cannot be written.
     """
-    path = check_folder(folder, force=force)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"Folder {path} cannot be made: {(error.strerror or str(error)).lower()}.") from error
+    path = make_folder(folder, force=force)
     arrays = {name: run.recording[name].numpy() for name in run.recording.names}
     if run.layer.settings.decision != "expectation":
         arrays["spikes"] = arrays["spikes"].astype(np.bool_)
