@@ -286,7 +286,7 @@ def test_a_reader_that_leaves_and_a_console_without_greek_are_no_errors() -> Non
 
 def test_a_long_run_shows_progress_on_a_terminal() -> None:
     # Any run is a long one here, so that the test need not wait.
-    script = "import sys; from qlifq import _progress, cli; _progress.AFTER_SECONDS = 0.0; sys.exit(cli.main(sys.argv[1:]))"
+    script = "import sys; from qlifq.cli import main, progress; progress.AFTER_SECONDS = 0.0; sys.exit(main(sys.argv[1:]))"
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", script, *SMALL, "--out", "run"], stdout=theirs, stderr=subprocess.PIPE
@@ -307,7 +307,7 @@ def test_a_long_run_shows_progress_on_a_terminal() -> None:
 
 
 def test_no_progress_is_shown_elsewhere(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qlifq._progress.AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("qlifq.cli.progress.AFTER_SECONDS", 0.0)
     assert "/20" not in succeed(capsys, *SMALL, "--out", "run")
 
 

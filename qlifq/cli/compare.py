@@ -3,13 +3,13 @@
 The library is imported inside the commands, so that `qlifq --help` answers at once.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq._progress import progress_bar
+from qlifq.cli.arguments import Force, Noise, Out, Sampling, run_folder
+from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,26 +21,22 @@ __all__ = ["app"]
 app = typer.Typer(help="Compare models and devices: a report with tables, figures and intervals.")
 
 _Backend = Annotated[str, typer.Option(help="Who draws the shots, see `qlifq backends`.")]
-_Noise = Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")]
-_Sampling = Annotated[str | None, typer.Option(help="How a backend that offers a choice draws its counts.")]
 _Shots = Annotated[str | None, typer.Option(help="Numbers of shots, such as 1,10,100; by default up to 100,000.")]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same tables.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="Within a minute, with wider intervals.")]
-_Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/ and the UTC time.")]
-_Force = Annotated[bool, typer.Option("--force", help="Overwrite an earlier run in that folder.")]
 
 
 @app.command("shot-noise")
 def shot_noise(
     context: typer.Context,
     backend: _Backend = "analytic",
-    noise: _Noise = None,
-    sampling: _Sampling = None,
+    noise: Noise = None,
+    sampling: Sampling = None,
     shots: _Shots = None,
     seed: _Seed = 0,
     quick: _Quick = False,
-    out: _Out = None,
-    force: _Force = False,
+    out: Out = None,
+    force: Force = False,
 ) -> None:
     """What a finite number of shots does to an evaluation, a trajectory and a network."""
     from qlifq.studies import check_folder
@@ -48,7 +44,7 @@ def shot_noise(
     from qlifq.studies.shot_noise_report import shot_noise_report
     from qlifq.training import digits
 
-    folder = check_folder(_folder(out), force=force)
+    folder = check_folder(run_folder(out), force=force)
     asked = _backend(backend, noise, sampling)
     counts = SHOTS if shots is None else _counts(shots)
     with progress_bar("parts") as progress:
@@ -61,20 +57,20 @@ def shot_noise(
 def brand_petruccione(
     context: typer.Context,
     backend: _Backend = "analytic",
-    sampling: _Sampling = None,
+    sampling: Sampling = None,
     shots: _Shots = None,
     snapshot: Annotated[str, typer.Option(help="Device snapshot that the circuits are counted on.")] = "fake_torino",
     seed: _Seed = 0,
     quick: _Quick = False,
-    out: _Out = None,
-    force: _Force = False,
+    out: Out = None,
+    force: Force = False,
 ) -> None:
     """QLIF and the neuron of Brand and Petruccione, arXiv 2407.16398, on the same input."""
     from qlifq.studies import check_folder
     from qlifq.studies.brand_petruccione import PAPER, QUICK, SHOTS, run_brand_petruccione
     from qlifq.studies.brand_petruccione_report import brand_petruccione_report
 
-    folder = check_folder(_folder(out), force=force)
+    folder = check_folder(run_folder(out), force=force)
     asked = _backend(backend, None, sampling)
     counts = SHOTS if shots is None else _counts(shots)
     with progress_bar("parts") as progress:
@@ -85,13 +81,9 @@ def brand_petruccione(
     _finish(folder, brand_petruccione_report(study, setup), context.obj, force=force)
 
 
-def _folder(out: Path | None) -> Path:
-    return out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-
-
 def _backend(name: str, noise: str | None, sampling: str | None) -> "Backend":
-    from qlifq._options import backend_options
     from qlifq.backends import get
+    from qlifq.cli.options import backend_options
 
     return get(name, **backend_options(noise, sampling))
 

@@ -1,0 +1,72 @@
+"""The command `qlifq calibrate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qlifq.cli.arguments import DryRun, Noise, Sampling
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    neurons: Annotated[int, typer.Option(help="How many neurons, each on its own qubit.")],
+    out: Annotated[Path, typer.Option(help="Where the record goes, a .json file; its picture goes beside it.")],
+    backend: Annotated[str, typer.Option(help="What is measured, see `qlifq backends`.")] = "aer",
+    noise: Noise = None,
+    sampling: Sampling = None,
+    mapping: Annotated[str, typer.Option(help="sigmoid, linear or tanh.")] = "sigmoid",
+    q_scale: Annotated[float | None, typer.Option(help="Programmed slope; default that of the mapping.")] = None,
+    q_bias: Annotated[float | None, typer.Option(help="Programmed offset; default that of the mapping.")] = None,
+    shots: Annotated[int, typer.Option(help="Per angle and neuron, over all rounds.")] = 4096,
+    rounds: Annotated[int, typer.Option(help="In how many rounds they are spent.")] = 2,
+    standard_error: Annotated[float | None, typer.Option(help="Go on until --parameter is known this well.")] = None,
+    parameter: Annotated[str | None, typer.Option(help="q_scale, q_bias, eps or eta.")] = None,
+    max_shots: Annotated[int | None, typer.Option(help="The most per angle and neuron for --standard-error.")] = None,
+    p0: Annotated[float | None, typer.Option(help="Target P(1) at gap 0; default that of the programmed numbers.")] = None,
+    slope: Annotated[float | None, typer.Option(help="Target slope at gap 0.")] = None,
+    span: Annotated[tuple[float, float] | None, typer.Option(help="Gaps over which the response is fitted to it.")] = None,
+    check_shots: Annotated[int, typer.Option(help="Per gap and neuron, to check the correction.")] = 4096,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same counts.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier record.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure the response of every qubit; print the table, write the record and its figure."""
+    from qlifq.backends import get
+    from qlifq.calibration import fit, save, shots_for
+    from qlifq.cli.options import backend_options
+    from qlifq.studies.calibration_report import (
+        check_correction,
+        check_record_path,
+        plan_in_words,
+        write_calibration_figure,
+    )
+
+    record = check_record_path(out, force=force)
+    options = backend_options(noise, sampling)
+    device = get(backend, **options)
+    programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
+    if standard_error is not None and parameter is not None:
+        needed = shots_for(standard_error, parameter=parameter, **programmed)  # type: ignore[arg-type]
+        print(f"about {needed:,} shots per angle for {parameter} ± {standard_error:g}, with readout errors of 2 %")
+    if dry_run:
+        print(plan_in_words(device, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
+        return
+    calibration = fit(
+        device,
+        neurons=neurons,
+        shots=shots,
+        rounds=rounds,
+        seed=seed,
+        standard_error=standard_error,
+        parameter=parameter,
+        max_shots=max_shots,
+        **programmed,  # type: ignore[arg-type]
+    )
+    result = check_correction(device, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
+    save(calibration, record)
+    write_calibration_figure(record.with_suffix(".png"), result)
+    print(calibration)
+    print(result)
+    print(f"written to {record} and {record.with_suffix('.png')}")

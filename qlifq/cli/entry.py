@@ -1,0 +1,82 @@
+"""The command line: its commands put together, and one way out for all their errors.
+
+The library is imported inside the commands, so that `qlifq --help` answers at once.
+"""
+
+import io
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import typer
+
+from qlifq.cli import calibrate, compare, listing, simulate
+from qlifq.errors import QLIFError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is asked of a qubit."
+)
+
+for command in (simulate.simulate, calibrate.calibrate, listing.circuits, listing.backends):
+    app.command()(command)
+app.add_typer(compare.app, name="compare")
+
+# typer brings its own click, whose exceptions are public only as the bases of this one.
+_UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Returns:
+        0; 2 after one sentence on stderr about what was wrong; 130 after an interrupt.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console without θ or ⟩ shows a question mark instead of failing.
+            stream.reconfigure(errors="replace")
+    try:
+        code = app(given or ["--help"], prog_name="qlifq", standalone_mode=False, obj=shlex.join(["qlifq", *given]))
+        sys.stdout.flush()
+        # Commands return nothing; an interrupt arrives here as 130.
+        return int(code or 0)
+    except _UsageError as error:
+        return _refuse(error.format_message())
+    except QLIFError as error:
+        return _refuse(str(error))
+    except (MemoryError, RuntimeError) as error:
+        # torch has no class of its own for this.
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        return _refuse("The run does not fit into memory: ask for fewer samples or steps.")
+    except BrokenPipeError:
+        # The reader has gone, as `head` does; without this Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _refuse(message: str) -> int:
+    print("Error:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from qlifq import __version__
+
+        print(f"qlifq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

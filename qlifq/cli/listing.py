@@ -1,0 +1,54 @@
+"""The commands that list what there is: `qlifq circuits` and `qlifq backends`."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from qlifq.errors import ArgumentError, QLIFError
+
+__all__ = ["backends", "circuits", "print_table"]
+
+
+def circuits(
+    name: Annotated[str | None, typer.Argument(help="One circuit; default all.")] = None,
+    openqasm: Annotated[bool, typer.Option("--openqasm", help="Print it as an OpenQASM 3 program.")] = False,
+) -> None:
+    """Draw the circuits with their formula."""
+    from qlifq._validation import unknown
+    from qlifq.circuits import CIRCUITS
+
+    if name is not None and name not in CIRCUITS:
+        raise unknown("circuit", name, list(CIRCUITS))
+    if openqasm:
+        if name is None:
+            raise ArgumentError(f"Option --openqasm needs the name of one circuit: {', '.join(CIRCUITS)}.")
+        print(CIRCUITS[name].build().to_openqasm(), end="")
+        return
+    shown = list(CIRCUITS) if name is None else [name]
+    print_table([(each, CIRCUITS[each].build().draw(), CIRCUITS[each].formula) for each in shown])
+
+
+def backends() -> None:
+    """List the backends and what each can do."""
+    from qlifq.backends import capabilities, names
+
+    rows: list[tuple[str, ...]] = [("backend", "exact", "shots", "noise", "autograd", "remote", "sites")]
+    missing = []
+    for name in names():
+        try:
+            can = capabilities(name)
+        except QLIFError as error:
+            missing.append((name, str(error)))
+            continue
+        flags = ("yes" if flag else "no" for flag in (can.exact, can.shots, can.noisy, can.differentiable, can.remote))
+        rows.append((name, *flags, "any" if can.max_sites is None else f"{can.max_sites:,}"))
+    print_table(rows)
+    print_table(missing)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows of text in aligned columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

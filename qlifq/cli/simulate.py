@@ -1,0 +1,111 @@
+"""The command `qlifq simulate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, run_folder
+from qlifq.cli.progress import progress_bar
+from qlifq.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["simulate"]
+
+#: What a bright pixel means in the two encodings: a current a little above threshold, an input spike of some of it.
+DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
+
+
+def simulate(
+    context: typer.Context,
+    source: Annotated[str, typer.Option("--input", help="digits, or a .npy file of (time, batch, neurons).")] = "digits",
+    encoding: Annotated[str | None, typer.Option(help="Of digits: poisson (default) or current.")] = None,
+    samples: Annotated[int | None, typer.Option(help="How many digits, side by side in a batch (8).")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many time steps each digit is shown (200).")] = None,
+    gain: Annotated[float | None, typer.Option(help="Current of a full pixel (1.5) or of an input spike (8).")] = None,
+    backend: Annotated[str, typer.Option(help="Where the qubits are, see `qlifq backends`.")] = "analytic",
+    shots: Annotated[
+        int | None, typer.Option(help="Shots per decision; default exact where the backend can be, else 1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same spikes.")] = 0,
+    decision: Annotated[str, typer.Option(help="sample, threshold or expectation.")] = "sample",
+    mapping: Annotated[str, typer.Option(help="sigmoid, linear or tanh.")] = "sigmoid",
+    membrane: Annotated[str, typer.Option(help="leaky or quadratic.")] = "leaky",
+    noise: Noise = None,
+    sampling: Sampling = None,
+    param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="A record of `qlifq calibrate`, that corrects the neurons (and is --backend twin).")
+    ] = None,
+    out: Out = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
+    from qlifq.backends import get
+    from qlifq.cli.options import backend_options, parse_parameters
+    from qlifq.neurons import QLIF
+    from qlifq.studies import check_folder, plan_in_words, run_simulation, write_simulation
+
+    folder = check_folder(run_folder(out), force=force)
+    options = backend_options(noise, sampling)
+    calibrated = None
+    if calibration is not None:
+        from qlifq.calibration import load
+
+        calibrated = load(calibration)
+        if backend == "twin":
+            options["record"] = calibrated
+    parameters = parse_parameters(param or [])
+    current, described, picture = _input(source, encoding, samples, steps, gain, seed)
+    layer = QLIF(
+        current.shape[2],
+        backend=get(backend, **options),
+        shots=shots,
+        seed=seed,
+        decision=decision,
+        mapping=mapping,
+        membrane=membrane,
+        **parameters,
+    )
+    if calibrated is not None:
+        calibrated.apply_to(layer)
+    print(f"{'input':<12} {described}")
+    if dry_run:
+        print(plan_in_words(layer, steps=current.shape[0], batch=current.shape[1]))
+        return
+    with progress_bar("steps") as progress:
+        run = run_simulation(layer, current, progress=progress)
+    details = {"input": described, "noise": noise, "sampling": sampling, "calibration": calibration and str(calibration)}
+    write_simulation(folder, run, command=context.obj, details=details, picture=picture, force=force)
+    print(run)
+    print(f"{'written to':<12} {folder}")
+
+
+def _input(
+    source: str, encoding: str | None, samples: int | None, steps: int | None, gain: float | None, seed: int
+) -> tuple["Tensor", str, tuple[int, int] | None]:
+    """The input current, what it is in words, and the shape of the picture where the neurons are its pixels."""
+    from qlifq import training
+    from qlifq._validation import choice, integer
+    from qlifq.studies.simulation import counted
+
+    if source != "digits":
+        for option, value in {"encoding": encoding, "samples": samples, "steps": steps, "gain": gain}.items():
+            if value is not None:
+                raise UnsupportedError(
+                    f"Option --{option} would be ignored: it needs --input digits, but the input is {source}."
+                )
+        return training.load_current(source), source, None
+    encoding = choice("encoding", "poisson" if encoding is None else encoding, DEFAULT_GAIN)
+    gain = DEFAULT_GAIN[encoding] if gain is None else gain
+    steps = 200 if steps is None else steps
+    images = training.digits().images
+    samples = integer("samples", 8 if samples is None else samples, at_least=1, at_most=len(images))
+    if encoding == "poisson":
+        encoded, kind = training.poisson(images[:samples], steps, gain=gain, seed=seed), "Poisson spikes of"
+    else:
+        encoded, kind = training.current(images[:samples], steps, gain=gain), "currents up to"
+    return encoded, f"{counted(samples, 'digit')} of 8 × 8 pixels as {kind} {gain:g}", (8, 8)
