@@ -1,0 +1,55 @@
+"""Starting the server: python -m qlifq.dashboard."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from qlifq._packages import load
+from qlifq._validation import integer
+from qlifq.errors import QLIFError
+
+__all__ = ["FOLDER", "MOST_MEGABYTES", "main", "server_options"]
+
+#: The variable that tells the pages which folder they may read.
+FOLDER = "QLIFQ_DASHBOARD_FOLDER"
+MOST_MEGABYTES = 20
+
+
+def server_options(address: str, port: int, *, open_browser: bool) -> dict[str, object]:
+    """What Streamlit's server is told: to listen where the user said, to report to nobody, to take small files only."""
+    return {
+        "server.address": address,
+        "server.port": integer("port", port, at_least=1, at_most=65535),
+        "server.headless": not open_browser,
+        "server.showEmailPrompt": False,
+        "server.maxUploadSize": MOST_MEGABYTES,
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the dashboard until it is interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m qlifq.dashboard", description=__doc__)
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--folder", type=Path, default=Path("runs"))
+    parser.add_argument("--no-open", dest="open_browser", action="store_false")
+    given = parser.parse_args(arguments)
+    try:
+        server = load("streamlit.web.cli", package="streamlit", feature="The dashboard", install="'qlifq[dashboard]'")
+        options = server_options(given.address, given.port, open_browser=given.open_browser)
+    except QLIFError as error:
+        print("Error:", error, file=sys.stderr)
+        return 2
+    os.environ[FOLDER] = str(given.folder.absolute())
+    flags = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
+    server.main(["run", str(Path(__file__).with_name("app.py")), *flags], standalone_mode=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
