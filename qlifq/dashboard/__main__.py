@@ -1,8 +1,10 @@
 """Starting the server: python -m qlifq.dashboard."""
 
 import argparse
+import importlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 from qlifq._packages import load
@@ -45,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     except QLIFError as error:
         print("Error:", error, file=sys.stderr)
         return 2
+    # While the browser fetches the page, the first run's modules are loaded already.
+    threading.Thread(target=importlib.import_module, args=("qlifq.dashboard.neuron_page",), daemon=True).start()
     os.environ[FOLDER] = str(given.folder.absolute())
     flags = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
     server.main(["run", str(Path(__file__).with_name("app.py")), *flags], standalone_mode=False)

@@ -3,6 +3,8 @@
 import streamlit as st
 import torch
 
+from qlifq.dashboard.backends_page import backends_page
+from qlifq.dashboard.circuit_page import circuit_page
 from qlifq.dashboard.neuron_page import neuron_page
 
 # Tensors of some neurons are too small to share out: threads would only wait for each other.
@@ -11,5 +13,7 @@ st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
 st.navigation(
     [
         st.Page(neuron_page, title="Neuron", url_path="neuron", default=True),
+        st.Page(circuit_page, title="Circuit", url_path="circuit"),
+        st.Page(backends_page, title="Backends", url_path="backends"),
     ]
 ).run()

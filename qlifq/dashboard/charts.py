@@ -3,13 +3,20 @@
 They are drawn by the browser: at every change only the columns travel, which is faster than a picture made here.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COLOURS", "Chart", "Line", "bars", "lines", "raster"]
+from qlifq.studies.report import new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["COLOURS", "Chart", "Line", "bars", "lines", "picture", "raster"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -32,12 +39,14 @@ class Chart(NamedTuple):
         title: what it shows, above it.
         columns: the data, each `(rows,)`.
         spec: Vega-Lite, without data.
+        sketch: draws the same on axes of matplotlib, for the file that is downloaded.
     """
 
     name: str
     title: str
     columns: Columns
     spec: dict[str, Any]
+    sketch: Callable[["Axes"], object]
 
 
 class Line(NamedTuple):
@@ -65,10 +74,11 @@ def lines(
     x_title: str,
     y_title: str,
     y_domain: tuple[float, float] | None = None,
-    marks: Line | None = None,
+    marks: Sequence[Line] = (),
+    spans: Mapping[str, tuple[str, str]] | None = None,
     height: int = 130,
 ) -> Chart:
-    """Lines over one axis, and points where `marks` has a number.
+    """Lines over one axis, and points where a column of `marks` has a number.
 
     Args:
         name: of the chart.
@@ -79,30 +89,38 @@ def lines(
         x_title: its name and unit.
         y_title: the name and unit upwards.
         y_domain: the ends of the upward axis; None for what the data needs.
-        marks: a column of points, NaN where there is none.
+        marks: columns of points, NaN where there is none.
+        spans: the columns of the lower and the upper bounds of a column of points.
         height: in pixels.
     """
     across = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False}}
     scale: dict[str, Any] = {"zero": False} if y_domain is None else {"domain": list(y_domain)}
-    layers = []
-    everything = [*drawn, *([] if marks is None else [marks])]
+    layers: list[dict[str, Any]] = []
+    everything = [*drawn, *marks]
+    spans = spans or {}
     for line in everything:
         mark: dict[str, Any] = {"type": "line", "strokeWidth": 1.5, "tooltip": True}
         if line.dash:
             mark["strokeDash"] = [5, 3]
         if line.step:
             mark["interpolate"] = "step"
-        if line is marks:
+        if line in marks:
             mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": True}
         upward = {"field": line.column, "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": scale}
         layers.append({"mark": mark, "encoding": {"x": across, "y": upward, "color": {"datum": line.label}}})
+        if line.column in spans:
+            low, high = spans[line.column]
+            reach = {"x": across, "y": {**upward, "field": low}, "y2": {"field": high}, "color": {"datum": line.label}}
+            layers.append({"mark": {"type": "rule"}, "encoding": reach})
     legend = {
         "type": "nominal",
         "scale": {"domain": [line.label for line in everything], "range": [line.colour for line in everything]},
         "legend": {"title": None, "orient": "top", "symbolType": "stroke"},
     }
     layers[0]["encoding"]["color"] = {**legend, "datum": everything[0].label}
-    return Chart(name, title, columns, {"height": height, "layer": layers, "resolve": {"scale": {"color": "shared"}}})
+    spec = {"height": height, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
+    sketch = partial(_sketch_lines, columns, drawn, marks, spans, x, (x_title, y_title), y_domain)
+    return Chart(name, title, columns, spec, sketch)
 
 
 def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: int = 150) -> Chart:
@@ -135,7 +153,8 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
     }
     tall = max(2.0, 0.7 * height / neurons)
     mark = {"type": "tick", "orient": "vertical", "height": tall, "thickness": 1.5, "color": COLOURS["blue"], "tooltip": True}
-    return Chart(name, title, columns, {"height": height, "mark": mark, "encoding": encoding})
+    sketch = partial(_sketch_raster, spikes)
+    return Chart(name, title, columns, {"height": height, "mark": mark, "encoding": encoding}, sketch)
 
 
 def bars(
@@ -175,4 +194,64 @@ def bars(
         "y": {"field": "count", "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": {"zero": True}},
     }
     mark = {"type": "bar", "color": colour, "tooltip": True, "binSpacing": 1}
-    return Chart(name, title, columns, {"height": height, "mark": mark, "encoding": encoding})
+    sketch = partial(_sketch_bars, values, counts, (x_title, y_title), colour, width)
+    return Chart(name, title, columns, {"height": height, "mark": mark, "encoding": encoding}, sketch)
+
+
+def picture(charts: Sequence[Chart], form: str) -> bytes:
+    """The charts one above the other as a file.
+
+    Args:
+        charts: what is drawn.
+        form: "png" or "svg".
+    """
+    with styled():
+        figure, axes = new_figure(10.0, 2.4 * len(charts), len(charts))
+        for chart, place in zip(charts, axes[:, 0], strict=True):
+            place.set_title(chart.title)
+            chart.sketch(place)
+        stream = io.BytesIO()
+        figure.savefig(stream, format=form)
+    return stream.getvalue()
+
+
+def _sketch_lines(
+    columns: Columns,
+    drawn: Sequence[Line],
+    marks: Sequence[Line],
+    spans: Mapping[str, tuple[str, str]],
+    x: str,
+    titles: tuple[str, str],
+    y_domain: tuple[float, float] | None,
+    axes: "Axes",
+) -> None:
+    for line in drawn:
+        style = "steps-post" if line.step else "default"
+        dash = "--" if line.dash else "-"
+        axes.plot(columns[x], columns[line.column], dash, color=line.colour, label=line.label, drawstyle=style, linewidth=1.3)
+    for line in marks:
+        axes.plot(columns[x], columns[line.column], "o", color=line.colour, label=line.label, markersize=3.5)
+        if line.column in spans:
+            low, high = (columns[name] for name in spans[line.column])
+            axes.vlines(columns[x], low, high, color=line.colour, linewidth=1.0)
+    axes.set(xlabel=titles[0], ylabel=titles[1])
+    if y_domain is not None:
+        axes.set_ylim(*y_domain)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _sketch_raster(spikes: npt.NDArray[np.float32], axes: "Axes") -> None:
+    axes.imshow(spikes.T, aspect="auto", cmap="Greys", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axes.set(xlabel="time (steps)", ylabel="neuron")
+
+
+def _sketch_bars(
+    values: npt.NDArray[Any],
+    counts: npt.NDArray[Any],
+    titles: tuple[str, str],
+    colour: str,
+    width: float,
+    axes: "Axes",
+) -> None:
+    axes.bar(values, counts, width=0.9 * width, color=colour)
+    axes.set(xlabel=titles[0], ylabel=titles[1])

@@ -50,7 +50,7 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
                 Line("threshold", "threshold", COLOURS["orange"], dash=True),
             ],
             y_title="V (dimensionless)",
-            marks=Line("spike", "spike", COLOURS["red"]),
+            marks=[Line("spike", "spike", COLOURS["red"])],
             height=170,
             **over,
         ),

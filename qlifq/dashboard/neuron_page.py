@@ -2,7 +2,6 @@
 
 import io
 import math
-from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -10,9 +9,7 @@ from torch import Tensor
 
 from qlifq.dashboard.neuron import PRESETS, NeuronRun, NeuronView, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron_charts import neuron_charts
-from qlifq.dashboard.widgets import Panel, draw, refused, said
-from qlifq.neurons import Recording
-from qlifq.studies import SimulationRun, simulation_figure
+from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.training.datasets import read_current
 
 __all__ = ["neuron_page"]
@@ -23,24 +20,23 @@ _PRESET = "neuron:preset"
 def neuron_page() -> None:
     """Controls beside the traces of a neuron that runs."""
     panel = Panel("neuron", NeuronView)
+    for sentence in panel.wrong:
+        st.warning(said(sentence))
+    file = st.session_state.get("neuron:file")
     upload: Tensor | None = None
-    name = "current.npy"
+    # What is shown goes to the browser before the controls: it is what the user waits for.
+    with refused():
+        if file is not None and panel.values["source"] == "upload":
+            upload = check_upload(read_current(io.BytesIO(file.getvalue()), file.name))
+        view = NeuronView.of(panel.values)
+        panel.share()
+        _show(run_neuron(view, upload), "current.npy" if file is None else file.name)
     with st.sidebar:
         st.selectbox("preset", list(PRESETS), key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
         st.caption(PRESETS[st.session_state[_PRESET]][0])
-        with refused():
-            if panel.values["source"] == "upload":
-                file = st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
-                if file is not None:
-                    name = file.name
-                    upload = check_upload(read_current(file, file.name))
+        if panel.values["source"] == "upload":
+            st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
         panel.draw(opened=("input",), limits=_limits(panel, upload))
-    for sentence in panel.wrong:
-        st.warning(said(sentence))
-    with refused():
-        view = NeuronView.of(panel.values)
-        panel.share()
-        _show(run_neuron(view, upload), name)
 
 
 def _start_from(panel: Panel) -> None:
@@ -64,44 +60,20 @@ def _show(run: NeuronRun, file_name: str) -> None:
         "asked of a qubit": f"{statistics.evaluations:,}",
         **{f"∂ rate / ∂ {name.split('.')[1]}": f"{value:+.3g}" for name, value in run.gradients.items()},
     }
-    with st.container(horizontal=True):
-        for label, text in told.items():
-            st.metric(label, text, width="content")
-    for chart in neuron_charts(run, statistics):
+    figures(told)
+    charts = neuron_charts(run, statistics)
+    for chart in charts:
         draw(chart, "neuron")
-    code = python_code(run.view, file_name)
-    with st.container(horizontal=True):
-        st.download_button("Figure (PNG)", lambda: _figure(run, "png"), "neuron.png", "image/png", on_click="ignore")
-        st.download_button("Figure (SVG)", lambda: _figure(run, "svg"), "neuron.svg", "image/svg+xml", on_click="ignore")
-        st.download_button("Data (npz)", lambda: _data(run), "neuron.npz", "application/octet-stream", on_click="ignore")
-        st.download_button("Code (Python)", code, "neuron.py", "text/x-python", on_click="ignore")
-    with st.expander("The Python that gives these numbers"):
-        st.code(code, language="python")
+    downloads("neuron", charts, ("Data (npz)", "neuron.npz", lambda: _data(run)), python_code(run.view, file_name))
 
 
 def _number(value: float, unit: str = "") -> str:
     return "none" if math.isnan(value) else f"{value:.3g} {unit}".rstrip()
 
 
-def _figure(run: NeuronRun, form: str) -> bytes:
-    """The figure of `qlifq simulate`, of the neuron that is shown."""
-    picture = (8, 8) if run.view.source == "digits" else None
-    simulated = SimulationRun(run.layer, run.current, _detached(run), run.seconds)
-    stream = io.BytesIO()
-    simulation_figure(simulated, neuron=run.shown, picture=picture).savefig(stream, format=form)
-    return stream.getvalue()
-
-
 def _data(run: NeuronRun) -> bytes:
     """Input and traces of all neurons, `(time, neurons)` each."""
-    recording = _detached(run)
-    traces = {name: recording[name][:, 0].numpy() for name in recording.names}
+    traces = {name: run.recording[name][:, 0].detach().numpy() for name in run.recording.names}
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, current=run.current[:, 0].numpy(), **traces)
     return stream.getvalue()
-
-
-def _detached(run: NeuronRun) -> Recording:
-    """The recording without the graph of its gradients."""
-    traces = {name: values.detach() for name, values in run.recording.traces.items()}
-    return replace(run.recording, spikes=run.recording.spikes.detach(), traces=traces)

@@ -38,8 +38,8 @@ class View:
             QLIFError: in the words of the library, for a value out of range or one that does not go with the others.
         """
         settled = settle(cls, values)
-        parameters = {item.name for item in parameter_controls()}
-        own: dict[str, Any] = {name: value for name, value in settled.items() if name not in parameters}
+        names = {item.name for item in fields(cls)}
+        own: dict[str, Any] = {name: value for name, value in settled.items() if name in names}
         if any(item.type is Settings for item in fields(cls)):
             own["settings"] = Settings(**_changed(cls, settled))
         return cls(**own)

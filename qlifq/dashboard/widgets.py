@@ -1,18 +1,20 @@
 """Views as widgets: what every page does with Streamlit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
-from qlifq.dashboard.charts import Chart
+from qlifq.dashboard.charts import Chart, picture
 from qlifq.dashboard.controls import Control, Value, relevant
 from qlifq.dashboard.view import View, from_address, to_address
 from qlifq.errors import QLIFError
 from qlifq.neurons.parameters import FORMULAS
 
-__all__ = ["Panel", "draw", "refused", "said"]
+__all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
 
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~&@"})
 
@@ -119,10 +121,38 @@ class Panel:
         return [f"{self.page}.{item.name}"]
 
 
-def draw(chart: Chart, place: str) -> None:
-    """One panel, as wide as its column."""
+def draw(chart: Chart, place: str, width: Literal["stretch", "content"] = "stretch") -> None:
+    """One panel, as wide as its column or as it is by itself."""
     st.markdown(f"**{chart.title}**")
-    st.vega_lite_chart(pd.DataFrame(chart.columns), chart.spec, width="stretch", key=f"{place}.{chart.name}")
+    st.vega_lite_chart(pd.DataFrame(chart.columns), chart.spec, width=width, key=f"{place}.{chart.name}")
+
+
+def downloads(page: str, charts: Sequence[Chart], data: tuple[str, str, Callable[[], bytes]], code: str) -> None:
+    """The figure, the data and the code of what is shown; files are made when they are asked for.
+
+    Args:
+        page: names the files.
+        charts: what is shown.
+        data: label, file name and content.
+        code: Python.
+    """
+    label, name, content = data
+    with st.container(horizontal=True):
+        if charts:
+            for form, kind in (("png", "image/png"), ("svg", "image/svg+xml")):
+                made = partial(picture, charts, form)
+                st.download_button(f"Figure ({form.upper()})", made, f"{page}.{form}", kind, on_click="ignore")
+        st.download_button(label, content, name, "application/octet-stream", on_click="ignore")
+        st.download_button("Code (Python)", code, f"{page}.py", "text/x-python", on_click="ignore")
+    with st.expander("The Python that gives these numbers"):
+        st.code(code, language="python")
+
+
+def figures(told: Mapping[str, str]) -> None:
+    """Numbers in a row, each under its name."""
+    with st.container(horizontal=True):
+        for label, text in told.items():
+            st.metric(label, text, width="content")
 
 
 def said(sentence: str) -> str:
