@@ -9,12 +9,11 @@ from pathlib import Path
 
 from qlifq._packages import load
 from qlifq._validation import integer
+from qlifq.dashboard.folder import FOLDER
 from qlifq.errors import QLIFError
 
-__all__ = ["FOLDER", "MOST_MEGABYTES", "main", "server_options"]
+__all__ = ["MOST_MEGABYTES", "main", "server_options"]
 
-#: The variable that tells the pages which folder they may read.
-FOLDER = "QLIFQ_DASHBOARD_FOLDER"
 MOST_MEGABYTES = 20
 
 

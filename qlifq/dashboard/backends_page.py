@@ -17,6 +17,7 @@ from qlifq.dashboard.backends import (
     remote,
     run_pair,
 )
+from qlifq.dashboard.calibration_page import kept_record
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.studies.simulation import asked_in_words
 
@@ -33,7 +34,7 @@ def backends_page() -> None:
     with refused():
         view = BackendsView.of(panel.values)
         panel.share()
-        layers = {side: layer_of(view, side, st.session_state.get("calibration:record")) for side in SIDES}
+        layers = {side: layer_of(view, side, kept_record()) for side in SIDES}
         st.markdown("**What it would cost**")
         st.table(_costs({side: (asked_in_words(layer), plan_of(view, layer)) for side, layer in layers.items()}))
         elsewhere = remote(view)
