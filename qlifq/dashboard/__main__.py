@@ -3,8 +3,10 @@
 import argparse
 import importlib
 import os
+import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 from qlifq._packages import load
@@ -46,12 +48,23 @@ def main(arguments: list[str] | None = None) -> int:
     except QLIFError as error:
         print("Error:", error, file=sys.stderr)
         return 2
-    # While the browser fetches the page, the first run's modules are loaded already.
-    threading.Thread(target=importlib.import_module, args=("qlifq.dashboard.neuron_page",), daemon=True).start()
+    threading.Thread(target=_load_ahead, args=(given.address, given.port), daemon=True).start()
     os.environ[FOLDER] = str(given.folder.absolute())
     flags = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
     server.main(["run", str(Path(__file__).with_name("app.py")), *flags], standalone_mode=False)
     return 0
+
+
+def _load_ahead(address: str, port: int) -> None:
+    """Load what the first page needs while the browser fetches it, but not before the server listens."""
+    here = address if address not in {"0.0.0.0", "::"} else "localhost"
+    for _ in range(500):
+        try:
+            socket.create_connection((here, port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.02)
+    importlib.import_module("qlifq.dashboard.neuron_page")
 
 
 if __name__ == "__main__":

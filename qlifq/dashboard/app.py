@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
 st.navigation(
     [
-        st.Page(neuron_page, title="Neuron", url_path="neuron", default=True),
+        st.Page(neuron_page, title="Neuron", default=True),
         st.Page(circuit_page, title="Circuit", url_path="circuit"),
         st.Page(backends_page, title="Backends", url_path="backends"),
         st.Page(calibration_page, title="Calibration", url_path="calibration"),

@@ -57,9 +57,7 @@ class BackendsView(View):
     readout_p10: float = control(
         0.05, "real", "noise", "probability that 1 is read as 0", need=NUMBERS, at_least=0.0, at_most=1.0
     )
-    gate_error: float = control(
-        0.001, "real", "noise", "average infidelity of a gate", need=NUMBERS, at_least=0.0, at_most=0.5
-    )
+    gate_error: float = control(0.001, "real", "noise", "average infidelity of a gate", need=NUMBERS, at_least=0.0, at_most=0.5)
     gain: float = control(1.2, "real", "run", "constant current, dimensionless", at_least=0.0)
     tau: float = control(20.0, "real", "run", "membrane time constant, steps", at_least=1.0)
     mapping: str = control("sigmoid", "choice", "run", "from the gap to the angle", options=tuple(MAPPINGS))

@@ -23,9 +23,7 @@ from qlifq.studies.intervals import binomial
 __all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "read", "table", "written"]
 
 #: Those that can be measured from a page: they draw counts, here.
-LOCAL = tuple(
-    name for name in BACKENDS if capabilities(name).shots and not capabilities(name).remote and name != "twin"
-)
+LOCAL = tuple(name for name in BACKENDS if capabilities(name).shots and not capabilities(name).remote and name != "twin")
 _NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))  # type: ignore[attr-defined]
 _NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")  # type: ignore[attr-defined]
 

@@ -30,6 +30,9 @@ COLOURS: Mapping[str, str] = {
     "grey": "#8b8d98",
 }
 
+#: Pixels that axis, legend and titles take of a height.
+_AROUND = 75
+
 
 class Chart(NamedTuple):
     """One panel.
@@ -91,7 +94,7 @@ def lines(
         y_domain: the ends of the upward axis; None for what the data needs.
         marks: columns of points, NaN where there is none.
         spans: the columns of the lower and the upper bounds of a column of points.
-        height: in pixels.
+        height: of what lies between the axes, in pixels.
     """
     across = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False}}
     scale: dict[str, Any] = {"zero": False} if y_domain is None else {"domain": list(y_domain)}
@@ -118,7 +121,7 @@ def lines(
         "legend": {"title": None, "orient": "top", "symbolType": "stroke"},
     }
     layers[0]["encoding"]["color"] = {**legend, "datum": everything[0].label}
-    spec = {"height": height, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
+    spec = {"height": height + _AROUND, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
     sketch = partial(_sketch_lines, columns, drawn, marks, spans, x, (x_title, y_title), y_domain)
     return Chart(name, title, columns, spec, sketch)
 
@@ -130,7 +133,7 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
         name: of the chart.
         title: of the chart.
         spikes: `(time, neurons)`.
-        height: in pixels.
+        height: of what lies between the axes, in pixels.
     """
     steps, neurons = spikes.shape
     time, neuron = np.nonzero(spikes)
@@ -154,7 +157,7 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
     tall = max(2.0, 0.7 * height / neurons)
     mark = {"type": "tick", "orient": "vertical", "height": tall, "thickness": 1.5, "color": COLOURS["blue"], "tooltip": True}
     sketch = partial(_sketch_raster, spikes)
-    return Chart(name, title, columns, {"height": height, "mark": mark, "encoding": encoding}, sketch)
+    return Chart(name, title, columns, {"height": height + _AROUND, "mark": mark, "encoding": encoding}, sketch)
 
 
 def bars(
@@ -180,9 +183,11 @@ def bars(
         y_title: name and unit of the heights.
         colour: of the bars.
         width: of a bar, in the unit of the values.
-        height: in pixels.
+        height: of what lies between the axes, in pixels.
     """
-    columns = {"left": values - width / 2, "right": values + width / 2, "count": counts}
+    gap = 0.05 * width
+    sides = {"left": values - width / 2 + gap, "right": values + width / 2 - gap}
+    columns = {**sides, "count": counts, "zero": np.zeros(len(counts))}
     encoding = {
         "x": {
             "field": "left",
@@ -192,10 +197,11 @@ def bars(
         },
         "x2": {"field": "right"},
         "y": {"field": "count", "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": {"zero": True}},
+        "y2": {"field": "zero"},
     }
-    mark = {"type": "bar", "color": colour, "tooltip": True, "binSpacing": 1}
+    mark = {"type": "rect", "color": colour, "tooltip": True}
     sketch = partial(_sketch_bars, values, counts, (x_title, y_title), colour, width)
-    return Chart(name, title, columns, {"height": height, "mark": mark, "encoding": encoding}, sketch)
+    return Chart(name, title, columns, {"height": height + _AROUND, "mark": mark, "encoding": encoding}, sketch)
 
 
 def picture(charts: Sequence[Chart], form: str) -> bytes:

@@ -115,7 +115,9 @@ def _path(circuit: SpikeCircuit, at: Tensor) -> Tensor:
         angles = torch.stack(
             [at[k] * (shares if k == turned else torch.full_like(shares, float(k < turned))) for k in range(len(at))], dim=-1
         )
-        x, y, z = (torch.as_tensor(part, dtype=torch.float64).expand(len(shares)) for part in bloch.vector(circuit.gates, angles))
+        x, y, z = (
+            torch.as_tensor(part, dtype=torch.float64).expand(len(shares)) for part in bloch.vector(circuit.gates, angles)
+        )
         parts.append(torch.stack([x, y, z], dim=-1)[1:])
     return torch.cat(parts)
 
@@ -175,35 +177,35 @@ def sphere(run: CircuitRun) -> Chart:
         "x": {"field": "u", "type": "quantitative", **hidden},
         "y": {"field": "w", "type": "quantitative", **hidden},
     }
-    named = list(rows)
-    colours = {"way": COLOURS["orange"], "vector": COLOURS["red"]}
-    colour = {
-        "field": "part",
-        "type": "nominal",
-        "scale": {"domain": named, "range": [colours.get(name, COLOURS["grey"]) for name in named]},
-        "legend": {"title": None, "orient": "bottom", "values": ["way", "vector"], "symbolType": "stroke"},
-    }
-    widths = {"field": "part", "type": "nominal", "legend": None, "scale": {"domain": named, "range": [0.7, 0.7, 2.5, 3, 0.9]}}
-    layers: list[dict[str, object]] = [
-        {
-            "mark": {"type": "line", "tooltip": True},
-            "encoding": {**base, "order": {"field": "order", "type": "quantitative"}, "color": colour, "strokeWidth": widths},
-        }
-    ]
+    styles = {"way": (COLOURS["orange"], 2.5), "vector": (COLOURS["red"], 3.0)}
+    layers: list[dict[str, object]] = []
+    for name in rows:
+        colour, width = styles.get(name, (COLOURS["grey"], 0.8))
+        layers.append(
+            {
+                "transform": [{"filter": {"field": "part", "equal": name}}],
+                "mark": {"type": "line", "strokeWidth": width, "color": colour},
+                "encoding": {**base, "order": {"field": "order", "type": "quantitative"}},
+            }
+        )
     for text, place in {"|0⟩": (0, 0, 1.18), "|1⟩": (0, 0, -1.18), "x": (1.2, 0, 0), "y": (0, 1.2, 0)}.items():
-        u, w = _projected(np.array([place], dtype=np.float64))[0]
-        mark = {"type": "text", "text": text, "fontSize": 14, "color": COLOURS["grey"]}
-        where = {axis: {"datum": float(value), "type": "quantitative", **hidden} for axis, value in (("x", u), ("y", w))}
-        layers.append({"mark": mark, "encoding": where})
-    spec = {"height": 300, "width": 300, "layer": layers}
+        u, w = _projected(np.array([place], dtype=np.float64))[0].tolist()
+        layers.append(
+            {
+                "data": {"values": [{"u": u, "w": w}]},
+                "mark": {"type": "text", "text": text, "fontSize": 15, "color": COLOURS["grey"]},
+                "encoding": base,
+            }
+        )
+    spec = {"height": 320, "width": 320, "layer": layers}
 
     def sketch(axes: object) -> None:
         for name, part in rows.items():
-            axes.plot(part[:, 0], part[:, 1], color=colours.get(name, COLOURS["grey"]), label=name)  # type: ignore[attr-defined]
+            axes.plot(part[:, 0], part[:, 1], color=styles.get(name, (COLOURS["grey"], 0.8))[0])  # type: ignore[attr-defined]
         axes.set_aspect("equal")  # type: ignore[attr-defined]
         axes.set_axis_off()  # type: ignore[attr-defined]
 
-    return Chart("sphere", "Bloch vector as it turns", columns, spec, sketch)
+    return Chart("sphere", "Bloch vector (red) and its way from |0⟩ (orange)", columns, spec, sketch)
 
 
 def _projected(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -219,19 +221,22 @@ def circuit_code(view: CircuitView) -> str:
     own = f", theta_max={view.theta_max!r}" if view.mapping == "tanh" else ""
     width = CIRCUITS[view.circuit].build().num_angles
     angles = f"[angle, {view.second!r}]" if width > 1 else "[angle]"
-    return "\n".join(
-        [
-            "import torch",
-            "",
-            "from qlifq.calibration import solve",
-            "from qlifq.circuits import CIRCUITS",
-            "from qlifq.neurons import MAPPINGS",
-            "",
-            f"q_scale, q_bias = solve({view.mapping!r}, {view.p0!r}, {view.slope!r}, leak={view.leak!r}{own})",
-            f"gap, offset = torch.tensor([{view.gap!r}, q_bias - {view.leak!r}], dtype=torch.float64)",
-            f"angle = float(MAPPINGS[{view.mapping!r}].angle(gap, q_scale, offset, {view.theta_max!r}))",
-            f"circuit = CIRCUITS[{view.circuit!r}].build()",
-            f"probability = float(circuit.probability(torch.tensor({angles}, dtype=torch.float64)))",
-            'print(circuit.draw(), f"q_scale {q_scale:.6g}, q_bias {q_bias:.6g}, P(1) {probability:.6g}")',
-        ]
-    ) + "\n"
+    return (
+        "\n".join(
+            [
+                "import torch",
+                "",
+                "from qlifq.calibration import solve",
+                "from qlifq.circuits import CIRCUITS",
+                "from qlifq.neurons import MAPPINGS",
+                "",
+                f"q_scale, q_bias = solve({view.mapping!r}, {view.p0!r}, {view.slope!r}, leak={view.leak!r}{own})",
+                f"gap, offset = torch.tensor([{view.gap!r}, q_bias - {view.leak!r}], dtype=torch.float64)",
+                f"angle = float(MAPPINGS[{view.mapping!r}].angle(gap, q_scale, offset, {view.theta_max!r}))",
+                f"circuit = CIRCUITS[{view.circuit!r}].build()",
+                f"probability = float(circuit.probability(torch.tensor({angles}, dtype=torch.float64)))",
+                'print(circuit.draw(), f"q_scale {q_scale:.6g}, q_bias {q_bias:.6g}, P(1) {probability:.6g}")',
+            ]
+        )
+        + "\n"
+    )

@@ -143,10 +143,18 @@ def spikes_chart(run: RunFolder, sample: int) -> list[Chart]:
 
 def code(run: RunFolder) -> str:
     """How the run was made, and the lines that read it."""
-    lines = [f"# made by: {' '.join(str(run.summary.get('command', '')).split())}", "import json", "from pathlib import Path", ""]
+    lines = [
+        f"# made by: {' '.join(str(run.summary.get('command', '')).split())}",
+        "import json",
+        "from pathlib import Path",
+        "",
+    ]
     if run.spikes is not None or run.tables:
         lines.insert(1, "import numpy as np" if run.spikes is not None else "import pandas as pd")
-    lines += [f"folder = Path({str(run.path)!r})", 'summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))']
+    lines += [
+        f"folder = Path({str(run.path)!r})",
+        'summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))',
+    ]
     if run.spikes is not None:
         lines += ['spikes = np.load(folder / "spikes.npz")["spikes"]', 'print("spikes per neuron and step", spikes.mean())']
     for name in run.tables:

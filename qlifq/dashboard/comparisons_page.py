@@ -22,7 +22,9 @@ def comparisons_page() -> None:
         if asked is not None and asked not in found and _RUN not in st.session_state:
             st.warning(said(f"There is no run {asked[:80]!r} under {root}."))
         if not found:
-            st.info(said(f"No run under {root} yet: `qlifq simulate` and `qlifq compare` write one, --folder names another place."))
+            st.info(
+                said(f"No run under {root} yet: `qlifq simulate` and `qlifq compare` write one, --folder names another place.")
+            )
             return
         if _RUN not in st.session_state:
             st.session_state[_RUN] = asked if asked in found else found[-1]
@@ -34,11 +36,15 @@ def comparisons_page() -> None:
 
 
 def _show(run: RunFolder) -> None:
-    facts = {name: run.summary[name] for name in ("backend", "neurons", "steps", "samples", "firing_rate") if name in run.summary}
-    title = run.summary.get("title", run.path.name)
-    st.subheader(said(str(title)))
+    facts = {
+        name: run.summary[name] for name in ("backend", "neurons", "steps", "samples", "firing_rate") if name in run.summary
+    }
+    if not run.text:
+        st.subheader(said(run.path.name))
     st.code(str(run.summary.get("command", "")), language=None, wrap_lines=True)
-    figures({name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()})
+    figures(
+        {name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()}
+    )
     charts = []
     if run.spikes is not None:
         batch = run.spikes.shape[1]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from qlifq import training
-from qlifq.dashboard.controls import Control, Value, control, controls_of
+from qlifq.dashboard.controls import Control, Value, control, controls_of, parameter_controls
 from qlifq.dashboard.view import View
 from qlifq.errors import ShapeError
 from qlifq.neurons import QLIF, Recording, Settings, simulate
@@ -106,7 +106,9 @@ def _controls() -> tuple[Control, ...]:
         elif item.name in {"alpha", "surrogate_gradient_function"}:
             item = replace(item, need=LEARNED)  # noqa: PLW2901
         found.append(item)
-    return tuple(found)
+    # The input first, then the mechanisms as the table has them.
+    groups = ["input", *dict.fromkeys(item.group for item in parameter_controls())]
+    return tuple(sorted(found, key=lambda item: groups.index(item.group)))
 
 
 def _both(first: Need, second: Need | None) -> Need:
@@ -306,7 +308,9 @@ def python_code(view: NeuronView, file_name: str = "current.npy") -> str:
         lines += [f"current = training.{call.function}({images}, {rest})"]
     modulated = _modulation_call(view, view.steps)
     if modulated is not None:
-        text = str(modulated) if view.source != "upload" else str(modulated).replace(f"steps={view.steps}", "steps=len(current)")
+        text = (
+            str(modulated) if view.source != "upload" else str(modulated).replace(f"steps={view.steps}", "steps=len(current)")
+        )
         lines += [f"modulation = {text}[:, None, None]"]
     arguments = {name: value for name, value in _layer_arguments(view).items()}
     written = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())

@@ -121,5 +121,3 @@ def _few(sentences: list[str]) -> list[str]:
     """The first sentences, and how many more there are."""
     more = len(sentences) - _MOST_SENTENCES
     return [*sentences[:_MOST_SENTENCES], f"{more} more values of the address are not used."] if more > 0 else sentences
-
-
