@@ -49,7 +49,13 @@ class BackendsView(View):
     second_backend: str = control("aer", "choice", "second backend", "who answers for the qubit", options=BACKENDS)
     second_shots: str = control("1", "choice", "second backend", "shots per decision", options=SHOTS)
     second_noise: str = control(
-        "fake_torino", "choice", "second backend", "errors of the qubits", options=NOISES, need=_noise_of("second")
+        {name: "numbers" if name == "aer" else "none" for name in BACKENDS},
+        "choice",
+        "second backend",
+        "errors of the qubits",
+        options=NOISES,
+        need=_noise_of("second"),
+        by="second_backend",
     )
     readout_p01: float = control(
         0.02, "real", "noise", "probability that 0 is read as 1", need=NUMBERS, at_least=0.0, at_most=1.0
@@ -159,7 +165,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
         for side in SIDES
     }
     drawn = [Line(side, labels[side], _COLOURS[side]) for side in SIDES]
-    across = {"x": "time", "x_title": "time (steps)"}
+    across = ("time", "time (steps)")
     charts = [
         lines(
             "rate",
@@ -168,7 +174,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
             drawn,
             y_title="spikes a step",
             height=170,
-            **across,
+            across=across,
         )
     ]
     titles = {
@@ -177,7 +183,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
     }
     for name, (title, y_title) in titles.items():
         means = {side: pair.sides[side].recording[name].mean(dim=(1, 2)).numpy() for side in SIDES}
-        charts.append(lines(name, title, {"time": steps, **means}, drawn, y_title=y_title, **across))
+        charts.append(lines(name, title, {"time": steps, **means}, drawn, y_title=y_title, across=across))
     return charts
 
 

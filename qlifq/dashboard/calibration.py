@@ -33,7 +33,15 @@ class CalibrationView(View):
     """What the page of the calibration shows."""
 
     backend: str = control("aer", "choice", "measurement", "what is measured", options=LOCAL)
-    noise: str = control("fake_torino", "choice", "measurement", "errors of the qubits", options=NOISES, need=_NOISE)
+    noise: str = control(
+        {name: "numbers" if noisy(name) else "none" for name in LOCAL},
+        "choice",
+        "measurement",
+        "errors of the qubits",
+        options=NOISES,
+        need=_NOISE,
+        by="backend",
+    )
     readout_p01: float = control(
         0.02, "real", "measurement", "probability that 0 is read as 1", need=_NUMBERS, at_least=0.0, at_most=1.0
     )
@@ -138,8 +146,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
             Line("ideal", "without errors, sin²(θ/2)", COLOURS["grey"], dash=True),
             Line("fit", "fit a + b cos θ + c sin θ", COLOURS["blue"]),
         ],
-        x="angle",
-        x_title="angle θ (radians)",
+        across=("angle", "angle θ (radians)"),
         y_title="P(1)",
         y_domain=(0.0, 1.0),
         marks=[Line("measured", "measured", COLOURS["red"])],
@@ -166,8 +173,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
             Line("before", "with the target's own numbers", COLOURS["orange"]),
             Line("after", "corrected", COLOURS["green"]),
         ],
-        x="gap",
-        x_title="gap Δ = V − threshold (dimensionless)",
+        across=("gap", "gap Δ = V − threshold (dimensionless)"),
         y_title="P(1)",
         y_domain=(0.0, 1.0),
         height=240,

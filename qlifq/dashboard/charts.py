@@ -73,8 +73,7 @@ def lines(
     columns: Columns,
     drawn: Sequence[Line],
     *,
-    x: str,
-    x_title: str,
+    across: tuple[str, str],
     y_title: str,
     y_domain: tuple[float, float] | None = None,
     marks: Sequence[Line] = (),
@@ -88,15 +87,15 @@ def lines(
         title: of the chart.
         columns: the data.
         drawn: the lines.
-        x: the column to the right.
-        x_title: its name and unit.
+        across: the column to the right, and its name and unit.
         y_title: the name and unit upwards.
         y_domain: the ends of the upward axis; None for what the data needs.
         marks: columns of points, NaN where there is none.
         spans: the columns of the lower and the upper bounds of a column of points.
         height: of what lies between the axes, in pixels.
     """
-    across = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False}}
+    x, x_title = across
+    rightward = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False}}
     scale: dict[str, Any] = {"zero": False} if y_domain is None else {"domain": list(y_domain)}
     layers: list[dict[str, Any]] = []
     everything = [*drawn, *marks]
@@ -110,10 +109,10 @@ def lines(
         if line in marks:
             mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": True}
         upward = {"field": line.column, "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": scale}
-        layers.append({"mark": mark, "encoding": {"x": across, "y": upward, "color": {"datum": line.label}}})
+        layers.append({"mark": mark, "encoding": {"x": rightward, "y": upward, "color": {"datum": line.label}}})
         if line.column in spans:
             low, high = spans[line.column]
-            reach = {"x": across, "y": {**upward, "field": low}, "y2": {"field": high}, "color": {"datum": line.label}}
+            reach = {"x": rightward, "y": {**upward, "field": low}, "y2": {"field": high}, "color": {"datum": line.label}}
             layers.append({"mark": {"type": "rule"}, "encoding": reach})
     legend = {
         "type": "nominal",

@@ -130,7 +130,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
     here[at] = run.p
     tangent = run.view.p0 + run.view.slope * gaps
     tangent[(tangent < 0) | (tangent > 1)] = np.nan
-    over = {"x": "gap", "x_title": "gap Δ = V − threshold (dimensionless)"}
+    over = ("gap", "gap Δ = V − threshold (dimensionless)")
     response = lines(
         "response",
         "Response of the neuron",
@@ -140,7 +140,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
         y_domain=(0.0, 1.0),
         marks=[Line("here", "at the gap", COLOURS["red"])],
         height=210,
-        **over,
+        across=over,
     )
     there = np.full(len(gaps), np.nan)
     there[at] = float(run.at[0])
@@ -152,7 +152,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
         y_title="θ0 (radians)",
         marks=[Line("there", "at the gap", COLOURS["red"])],
         height=150,
-        **over,
+        across=over,
     )
     return [response, angle]
 

@@ -157,7 +157,7 @@ def control(
 
 
 @lru_cache
-def controls_of(view: type) -> tuple[Control, ...]:
+def controls_of(view: Any) -> tuple[Control, ...]:
     """The controls of a view in the order of its fields, those of the neuron's parameters where it holds `Settings`."""
     found: list[Control] = []
     for item in fields(view):
@@ -174,7 +174,8 @@ def parameter_controls() -> tuple[Control, ...]:
     found = []
     for item in fields(Settings):
         spec = spec_of(item)
-        default, options, by = item.default, spec.options, None
+        default: Any = item.default
+        options, by = spec.options, None
         kind = {"per-neuron": "real", "transform": "choice"}.get(spec.kind, spec.kind)
         if spec.kind == "transform":
             default, options = "none", tuple(TRANSFORMS)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from qlifq import training
-from qlifq.dashboard.controls import Control, Value, control, controls_of, parameter_controls
+from qlifq.dashboard.controls import TRANSFORMS, Control, Value, control, controls_of, parameter_controls
 from qlifq.dashboard.view import View
 from qlifq.errors import ShapeError
 from qlifq.neurons import QLIF, Recording, Settings, simulate
@@ -136,8 +136,8 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Value]]] = MappingProxyType(
             },
         ),
         "self-limiting probability": (
-            "Recent spikes D flatten the mapping, q_scale / (1 + D), so that the probability above threshold is held back.",
-            {"gain": 3.0, "allow_dynamic_spike_probability": True, "tau_adapt": 60.0},
+            "Recent spikes D flatten the mapping, q_scale / (1 + D), which holds the probability near that of gap 0.",
+            {"gain": 4.0, "tau": 5.0, "q_bias": -1.5, "allow_dynamic_spike_probability": True, "tau_adapt": 60.0},
         ),
         "neuromodulated": (
             "In the second half modulation multiplies the input by 1 + k m, and the neurons spike more.",
@@ -312,8 +312,7 @@ def python_code(view: NeuronView, file_name: str = "current.npy") -> str:
             str(modulated) if view.source != "upload" else str(modulated).replace(f"steps={view.steps}", "steps=len(current)")
         )
         lines += [f"modulation = {text}[:, None, None]"]
-    arguments = {name: value for name, value in _layer_arguments(view).items()}
-    written = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+    written = ", ".join(f"{name}={_literal(value)}" for name, value in _layer_arguments(view).items())
     lines += [f"layer = qlifq.QLIF(current.shape[2], {written})"]
     end = ", modulation=modulation" if modulated is not None else ""
     lines += [f"recording = qlifq.simulate(layer, current, {recorded(view)!r}{end})", "print(recording)"]
@@ -328,7 +327,8 @@ def python_code(view: NeuronView, file_name: str = "current.npy") -> str:
 
 
 def _literal(value: object) -> str:
-    return f"torch.{value.__name__}" if callable(value) else repr(value)
+    transform = next((name for name, function in TRANSFORMS.items() if function is value), None)
+    return repr(value) if value is None or transform is None else f"torch.{transform}"
 
 
 def _layer_arguments(view: NeuronView) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The panels of the page of the neuron."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from qlifq.dashboard.charts import COLOURS, Chart, Line, bars, lines, raster
 from qlifq.dashboard.neuron import NeuronRun, Statistics
@@ -25,17 +28,17 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
     spikes = run.recording.spikes[:, 0].detach().numpy()
     own = spikes[:, run.shown]
     potential = run.trace("potential")
-    over = {"x": "time", "x_title": "time (steps)"}
+    over = ("time", "time (steps)")
     who = f"neuron {run.shown}"
 
     drive = [Line("current", "input current I", COLOURS["blue"], step=True)]
-    driven = {"time": time, "current": run.trace("current")}
+    driven: dict[str, npt.NDArray[Any]] = {"time": time, "current": run.trace("current")}
     if run.modulation is not None:
         drive.append(Line("modulation", "modulation m", COLOURS["orange"], step=True))
         driven["modulation"] = run.modulation[:, 0, 0].numpy()
     charts = [
         raster("raster", "Spikes of all neurons", spikes),
-        lines("input", f"Input of {who}", driven, drive, y_title="I (dimensionless)", height=90, **over),
+        lines("input", f"Input of {who}", driven, drive, y_title="I (dimensionless)", height=90, across=over),
         lines(
             "membrane",
             f"Membrane of {who}",
@@ -52,7 +55,7 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
             y_title="V (dimensionless)",
             marks=[Line("spike", "spike", COLOURS["red"])],
             height=170,
-            **over,
+            across=over,
         ),
     ]
     if "probability" in names:
@@ -65,7 +68,7 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
                 y_title="P(1)",
                 y_domain=(0.0, 1.0),
                 height=100,
-                **over,
+                across=over,
             )
         )
     if "angle" in names:
@@ -77,7 +80,7 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
                 [Line("angle", "θ", COLOURS["blue"])],
                 y_title="θ (radians)",
                 height=90,
-                **over,
+                across=over,
             )
         )
     kept = [name for name in _MECHANISMS if name in names]
@@ -90,7 +93,7 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
                 [Line(name, *_MECHANISMS[name]) for name in kept],
                 y_title="dimensionless",
                 height=110,
-                **over,
+                across=over,
             )
         )
     return [*charts, *_counted(statistics)]

@@ -1,6 +1,5 @@
 """Every control of every page, moved in a real browser: the picture or the numbers must change."""
 
-import re
 import time
 from typing import Any
 
@@ -29,7 +28,7 @@ const step = () => {
   const running = document.querySelector('[data-testid=stApp]').dataset.testScriptState !== 'notRunning';
   const value = running ? null : hash();
   if (value === null || value !== last) { last = value; since = now; }
-  const still = value !== null && now - since > 150;
+  const still = value !== null && now - since > 200;
   if (still && (value !== before || now - start > patience)) done(value);
   else setTimeout(step, 30);
 };
@@ -43,10 +42,11 @@ class Page:
 
     def __init__(self, browser: Any, server: str) -> None:
         self.browser, self.server = browser, server
-        self.rest = 0
+        self.rest, self.opened = 0, ("", "")
 
-    def open(self, path: str, *, address: str = "") -> float:
+    def open(self, path: str, address: str = "") -> float:
         """Open a page afresh; return the seconds until it shows a chart or a table."""
+        self.opened = (path, address)
         start = time.monotonic()
         self.browser.get(f"{self.server}/{path}{address}")
         self.until(
@@ -90,7 +90,9 @@ class Page:
     def move(self, name: str, kind: str, attempt: int) -> None:
         from selenium.webdriver import ActionChains, Keys
 
-        control = self.browser.find_element("css selector", f'[data-testid=stSidebar] input[aria-label="{name}"]')
+        selector = f'[data-testid=stSidebar] input[aria-label="{name}"]'
+        self.until(f"return !!document.querySelector('{selector}')")
+        control = self.browser.find_element("css selector", selector)
         if kind == "checkbox":
             self.browser.execute_script("arguments[0].click()", control)
             return
@@ -102,33 +104,34 @@ class Page:
     def dead(self, names: set[str], *, button: str | None = None) -> list[str]:
         """The controls that change nothing, of the named ones. One that is refused at a place is moved on.
 
+        Sliders come first, since they hide nothing; the others from the last to the first, since what they hide comes after
+        them. Where one is hidden or everything refused, the page is opened again.
+
         Args:
             names: those that are tried.
             button: the key of a button that is pressed where moving alone changes nothing.
         """
         self.unfold()
         silent = []
-        self.rest = self.settle()
-        for name, kind in self.controls().items():
-            if name not in names:
-                continue
-            attempts = 1 if kind == "checkbox" else 4
-            worked = next((at for at in range(attempts) if self.changes(name, kind, at, button)), None)
-            if worked is None:
+        kinds = {name: kind for name, kind in self.controls().items() if name in names}
+        sliders = [name for name, kind in kinds.items() if kind == "range"]
+        for name in [*sliders, *reversed([name for name in kinds if name not in sliders])]:
+            if name not in self.controls() or self.refused():
+                self.open(*self.opened)
+                self.unfold()
+            self.rest = self.settle()
+            attempts = 1 if kinds[name] == "checkbox" else 4
+            if not any(self.changes(name, kinds[name], attempt, button) for attempt in range(attempts)):
                 silent.append(name)
-            elif kind != "range":
-                # What it shows or hides is as before for those that follow.
-                self.move(name, kind, worked + 1)
-                self.rest = self.settle(self.rest)
         return silent
 
     def changes(self, name: str, kind: str, attempt: int, button: str | None) -> bool:
         before = self.rest
         self.move(name, kind, attempt)
-        self.rest = self.settle(before)
+        self.rest = self.settle(before, 1.0 if button else 2.0)
         if self.rest == before and button is not None and not self.refused():
             self.press(button)
-            self.rest = self.settle(before, 10.0)
+            self.rest = self.settle(before, 5.0)
         return self.rest != before and not self.refused()
 
     def press(self, key: str) -> None:
@@ -147,7 +150,8 @@ def page(browser: Any, server: str) -> Page:
 NEURON = {
     "mechanisms": "neurons=3&steps=120&gain=2.5&use_adaptive_threshold=1&homeostasis_enabled=1&homeostasis_lr=0.04"
     "&spike_increase=0.1&use_ahp=1&depression_rate=0.2&allow_dynamic_spike_probability=1&modulation=step",
-    "quadratic": "neurons=3&steps=120&gain=2.5&membrane=quadratic&reset=partial&mapping=tanh&decision=threshold",
+    "quadratic": "neurons=3&steps=120&gain=5&membrane=quadratic&reset=partial&V_peak=1.2",
+    "threshold": "neurons=3&steps=120&gain=3&mapping=tanh&decision=threshold&quantum_threshold=1",
     "classic": "neurons=3&steps=120&gain=2.5&quantum_mode=0&stochastic=1",
     "learning": "neurons=3&steps=120&gain=2.5&quantum_mode=0&learnable_threshold=1&use_adaptive_threshold=1",
     "staircase": "neurons=3&steps=120&source=staircase",
@@ -157,17 +161,71 @@ NEURON = {
 }
 
 
-def test_every_control_of_the_neuron_changes_what_is_shown(page: Page) -> None:
+def shares() -> dict[str, set[str]]:
+    """Which controls each address of `NEURON` answers for: those that it is the first to show."""
+    from qlifq.dashboard.controls import relevant
     from qlifq.dashboard.neuron import NeuronView
+    from qlifq.dashboard.view import from_address
 
-    left = {item.name for item in NeuronView.controls()}
-    for address in NEURON.values():
-        page.open("", address=f"?v=1&{address}")
-        assert page.wrong() == []
-        page.unfold()
-        shown = set(page.controls()) & left
-        assert page.dead(shown) == []
-        left -= shown
-    assert left == {"sample"}
+    shared: dict[str, set[str]] = {}
+    for name, address in NEURON.items():
+        values, wrong = from_address(NeuronView, dict(part.split("=") for part in f"v=1&{address}".split("&")))
+        assert wrong == []
+        values = {**NeuronView.defaults(), **values}
+        shown = {item.name for item in NeuronView.controls() if relevant(item, values)}
+        shared[name] = shown.difference(*shared.values())
+    assert set().union(*shared.values()) == {item.name for item in NeuronView.controls()} - {"sample"}
+    return shared
+
+
+@pytest.mark.parametrize("name", NEURON)
+def test_every_control_of_the_neuron_changes_what_is_shown(page: Page, name: str) -> None:
+    page.open("", f"?v=1&{NEURON[name]}")
+    assert page.wrong() == []
+    names = shares()[name]
+    assert names <= set(page.controls())
+    assert page.dead(names) == []
+
+
+def test_a_preset_changes_what_is_shown(page: Page) -> None:
     page.open("")
     assert page.dead({"preset"}) == []
+
+
+def test_every_control_of_the_circuit_changes_what_is_shown(page: Page) -> None:
+    page.open("circuit", "?v=1&circuit=LeakySpike&mapping=tanh&p0=0.4")
+    assert page.wrong() == []
+    names = set(page.controls())
+    assert names == {"circuit", "second", "mapping", "p0", "slope", "leak", "theta_max", "gap"}
+    assert page.dead(names) == []
+
+
+def test_every_control_of_the_backends_changes_what_is_shown(page: Page) -> None:
+    small = "neurons=2&steps=20&repeats=4"
+    page.open("backends", f"?v=1&{small}&first_noise=numbers&second_noise=numbers&second_shots=10")
+    assert page.wrong() == []
+    names = set(page.controls())
+    from qlifq.dashboard.backends import BackendsView
+
+    assert names == {item.name for item in BackendsView.controls()}
+    assert page.dead(names, button="backends:run") == []
+
+
+def test_every_control_of_the_calibration_changes_what_is_shown(page: Page) -> None:
+    page.open("calibration", "?v=1&noise=numbers&neurons=2&shots=200")
+    assert page.wrong() == []
+    page.rest = page.settle()
+    page.press("calibration:run")
+    page.settle(page.rest, 20.0)
+    names = set(page.controls())
+    from qlifq.dashboard.calibration import CalibrationView
+
+    assert names == {item.name for item in CalibrationView.controls()}
+    assert page.dead(names, button="calibration:run") == []
+
+
+def test_every_control_of_the_comparisons_changes_what_is_shown(page: Page) -> None:
+    page.open("comparisons", "?run=digits-a")
+    assert page.dead({"run", "sample"}) == []
+    page.open("comparisons", "?run=report")
+    assert page.dead({"table"}) == []
