@@ -156,8 +156,7 @@ def control(
     return field(metadata={"control": spec})
 
 
-@lru_cache
-def controls_of(view: Any) -> tuple[Control, ...]:
+def controls_of(view: type) -> tuple[Control, ...]:
     """The controls of a view in the order of its fields, those of the neuron's parameters where it holds `Settings`."""
     found: list[Control] = []
     for item in fields(view):
