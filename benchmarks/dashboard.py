@@ -15,6 +15,9 @@ import subprocess
 import sys
 import time
 
+from selenium import webdriver
+from selenium.webdriver import ActionChains, Keys
+
 from qlifq.dashboard.neuron import PRESETS, NeuronView, Statistics, run_neuron
 from qlifq.dashboard.neuron_charts import neuron_charts
 
@@ -49,9 +52,6 @@ def python_seconds(preset: str, rounds: int) -> float:
 
 def browser_seconds(rounds: int) -> dict[str, list[float]]:
     """From the command to a listening server, from there to a neuron, and from a key to another trace."""
-    from selenium import webdriver
-    from selenium.webdriver import ActionChains, Keys
-
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,800"):
         options.add_argument(argument)

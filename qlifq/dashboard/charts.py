@@ -96,7 +96,7 @@ def lines(
     """
     x, x_title = across
     rightward = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False}}
-    scale: dict[str, Any] = {"zero": False} if y_domain is None else {"domain": list(y_domain)}
+    scale: dict[str, Any] = {"zero": _flat(columns, drawn)} if y_domain is None else {"domain": list(y_domain)}
     layers: list[dict[str, Any]] = []
     everything = [*drawn, *marks]
     spans = spans or {}
@@ -123,6 +123,11 @@ def lines(
     spec = {"height": height + _AROUND, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
     sketch = partial(_sketch_lines, columns, drawn, marks, spans, x, (x_title, y_title), y_domain)
     return Chart(name, title, columns, spec, sketch)
+
+
+def _flat(columns: Columns, drawn: Sequence[Line]) -> bool:
+    """Whether nothing changes, so that only zero gives the axis a length."""
+    return all(np.ptp(columns[line.column]) == 0 for line in drawn)
 
 
 def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: int = 150) -> Chart:

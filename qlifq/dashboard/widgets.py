@@ -67,7 +67,7 @@ class Panel:
 
         Args:
             opened: the groups that are open at first.
-            limits: highest values that follow from elsewhere.
+            limits: highest values that follow from elsewhere; a control that could only be 0 is not shown.
         """
         values = self.values
         for group, items in _groups(self.view.controls()).items():
@@ -76,8 +76,11 @@ class Panel:
                     st.code("\n".join(FORMULAS[group]), language=None, wrap_lines=True)
                 unmet: dict[str, list[str]] = {}
                 for item in items:
+                    limit = (limits or {}).get(item.name)
+                    if limit == 0:
+                        continue
                     if relevant(item, values):
-                        self._widget(item, values, (limits or {}).get(item.name))
+                        self._widget(item, values, limit)
                     elif item.need is not None:
                         unmet.setdefault(item.need.words, []).append(f"`{item.name}`")
                 for words, names in unmet.items():
@@ -104,7 +107,7 @@ class Panel:
         default = float(item.default_among(values))
         lowest, highest, step = item.slider(float(values[item.name]), default)
         if limit is not None:
-            highest = max(limit, 1)
+            highest = limit
             st.session_state[key] = min(st.session_state[key], highest)
         if item.kind == "integer":
             st.slider(item.name, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import socket
@@ -36,19 +37,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def free_port() -> int:
+@contextlib.contextmanager
+def serving(*command: str) -> Iterator[str]:
+    """The address of a server that runs meanwhile; the command takes a port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def server(runs: Path) -> Iterator[str]:
-    """The address of a dashboard that runs as its users run it."""
-    port = free_port()
-    command = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main())", "dashboard"]
-    command += ["--port", str(port), "--no-open", "--folder", str(runs)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -63,6 +58,20 @@ def server(runs: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Any:
+    """`serving`, for tests with a server of their own."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def server(runs: Path) -> Iterator[str]:
+    """The address of a dashboard that runs as its users run it."""
+    entry = "import sys; from qlifq.cli import main; sys.exit(main())"
+    with serving(sys.executable, "-c", entry, "dashboard", "--no-open", "--folder", str(runs), "--port") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

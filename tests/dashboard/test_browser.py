@@ -1,6 +1,8 @@
 """Every control of every page, moved in a real browser: the picture or the numbers must change."""
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,3 +231,42 @@ def test_every_control_of_the_comparisons_changes_what_is_shown(page: Page) -> N
     assert page.dead({"run", "sample"}) == []
     page.open("comparisons", "?run=report")
     assert page.dead({"table"}) == []
+
+
+PLANTED = """
+from dataclasses import dataclass
+
+import streamlit as st
+
+from qlifq.dashboard.controls import control
+from qlifq.dashboard.view import View
+from qlifq.dashboard.widgets import Panel, figures, said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted(View):
+    live: float = control(1.0, "real", "input", "shown", at_least=0.0)
+    silent: float = control(1.0, "real", "input", "not shown", at_least=0.0)
+    off: bool = control(False, "flag", "input", "not shown")
+
+
+panel = Panel("planted", Planted)
+for sentence in panel.wrong:
+    st.warning(said(sentence))
+figures({"live": str(panel.values["live"])})
+with st.sidebar:
+    panel.draw(opened=("input",))
+"""
+
+
+def test_a_planted_control_that_changes_nothing_is_found(browser: Any, serve: Any, tmp_path: Path) -> None:
+    script = tmp_path / "planted.py"
+    script.write_text(PLANTED, encoding="utf-8")
+    run = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", "--browser.gatherUsageStats=false"]
+    with serve(*run, "--server.address=127.0.0.1", "--server.port") as address:
+        page = Page(browser, address)
+        page.open("")
+        assert page.dead({"live", "silent", "off"}) == ["silent", "off"]
+        page.open("", "?v=1&live=%3Cscript%3Ealert(1)%3C/script%3E&other=2")
+        assert len(page.wrong()) == 2
+        assert "Argument `live` must be a number, but is '<script>alert(1)</script>'" in page.wrong()[0]
