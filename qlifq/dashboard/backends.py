@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from qlifq.backends import Plan, capabilities
+from qlifq.backends import Plan
 from qlifq.calibration import Calibration
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import Value, control
-from qlifq.dashboard.noise import BACKENDS, NOISES, backend_code, build, noisy
+from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, backend_code, build, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
@@ -133,7 +133,7 @@ def plan_of(view: BackendsView, layer: QLIF) -> Plan:
 def remote(view: BackendsView) -> list[str]:
     """The chosen backends that run on somebody else's machine."""
     chosen = [str(view.of_side(side, "backend")) for side in SIDES]
-    return [name for name in dict.fromkeys(chosen) if capabilities(name).remote]
+    return [name for name in dict.fromkeys(chosen) if CAPABILITIES[name].remote]
 
 
 def run_pair(view: BackendsView, layers: dict[str, QLIF]) -> Pair:

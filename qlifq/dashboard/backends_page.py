@@ -18,6 +18,7 @@ from qlifq.dashboard.backends import (
     run_pair,
 )
 from qlifq.dashboard.calibration_page import kept_record
+from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.studies.simulation import asked_in_words
 
@@ -34,15 +35,15 @@ def backends_page() -> None:
     with refused():
         view = BackendsView.of(panel.values)
         panel.share()
-        layers = {side: layer_of(view, side, kept_record()) for side in SIDES}
+        layers = {side: ask(layer_of, view, side, kept_record()) for side in SIDES}
         st.markdown("**What it would cost**")
-        st.table(_costs({side: (asked_in_words(layer), plan_of(view, layer)) for side, layer in layers.items()}))
+        st.table(_costs({side: (asked_in_words(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
         elsewhere = remote(view)
         if elsewhere:
             st.info(said(f"{', '.join(elsewhere)} runs on somebody else's machine: run it from Python or the command line."))
         if st.button("Run both", type="primary", disabled=bool(elsewhere), key="backends:run"):
             with st.spinner("The qubits are asked…"):
-                st.session_state[_RAN] = run_pair(view, layers)
+                st.session_state[_RAN] = ask(run_pair, view, layers)
         ran: Pair | None = st.session_state.get(_RAN)
         if ran is None:
             st.caption("Nothing has run yet.")

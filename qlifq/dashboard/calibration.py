@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qlifq.backends import capabilities
 from qlifq.calibration import Calibration, Correction, fit, load, save
 from qlifq.calibration.models import NEURON
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
-from qlifq.dashboard.noise import BACKENDS, NOISES, backend_code, build, noisy
+from qlifq.dashboard.noise import CAPABILITIES, NOISES, backend_code, build, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS
 from qlifq.neurons.parameters import Need
@@ -23,7 +22,7 @@ from qlifq.studies.intervals import binomial
 __all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "read", "table", "written"]
 
 #: Those that can be measured from a page: they draw counts, here.
-LOCAL = tuple(name for name in BACKENDS if capabilities(name).shots and not capabilities(name).remote and name != "twin")
+LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not can.remote and name != "twin")
 _NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))  # type: ignore[attr-defined]
 _NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")  # type: ignore[attr-defined]
 

@@ -15,6 +15,7 @@ from qlifq.dashboard.calibration import (
     table,
     written,
 )
+from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.errors import QLIFError
 
@@ -35,10 +36,10 @@ def calibration_page() -> None:
         view = CalibrationView.of(panel.values)
         panel.share()
         st.markdown("**What measuring would cost**")
-        st.code(planned(view), language=None, wrap_lines=True)
+        st.code(ask(planned, view), language=None, wrap_lines=True)
         if st.button("Measure", type="primary", key="calibration:run"):
             with st.spinner("The qubits are asked…"):
-                st.session_state[_KEPT] = (measure(view), view)
+                st.session_state[_KEPT] = (ask(measure, view), view)
         st.file_uploader("or load a record that `qlifq calibrate` wrote", type="json", key=_FILE, on_change=_load)
         st.session_state.setdefault(_SENTENCE, None)
         if st.session_state[_SENTENCE]:

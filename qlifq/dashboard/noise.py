@@ -1,14 +1,42 @@
 """Noise as something to choose: none, a snapshot of a device, or a few numbers."""
 
-from typing import Protocol
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
 
-from qlifq.backends import Backend, DeviceNoise, capabilities, get, names
+from qlifq.backends import Backend, Capabilities, DeviceNoise, capabilities, get, names
 from qlifq.calibration import Calibration
+from qlifq.errors import QLIFError
 
-__all__ = ["BACKENDS", "NOISES", "Numbers", "backend_code", "build", "noisy"]
+__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "Numbers", "ask", "backend_code", "build", "noisy"]
 
-#: Every registered backend. One that runs elsewhere shows what it would cost, and is not run from here.
-BACKENDS = names()
+P = ParamSpec("P")
+T = TypeVar("T")
+_WORKER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backends")
+
+
+def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in the one thread that all vendors are used from.
+
+    Every run of a page is a thread of its own, and Qiskit crashes the process where a later one uses what an earlier one,
+    since ended, was the first to use.
+    """
+    return _WORKER.submit(function, *args, **kwargs).result()
+
+
+def _installed() -> dict[str, Capabilities]:
+    found = {}
+    for name in names():
+        with contextlib.suppress(QLIFError):
+            found[name] = capabilities(name)
+    return found
+
+
+#: What every registered backend can do, as far as it is installed.
+CAPABILITIES = ask(_installed)
+#: One that runs elsewhere shows what it would cost, and is not run from here.
+BACKENDS = tuple(CAPABILITIES)
 NOISES = ("none", "numbers", "fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")
 
 
@@ -30,7 +58,7 @@ class Numbers(Protocol):
 
 def noisy(name: str) -> bool:
     """Whether a backend takes a noise."""
-    return capabilities(name).noisy
+    return CAPABILITIES[name].noisy
 
 
 def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -> Backend:
