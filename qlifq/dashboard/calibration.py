@@ -142,8 +142,8 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
         f"Qubit of neuron {site}: measured, with 99 % intervals, and fitted",
         {name: values[order] for name, values in columns.items()},
         [
-            Line("ideal", "without errors, sin²(θ/2)", COLOURS["grey"], dash=True),
-            Line("fit", "fit a + b cos θ + c sin θ", COLOURS["blue"]),
+            Line("ideal", "without errors", COLOURS["grey"], dash=True),
+            Line("fit", "fitted law", COLOURS["blue"]),
         ],
         across=("angle", "angle θ (radians)"),
         y_title="P(1)",
@@ -169,7 +169,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
         {"gap": gaps.numpy(), "target": target.probability(gaps[:, None])[:, site].numpy(), **respond},
         [
             Line("target", "target", COLOURS["grey"], dash=True),
-            Line("before", "with the target's own numbers", COLOURS["orange"]),
+            Line("before", "uncorrected", COLOURS["orange"]),
             Line("after", "corrected", COLOURS["green"]),
         ],
         across=("gap", "gap Δ = V − threshold (dimensionless)"),

@@ -114,13 +114,16 @@ def lines(
             low, high = spans[line.column]
             reach = {"x": rightward, "y": {**upward, "field": low}, "y2": {"field": high}, "color": {"datum": line.label}}
             layers.append({"mark": {"type": "rule"}, "encoding": reach})
+    # More names than three do not fit side by side on a telephone.
+    columns_of_legend = 3 if len(everything) <= 3 else 2
     legend = {
         "type": "nominal",
         "scale": {"domain": [line.label for line in everything], "range": [line.colour for line in everything]},
-        "legend": {"title": None, "orient": "top", "symbolType": "stroke"},
+        "legend": {"title": None, "orient": "top", "symbolType": "stroke", "labelLimit": 0, "columns": columns_of_legend},
     }
     layers[0]["encoding"]["color"] = {**legend, "datum": everything[0].label}
-    spec = {"height": height + _AROUND, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
+    more = 22 * (-(-len(everything) // columns_of_legend) - 1)
+    spec = {"height": height + _AROUND + more, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
     sketch = partial(_sketch_lines, columns, drawn, marks, spans, x, (x_title, y_title), y_domain)
     return Chart(name, title, columns, spec, sketch)
 

@@ -19,7 +19,7 @@ def circuit_page() -> None:
         view = CircuitView.of(panel.values)
         panel.share()
         run = run_circuit(view)
-        st.code(f"{run.circuit.draw()}        {CIRCUITS[view.circuit].formula}", language=None, wrap_lines=True)
+        st.code(f"{run.circuit.draw()}\n{CIRCUITS[view.circuit].formula}", language=None, wrap_lines=True)
         x, y, z = run.path[-1].tolist()
         figures(
             {

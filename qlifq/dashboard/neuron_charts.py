@@ -12,11 +12,11 @@ __all__ = ["neuron_charts"]
 
 #: Traces of the mechanisms: what they are called and drawn in, and the group of panels that has their unit.
 _MECHANISMS = {
-    "adaptation": ("adaptation current A", COLOURS["orange"]),
-    "ahp": ("after-hyperpolarisation H", COLOURS["purple"]),
+    "adaptation": ("adaptation A", COLOURS["orange"]),
+    "ahp": ("hyperpolarisation H", COLOURS["purple"]),
     "efficiency": ("efficiency S", COLOURS["green"]),
     "dynamic": ("recent spikes D", COLOURS["blue"]),
-    "rate": ("firing rate F (spikes a step)", COLOURS["red"]),
+    "rate": ("spikes a step F", COLOURS["red"]),
 }
 _BINS = 40
 

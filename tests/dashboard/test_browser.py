@@ -122,10 +122,19 @@ class Page:
                 self.open(*self.opened)
                 self.unfold()
             self.rest = self.settle()
-            attempts = 1 if kinds[name] == "checkbox" else 4
-            if not any(self.changes(name, kinds[name], attempt, button) for attempt in range(attempts)):
+            if self.moves(name, kinds[name], button):
+                continue
+            # Those before it may have hidden its effect: it has another chance where the page begins.
+            self.open(*self.opened)
+            self.unfold()
+            self.rest = self.settle()
+            if not self.moves(name, kinds[name], button):
                 silent.append(name)
         return silent
+
+    def moves(self, name: str, kind: str, button: str | None) -> bool:
+        attempts = 1 if kind == "checkbox" else 4
+        return any(self.changes(name, kind, attempt, button) for attempt in range(attempts))
 
     def changes(self, name: str, kind: str, attempt: int, button: str | None) -> bool:
         before = self.rest
@@ -151,7 +160,7 @@ def page(browser: Any, server: str) -> Page:
 #: Addresses of the page of the neuron that together show all its controls.
 NEURON = {
     "mechanisms": "neurons=3&steps=120&gain=2.5&use_adaptive_threshold=1&homeostasis_enabled=1&homeostasis_lr=0.04"
-    "&spike_increase=0.1&use_ahp=1&depression_rate=0.2&allow_dynamic_spike_probability=1&modulation=step",
+    "&max_threshold=1.3&spike_increase=0.1&use_ahp=1&depression_rate=0.2&allow_dynamic_spike_probability=1&modulation=step",
     "quadratic": "neurons=3&steps=120&gain=5&membrane=quadratic&reset=partial&V_peak=1.2",
     "threshold": "neurons=3&steps=120&gain=3&mapping=tanh&decision=threshold&quantum_threshold=1",
     "classic": "neurons=3&steps=120&gain=2.5&quantum_mode=0&stochastic=1",
