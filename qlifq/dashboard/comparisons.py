@@ -23,6 +23,8 @@ _MOST_RUNS = 500
 _MOST_BYTES = 50_000_000
 _PICTURE = re.compile(r"^!\[[^\]]*\]\(([\w-]+)\.png\)$")
 
+_TABLE = re.compile(r"\[([\w-]+\.csv)\]\(\1\)")
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -117,8 +119,8 @@ def _pieces(text: str, pictures: dict[str, Path]) -> list[tuple[str, str]]:
             pieces += [("text", "\n".join(lines)), ("picture", picture[1])]
             lines = []
         else:
-            # Nothing is fetched from elsewhere for a file that somebody else may have written.
-            lines.append(re.sub(r"!\[", "[", line))
+            # Nothing is fetched from elsewhere for a file that somebody else may have written; the tables are chosen beside it.
+            lines.append(_TABLE.sub(r"**\1**", line.replace("![", "[")))
     return [*pieces, ("text", "\n".join(lines))]
 
 

@@ -53,6 +53,14 @@ def _show(run: RunFolder) -> None:
         charts = spikes_chart(run, sample)
     for chart in charts:
         draw(chart, "comparisons")
+    if run.tables:
+        with st.sidebar:
+            chosen = st.selectbox("table", list(run.tables), key="comparisons.table", help="shown first and in full")
+        st.markdown(f"**{said(chosen)}**")
+        st.dataframe(run.tables[chosen], hide_index=True)
+        data = ("Table (csv)", f"{chosen}.csv", lambda: run.tables[chosen].to_csv(index=False).encode())
+    else:
+        data = ("Summary (json)", "summary.json", lambda: json.dumps(run.summary, indent=2).encode())
     if run.text:
         for kind, piece in run.text:
             if kind == "text":
@@ -62,12 +70,4 @@ def _show(run: RunFolder) -> None:
     else:
         for picture in run.pictures.values():
             st.image(str(picture), width="stretch")
-    if run.tables:
-        with st.sidebar:
-            chosen = st.selectbox("table", list(run.tables), key="comparisons.table", help="shown below in full")
-        st.markdown(f"**{said(chosen)}**")
-        st.dataframe(run.tables[chosen], hide_index=True)
-        data = ("Table (csv)", f"{chosen}.csv", lambda: run.tables[chosen].to_csv(index=False).encode())
-    else:
-        data = ("Summary (json)", "summary.json", lambda: json.dumps(run.summary, indent=2).encode())
     downloads("comparison", charts, data, code(run))
