@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 #: Waits in the page until nothing runs and the picture stands still, for `patience` milliseconds while it is as before, and
@@ -52,7 +53,7 @@ class Page:
         start = time.monotonic()
         self.browser.get(f"{self.server}/{path}{address}")
         self.until(
-            "return document.querySelectorAll('[data-testid=stVegaLiteChart] svg,[data-testid=stMetric],"
+            "return document.querySelectorAll('[data-testid=stVegaLiteChart] svg,[data-testid=stMetric],[data-testid=stAlert],"
             "[data-testid=stTable],[data-testid=stMain] [data-testid=stCode]').length > 0"
         )
         took = time.monotonic() - start
@@ -279,3 +280,21 @@ def test_a_planted_control_that_changes_nothing_is_found(browser: Any, serve: An
         page.open("", "?v=1&live=%3Cscript%3Ealert(1)%3C/script%3E&other=2")
         assert len(page.wrong()) == 2
         assert "Argument `live` must be a number, but is '<script>alert(1)</script>'" in page.wrong()[0]
+
+
+def test_an_upload_is_shown_and_a_hostile_one_is_refused(page: Page, tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", np.random.default_rng(0).uniform(0, 3, (60, 3, 4)))
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    page.open("", "?v=1&source=upload")
+    assert "needs a .npy file" in page.wrong()[0]
+    for name in ("evil", "good"):
+        page.until("return document.querySelectorAll('[data-testid=stSidebar] input[type=file]').length > 0")
+        chooser = page.browser.find_element("css selector", "[data-testid=stSidebar] input[type=file]")
+        chooser.send_keys(str(tmp_path / f"{name}.npy"))
+        if name == "evil":
+            page.until("return document.body.innerText.includes('must be a .npy file of plain numbers')")
+    page.until("return document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length > 3")
+    page.settle()
+    assert page.wrong() == []
+    page.until("return !!document.querySelector('input[aria-label=sample]')")
+    assert page.dead({"sample"}) == []
