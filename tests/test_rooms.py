@@ -57,7 +57,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
     "sklearn": ("training.*",),
     "matplotlib": ("studies.*", "training.*"),
-    "pandas": ("studies.*", "training.*"),
+    "pandas": ("studies.*", "training.*", "dashboard*"),
     "typer": ("cli*",),
     "rich": ("cli.progress",),
     "streamlit": ("dashboard*",),

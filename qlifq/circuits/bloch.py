@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qlifq.circuits.gates import Gate, Slot
 
-__all__ = ["Channel", "Contraction", "probability"]
+__all__ = ["Channel", "Contraction", "probability", "vector"]
 
 Scalar = Tensor | float
 
@@ -50,6 +50,14 @@ def probability(gates: Sequence[Gate], angles: Tensor, channel: Channel | None =
     """
     if channel is None and (axis := _only_axis(gates)) is not None:
         return _about_one_axis(gates, angles, axis)
+    z = vector(gates, angles, channel)[2]
+    population = torch.as_tensor(0.5 * (1.0 - z), dtype=angles.dtype, device=angles.device)
+    # Rounding can leave [0, 1] by an ulp; the derivative vanishes there, so the clamp takes nothing from the gradient.
+    return population.clamp(0.0, 1.0).expand(angles.shape[:-1])
+
+
+def vector(gates: Sequence[Gate], angles: Tensor, channel: Channel | None = None) -> tuple[Scalar, Scalar, Scalar]:
+    """The Bloch vector (x, y, z) after a gate list; |0⟩ is (0, 0, 1). Arguments as for `probability`."""
     x: Scalar = 0.0
     y: Scalar = 0.0
     z: Scalar = 1.0
@@ -67,9 +75,7 @@ def probability(gates: Sequence[Gate], angles: Tensor, channel: Channel | None =
         if contraction is not None:
             x, y = x * contraction.transverse, y * contraction.transverse
             z = z * contraction.longitudinal + contraction.shift
-    population = torch.as_tensor(0.5 * (1.0 - z), dtype=angles.dtype, device=angles.device)
-    # Rounding can leave [0, 1] by an ulp; the derivative vanishes there, so the clamp takes nothing from the gradient.
-    return population.clamp(0.0, 1.0).expand(angles.shape[:-1])
+    return x, y, z
 
 
 def _only_axis(gates: Sequence[Gate]) -> str | None:

@@ -6,6 +6,7 @@ The table of the README, the command line and the checks of user input are all m
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -16,7 +17,7 @@ from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 from qlifq.neurons.surrogates import SURROGATES
 
-__all__ = ["DECISIONS", "MEMBRANES", "NEUROMOD_MODES", "PER_NEURON", "RESETS", "Settings", "Spec", "markdown_table"]
+__all__ = ["DECISIONS", "FORMULAS", "MEMBRANES", "NEUROMOD_MODES", "PER_NEURON", "RESETS", "Settings", "Spec", "markdown_table"]
 
 MEMBRANES = ("leaky", "quadratic")
 DECISIONS = ("sample", "threshold", "expectation")
@@ -287,6 +288,45 @@ class Settings:
 
 #: The parameters that every neuron can have its own value of.
 PER_NEURON = tuple(item.name for item in fields(Settings) if item.metadata["spec"].kind == "per-neuron")
+
+
+#: What each group of parameters does to the neuron at every step, s being the spike and m the transformed modulation.
+FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "membrane": (
+            "leaky: V ← V + (dt/τ) (I_eff − V) + noise_std √dt ξ",
+            "quadratic: V ← V + (dt/τ) (a0 (V − V_rest)(V − V_c) + R I_eff) + noise_std √dt ξ",
+            "hard reset: V ← V_reset · soft: V ← V − threshold · partial: V ← V + reset_fraction (V_reset − V)",
+        ),
+        "threshold": (
+            "threshold = V_th + H + T",
+            "homeostasis: F ← F + (dt/homeostasis_tau) (s − F), H ← H + homeostasis_lr dt (F − homeostasis_target_rate)",
+            "adaptive: T ← T e^(−dt/tau_threshold) + eta s, the sum kept within min_threshold and max_threshold",
+        ),
+        "adaptation": (
+            "I_eff = I S − A − g_ahp H",
+            "A ← A adaptation_decay^dt + spike_increase s",
+            "H ← min(H e^(−dt/tau_ahp) + ahp_jump s, 2)",
+        ),
+        "plasticity": (
+            "I_eff = I S − A − g_ahp H",
+            "S ← S + (1 − (1 − recovery_rate)^dt) (1 − S) − depression_rate S s",
+        ),
+        "neuromodulation": (
+            "gain: I ← (1 + k m) I",
+            "threshold: Δ ← Δ − k m",
+            "prob_slope: slope ← (1 + k m) slope",
+        ),
+        "quantum decision": (
+            "Δ = V − threshold",
+            *(f"{name}: {mapping.formula}" for name, mapping in MAPPINGS.items()),
+            "P(1) = sin²(θ/2)",
+            "dynamic: q_scale ← q_scale / (1 + D), D ← D e^(−dt/tau_adapt) + s",
+        ),
+        "classic decision": ("deterministic: s = 1 where Δ > 0", "stochastic: p = σ(base_alpha Δ)"),
+        "learning": ("∂ rate / ∂ parameter, the sum over all neurons",),
+    }
+)
 
 
 def spec_of(item: "Field[Any]") -> Spec:

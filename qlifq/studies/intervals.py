@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 __all__ = ["CONFIDENCE", "DRAWS", "Floats", "Interval", "binomial", "mean", "percentile", "resampled_means", "slopes"]
 
@@ -77,6 +76,9 @@ def binomial(ones: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = CON
         >>> float(low), round(float(high), 4)
         (0.0, 0.3085)
     """
+    # Loading it takes a third of a second, which those who only resample need not wait for.
+    from scipy import stats
+
     counted, total = np.asarray(ones, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     tail = (1 - confidence) / 2
     low = np.where(counted == 0, 0.0, stats.beta.ppf(tail, counted, total - counted + 1))

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
+from qlifq.backends import Plan
 from qlifq.neurons import QLIF, Recording, simulate
 
-__all__ = ["SimulationRun", "asked_in_words", "counted", "duration", "plan_in_words", "run_simulation"]
+__all__ = ["SimulationRun", "asked_in_words", "counted", "duration", "plan_in_words", "run_simulation", "whole_plan"]
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,19 @@ def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
     if not layer.settings.quantum_mode:
         return f"{'plan':<12} no qubit is asked: quantum_mode=False"
     step = layer.plan(batch)
+    return f"{'one step':<12} {step}\n{'all ' + format(steps, ','):<12} {whole_plan(step, steps)}"
+
+
+def whole_plan(step: Plan, steps: int) -> Plan:
+    """What all steps cost, from what one does."""
     seconds = step.estimated_seconds
-    whole = replace(
+    return replace(
         step,
         evaluations=step.evaluations * steps,
         jobs=step.jobs * steps,
         executions=step.executions * steps,
         estimated_seconds=None if seconds is None else seconds * steps,
     )
-    return f"{'one step':<12} {step}\n{'all ' + format(steps, ','):<12} {whole}"
 
 
 def asked_in_words(layer: QLIF) -> str:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 from qlifq.studies.intervals import Floats
 
@@ -35,6 +34,9 @@ def van_rossum(first: Floats, second: Floats, tau: float) -> Floats:
         >>> van_rossum(one, none, tau=10.0).round(2)
         array([0.74])
     """
+    # Loading it takes half a second, which those who only count spikes need not wait for.
+    from scipy import signal
+
     difference = signal.lfilter([1.0], [1.0, -np.exp(-1 / tau)], first - second, axis=0)
     return np.asarray(np.sqrt((difference**2).sum(axis=0) / tau))
 

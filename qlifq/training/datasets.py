@@ -1,6 +1,6 @@
 """Real input: the handwritten digits that scikit-learn bundles, and a user's own arrays."""
 
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from qlifq._files import PathLike, as_path
 from qlifq._packages import load
 from qlifq.errors import FileFormatError
 
-__all__ = ["LabelledImages", "digits", "load_current"]
+__all__ = ["LabelledImages", "digits", "load_current", "read_current"]
 
 
 class LabelledImages(NamedTuple):
@@ -63,10 +63,27 @@ def load_current(path: PathLike) -> Tensor:
     file = as_path("path", path)
     try:
         with file.open("rb") as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-            rest = stream.read(1)
+            return read_current(stream, str(file))
     except OSError as error:
         raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+
+
+def read_current(stream: BinaryIO, file: str) -> Tensor:
+    """Input currents from an open `.npy` file, as `load_current`.
+
+    Args:
+        stream: the file, at its beginning.
+        file: what it is called in an error.
+
+    Returns:
+        `(time, batch, neurons)` float32.
+
+    Raises:
+        FileFormatError: if it holds anything else.
+    """
+    try:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        rest = stream.read(1)
     except (ValueError, EOFError, MemoryError) as error:
         raise FileFormatError(
             f"File {file} must be a .npy file of plain numbers, but is not: {_first_sentence(error)}."

@@ -1,0 +1,116 @@
+"""How soon the dashboard shows a neuron, and a change of it, in a real browser.
+
+    python -m benchmarks.dashboard [--quick]
+
+Headless Chromium opens the page of the neuron (10 neurons, 500 steps) of a server that was just started, and moves a slider of
+the input: the clock runs in the page, from the key to the frame in which the membrane's trace is another one. Beside it the
+part of Python alone: the run of the layer and its charts, without Streamlit.
+"""
+
+import argparse
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+from selenium import webdriver
+from selenium.webdriver import ActionChains, Keys
+
+from qlifq.dashboard.neuron import PRESETS, NeuronView, Statistics, run_neuron
+from qlifq.dashboard.neuron_charts import neuron_charts
+
+CHARTS = "return document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length"
+#: Waits for the next key, and then for the frame in which the third chart, the membrane, differs.
+ARM = """
+const seen = () => document.querySelectorAll('[data-testid=stVegaLiteChart] svg')[2]?.innerHTML ?? '';
+const before = seen();
+window.took = null;
+document.addEventListener('keydown', () => {
+  const start = performance.now();
+  const look = () => {
+    const now = performance.now();
+    if (seen() !== before || now - start > 10000) window.took = now - start; else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}, {once: true, capture: true});
+"""
+
+
+def python_seconds(preset: str, rounds: int) -> float:
+    """Median time of a run and its charts."""
+    view = NeuronView.of(PRESETS[preset][1])
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run = run_neuron(view)
+        neuron_charts(run, Statistics.of(run))
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def browser_seconds(rounds: int) -> dict[str, list[float]]:
+    """From the command to a listening server, from there to a neuron, and from a key to another trace."""
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,800"):
+        options.add_argument(argument)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "qlifq.dashboard", "--port", str(port), "--no-open"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found: dict[str, list[float]] = {}
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.01)
+        found["server listens"] = [time.perf_counter() - start]
+        for name in ("first page shows a neuron", "next page shows a neuron"):
+            start = time.perf_counter()
+            browser.get(f"http://127.0.0.1:{port}")
+            while browser.execute_script(CHARTS) < 3:
+                time.sleep(0.01)
+            found[name] = [time.perf_counter() - start]
+        time.sleep(3)
+        slider = browser.find_element("css selector", "input[type=range][aria-label=gain]")
+        browser.execute_script("arguments[0].focus()", slider)
+        times = []
+        for turn in range(rounds):
+            browser.execute_script(ARM)
+            ActionChains(browser, duration=0).send_keys(Keys.ARROW_RIGHT if turn % 2 else Keys.ARROW_LEFT).perform()
+            while (took := browser.execute_script("return window.took")) is None:
+                time.sleep(0.02)
+            times.append(took / 1000)
+            time.sleep(0.5)
+        found["a slider shows"] = times
+    finally:
+        server.terminate()
+        server.wait(20)
+        browser.quit()
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="10 rounds instead of 50")
+    rounds = 10 if parser.parse_args().quick else 50
+    for preset in PRESETS:
+        print(f"{f'Python alone, {preset}':42s} {python_seconds(preset, rounds) * 1e3:6.0f} ms   median of {rounds}")
+    if shutil.which("chromedriver") is None:
+        print("no browser: install chromium and chromium-driver")
+        return
+    for name, seconds in browser_seconds(rounds).items():
+        middle = statistics.median(seconds) * 1e3
+        spread = f"median of {len(seconds)}, fastest {min(seconds) * 1e3:.0f}" if len(seconds) > 1 else "once"
+        print(f"{name:42s} {middle:6.0f} ms   {spread}")
+
+
+if __name__ == "__main__":
+    main()

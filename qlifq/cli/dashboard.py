@@ -1,0 +1,26 @@
+"""The command `qlifq dashboard`."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["dashboard"]
+
+
+def dashboard(
+    address: Annotated[str, typer.Option(help="Where the server listens; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 8501,
+    folder: Annotated[Path, typer.Option(help="The folder of runs that the pages may read.")] = Path("runs"),
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser is opened.")] = True,
+) -> None:
+    """Look at a neuron, a circuit, two backends, a calibration and earlier runs in a browser."""
+    # The fronts do not import each other: this is `python -m qlifq.dashboard`, in this process.
+    sys.argv = ["qlifq.dashboard", f"--address={address}", f"--port={port}", f"--folder={folder}"]
+    sys.argv += [] if open_browser else ["--no-open"]
+    try:
+        runpy.run_module("qlifq.dashboard", run_name="__main__")
+    except SystemExit as end:
+        raise typer.Exit(code=int(end.code or 0)) from None

@@ -1,0 +1,71 @@
+"""Starting the server: python -m qlifq.dashboard."""
+
+import argparse
+import importlib
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from qlifq._packages import load
+from qlifq._validation import integer
+from qlifq.dashboard.folder import FOLDER
+from qlifq.errors import QLIFError
+
+__all__ = ["MOST_MEGABYTES", "main", "server_options"]
+
+MOST_MEGABYTES = 20
+
+
+def server_options(address: str, port: int, *, open_browser: bool) -> dict[str, object]:
+    """What Streamlit's server is told: to listen where the user said, to report to nobody, to take small files only."""
+    return {
+        "server.address": address,
+        "server.port": integer("port", port, at_least=1, at_most=65535),
+        "server.headless": not open_browser,
+        "server.showEmailPrompt": False,
+        "server.maxUploadSize": MOST_MEGABYTES,
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the dashboard until it is interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m qlifq.dashboard", description=__doc__)
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--folder", type=Path, default=Path("runs"))
+    parser.add_argument("--no-open", dest="open_browser", action="store_false")
+    given = parser.parse_args(arguments)
+    try:
+        server = load("streamlit.web.cli", package="streamlit", feature="The dashboard", install="'qlifq[dashboard]'")
+        options = server_options(given.address, given.port, open_browser=given.open_browser)
+    except QLIFError as error:
+        print("Error:", error, file=sys.stderr)
+        return 2
+    threading.Thread(target=_load_ahead, args=(given.address, given.port), daemon=True).start()
+    os.environ[FOLDER] = str(given.folder.absolute())
+    flags = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
+    server.main(["run", str(Path(__file__).with_name("app.py")), *flags], standalone_mode=False)
+    return 0
+
+
+def _load_ahead(address: str, port: int) -> None:
+    """Load what the first page needs while the browser fetches it, but not before the server listens."""
+    here = address if address not in {"0.0.0.0", "::"} else "localhost"
+    for _ in range(500):
+        try:
+            socket.create_connection((here, port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.02)
+    importlib.import_module("qlifq.dashboard.neuron_page")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The page of the backends."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from qlifq.dashboard.backends import (
+    SIDES,
+    BackendsView,
+    Pair,
+    backends_charts,
+    backends_code,
+    layer_of,
+    plan_of,
+    remote,
+    run_pair,
+)
+from qlifq.dashboard.calibration_page import kept_record
+from qlifq.dashboard.noise import ask
+from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.studies.simulation import asked_in_words
+
+__all__ = ["backends_page"]
+
+_RAN = "backends:ran"
+
+
+def backends_page() -> None:
+    """Two backends, what each would cost, and the button that runs them."""
+    panel = Panel("backends", BackendsView)
+    for sentence in panel.wrong:
+        st.warning(said(sentence))
+    with refused():
+        view = BackendsView.of(panel.values)
+        panel.share()
+        layers = {side: ask(layer_of, view, side, kept_record()) for side in SIDES}
+        st.markdown("**What it would cost**")
+        st.table(_costs({side: (asked_in_words(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
+        elsewhere = remote(view)
+        if elsewhere:
+            st.info(said(f"{', '.join(elsewhere)} runs on somebody else's machine: run it from Python or the command line."))
+        if st.button("Run both", type="primary", disabled=bool(elsewhere), key="backends:run"):
+            with st.spinner("The qubits are asked…"):
+                st.session_state[_RAN] = ask(run_pair, view, layers)
+        ran: Pair | None = st.session_state.get(_RAN)
+        if ran is None:
+            st.caption("Nothing has run yet.")
+        else:
+            if ran.view != view:
+                st.warning("What follows is of an earlier run, with other settings.")
+            _show(ran)
+    with st.sidebar:
+        panel.draw(opened=("first backend", "second backend", "run"))
+
+
+def _costs(plans: dict[str, tuple[str, object]]) -> pd.DataFrame:
+    rows = {}
+    for side, (asked, plan) in plans.items():
+        words = dict(part.rsplit(" ", 1) for part in str(plan).split(" · ")[:-1])
+        rows[f"{side} backend"] = {"asked": asked, **words, "time": str(plan).rpartition(" · ")[2].removeprefix("time ")}
+    return pd.DataFrame(rows)
+
+
+def _show(ran: Pair) -> None:
+    figures(
+        {
+            **{f"rate, {side} backend": f"{ran.rates[side].value:.4f}" for side in SIDES},
+            "difference (second − first)": f"{ran.difference.value:+.4f}",
+            "its 99 % interval": f"{ran.difference.low:+.4f} to {ran.difference.high:+.4f}",
+        }
+    )
+    apart = "do not differ beyond chance" if ran.difference.holds(0.0) else "differ"
+    st.caption(f"Spikes per neuron and step; the interval is a bootstrap over the runs. By it the two rates {apart}.")
+    charts = backends_charts(ran)
+    for chart in charts:
+        draw(chart, "backends")
+    downloads("backends", charts, ("Data (npz)", "backends.npz", lambda: _data(ran)), backends_code(ran.view))
+
+
+def _data(ran: Pair) -> bytes:
+    arrays = {
+        f"{side}_{name}": ran.sides[side].recording[name].numpy()
+        for side in SIDES
+        for name in ("spikes", "potential", "probability")
+    }
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()

@@ -1,0 +1,164 @@
+"""The page of the comparisons: the folders of runs under the one that the user named, and what is in them."""
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qlifq._files import read_json
+from qlifq.dashboard.charts import Chart, raster
+from qlifq.errors import FileFormatError, QLIFError
+from qlifq.studies.run_folder import FORMAT, VERSION
+
+__all__ = ["RunFolder", "code", "find_runs", "open_run"]
+
+_DEEPEST = 3
+_MOST_RUNS = 500
+_MOST_BYTES = 50_000_000
+_PICTURE = re.compile(r"^!\[[^\]]*\]\(([\w-]+)\.png\)$")
+
+_TABLE = re.compile(r"\[([\w-]+\.csv)\]\(\1\)")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run left.
+
+    Args:
+        path: the folder.
+        summary: its facts.
+        text: `report.md` in pieces: Markdown, or the name of a picture between them.
+        tables: by name.
+        pictures: files by name.
+        spikes: of a simulation, `(time, batch, neurons)`; None for a study.
+    """
+
+    path: Path
+    summary: dict[str, object]
+    text: Sequence[tuple[str, str]] = ()
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    spikes: np.ndarray[Any, Any] | None = None
+
+
+def find_runs(root: Path) -> list[str]:
+    """The folders of runs under `root`, by their path from there; links that lead out of it are not followed."""
+    found = []
+    base = root.resolve()
+    for folder, below, files in os.walk(base):
+        path = Path(folder)
+        depth = len(path.relative_to(base).parts)
+        below[:] = sorted(name for name in below if not name.startswith(".")) if depth < _DEEPEST else []
+        if "summary.json" in files and _summary(path) is not None:
+            found.append(str(path.relative_to(base)))
+        if len(found) >= _MOST_RUNS:
+            break
+    return sorted(found)
+
+
+def open_run(root: Path, name: str) -> RunFolder:
+    """Read a run.
+
+    Args:
+        root: the folder that the user named.
+        name: a path under it.
+
+    Returns:
+        A `RunFolder`.
+
+    Raises:
+        FileFormatError: if it leads elsewhere, or what is there is no run.
+    """
+    base = root.resolve()
+    path = (base / name).resolve()
+    if not path.is_relative_to(base):
+        raise FileFormatError(f"Folder {name} must be under {base}, but is not.")
+    summary = _summary(path)
+    if summary is None:
+        raise FileFormatError(f"Folder {path} must hold the summary.json of a run, but does not.")
+    inside = {item.name: item for item in sorted(path.iterdir()) if item.is_file() and item.resolve().is_relative_to(base)}
+    for item in inside.values():
+        if item.stat().st_size > _MOST_BYTES:
+            raise FileFormatError(f"File {item} must have at most {_MOST_BYTES:,} bytes to be shown, but has more.")
+    pictures = {Path(file).stem: item for file, item in inside.items() if file.endswith(".png")}
+    tables = {Path(file).stem: _table(item) for file, item in inside.items() if file.endswith(".csv")}
+    text = _pieces(inside["report.md"].read_text(encoding="utf-8"), pictures) if "report.md" in inside else ()
+    spikes = _spikes(inside["spikes.npz"]) if "spikes.npz" in inside else None
+    return RunFolder(path, summary, text, tables, pictures, spikes)
+
+
+def _summary(path: Path) -> dict[str, object] | None:
+    """The facts of a run, or None where there are none that this version reads."""
+    try:
+        facts = read_json(path / "summary.json")
+    except QLIFError:
+        return None
+    return facts if facts.get("format") == FORMAT and facts.get("format_version") == VERSION else None
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (ValueError, OSError, csv.Error) as error:
+        raise FileFormatError(f"File {path} must be a table, but cannot be read: {str(error).splitlines()[0]}.") from error
+
+
+def _pieces(text: str, pictures: dict[str, Path]) -> list[tuple[str, str]]:
+    """Markdown and the pictures between it, in order: ("text", …) or ("picture", name)."""
+    pieces: list[tuple[str, str]] = []
+    lines: list[str] = []
+    for line in text.splitlines():
+        picture = _PICTURE.match(line)
+        if picture and picture[1] in pictures:
+            pieces += [("text", "\n".join(lines)), ("picture", picture[1])]
+            lines = []
+        else:
+            # Nothing is fetched from elsewhere for a file that somebody else may have written; the tables are chosen beside it.
+            lines.append(_TABLE.sub(r"**\1**", line.replace("![", "[")))
+    return [*pieces, ("text", "\n".join(lines))]
+
+
+def _spikes(path: Path) -> np.ndarray[Any, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            spikes = np.asarray(arrays["spikes"])
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise FileFormatError(f"File {path} must hold the array `spikes`, but does not.") from error
+    if spikes.ndim != 3 or spikes.dtype.kind not in "fb" or not spikes.size:
+        raise FileFormatError(f"File {path} must hold spikes of shape (time, batch, neurons), but has {spikes.shape}.")
+    return spikes
+
+
+def spikes_chart(run: RunFolder, sample: int) -> list[Chart]:
+    """The spikes of one sample of a simulation; nothing for a study."""
+    if run.spikes is None:
+        return []
+    spikes = run.spikes[:, sample].astype(np.float32)
+    return [raster("spikes", f"Spikes of sample {sample}", spikes, height=260)]
+
+
+def code(run: RunFolder) -> str:
+    """How the run was made, and the lines that read it."""
+    lines = [
+        f"# made by: {' '.join(str(run.summary.get('command', '')).split())}",
+        "import json",
+        "from pathlib import Path",
+        "",
+    ]
+    if run.spikes is not None or run.tables:
+        lines.insert(1, "import numpy as np" if run.spikes is not None else "import pandas as pd")
+    lines += [
+        f"folder = Path({str(run.path)!r})",
+        'summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))',
+    ]
+    if run.spikes is not None:
+        lines += ['spikes = np.load(folder / "spikes.npz")["spikes"]', 'print("spikes per neuron and step", spikes.mean())']
+    for name in run.tables:
+        lines += [f'print(pd.read_csv(folder / "{name}.csv"))']
+    return "\n".join([*lines, 'print(summary["command"])']) + "\n"

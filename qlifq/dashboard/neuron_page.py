@@ -1,0 +1,79 @@
+"""The page of the neuron."""
+
+import io
+import math
+
+import numpy as np
+import streamlit as st
+from torch import Tensor
+
+from qlifq.dashboard.neuron import PRESETS, NeuronRun, NeuronView, Statistics, check_upload, python_code, run_neuron
+from qlifq.dashboard.neuron_charts import neuron_charts
+from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.training.datasets import read_current
+
+__all__ = ["neuron_page"]
+
+_PRESET = "neuron:preset"
+
+
+def neuron_page() -> None:
+    """Controls beside the traces of a neuron that runs."""
+    panel = Panel("neuron", NeuronView)
+    for sentence in panel.wrong:
+        st.warning(said(sentence))
+    file = st.session_state.get("neuron:file")
+    upload: Tensor | None = None
+    # What is shown goes to the browser before the controls: it is what the user waits for.
+    with refused():
+        if file is not None and panel.values["source"] == "upload":
+            upload = check_upload(read_current(io.BytesIO(file.getvalue()), file.name))
+        view = NeuronView.of(panel.values)
+        panel.share()
+        _show(run_neuron(view, upload), "current.npy" if file is None else file.name)
+    with st.sidebar:
+        st.selectbox("preset", list(PRESETS), key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
+        st.caption(PRESETS[st.session_state[_PRESET]][0])
+        if panel.values["source"] == "upload":
+            st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
+        panel.draw(opened=("input",), limits=_limits(panel, upload))
+
+
+def _start_from(panel: Panel) -> None:
+    panel.put(PRESETS[st.session_state[_PRESET]][1])
+
+
+def _limits(panel: Panel, upload: Tensor | None) -> dict[str, int]:
+    values = panel.values
+    neurons = 64 if values["source"] == "digits" else int(values["neurons"])
+    if upload is None:
+        return {"shown": neurons - 1}
+    return {"shown": upload.shape[2] - 1, "sample": upload.shape[1] - 1}
+
+
+def _show(run: NeuronRun, file_name: str) -> None:
+    statistics = Statistics.of(run)
+    told = {
+        "spikes per neuron and step": f"{statistics.rate:.4f}",
+        "mean interval": _number(statistics.interval, "steps"),
+        "variation of intervals": _number(statistics.variation),
+        "asked of a qubit": f"{statistics.evaluations:,}",
+        **{f"∂ rate / ∂ {name.split('.')[1]}": f"{value:+.3g}" for name, value in run.gradients.items()},
+    }
+    figures(told)
+    charts = neuron_charts(run, statistics)
+    for chart in charts:
+        draw(chart, "neuron")
+    downloads("neuron", charts, ("Data (npz)", "neuron.npz", lambda: _data(run)), python_code(run.view, file_name))
+
+
+def _number(value: float, unit: str = "") -> str:
+    return "none" if math.isnan(value) else f"{value:.3g} {unit}".rstrip()
+
+
+def _data(run: NeuronRun) -> bytes:
+    """Input and traces of all neurons, `(time, neurons)` each."""
+    traces = {name: run.recording[name][:, 0].detach().numpy() for name in run.recording.names}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, current=run.current[:, 0].numpy(), **traces)
+    return stream.getvalue()

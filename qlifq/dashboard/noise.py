@@ -1,0 +1,88 @@
+"""Noise as something to choose: none, a snapshot of a device, or a few numbers."""
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
+
+from qlifq.backends import Backend, Capabilities, DeviceNoise, capabilities, get, names
+from qlifq.calibration import Calibration
+from qlifq.errors import QLIFError
+
+__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "Numbers", "ask", "backend_code", "build", "noisy"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_WORKER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backends")
+
+
+def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in the one thread that all vendors are used from.
+
+    Every run of a page is a thread of its own, and Qiskit crashes the process where a later one uses what an earlier one,
+    since ended, was the first to use.
+    """
+    return _WORKER.submit(function, *args, **kwargs).result()
+
+
+def _installed() -> dict[str, Capabilities]:
+    found = {}
+    for name in names():
+        with contextlib.suppress(QLIFError):
+            found[name] = capabilities(name)
+    return found
+
+
+#: What every registered backend can do, as far as it is installed.
+CAPABILITIES = ask(_installed)
+#: One that runs elsewhere shows what it would cost, and is not run from here.
+BACKENDS = tuple(CAPABILITIES)
+NOISES = ("none", "numbers", "fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")
+
+
+class Numbers(Protocol):
+    """A view that tells the numbers of a noise."""
+
+    @property
+    def readout_p01(self) -> float:
+        """P(read 1 | 0)."""
+
+    @property
+    def readout_p10(self) -> float:
+        """P(read 0 | 1)."""
+
+    @property
+    def gate_error(self) -> float:
+        """Average infidelity of a gate."""
+
+
+def noisy(name: str) -> bool:
+    """Whether a backend takes a noise."""
+    return CAPABILITIES[name].noisy
+
+
+def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -> Backend:
+    """The backend that was chosen.
+
+    Raises:
+        QLIFError: if it cannot be had.
+    """
+    options: dict[str, object] = {}
+    if noise != "none":
+        given = {"readout_p01": numbers.readout_p01, "readout_p10": numbers.readout_p10, "gate_error": numbers.gate_error}
+        options["noise"] = DeviceNoise(**given) if noise == "numbers" else noise
+    if name == "twin" and record is not None:
+        options["record"] = record
+    return get(name, **options)
+
+
+def backend_code(name: str, noise: str, numbers: Numbers, record: str) -> str:
+    """The Python that builds it; `record` is the file of the twin."""
+    if name == "twin":
+        return f"get('twin', record=calibration.load({record!r}))"
+    if noise == "none":
+        return f"get({name!r})"
+    if noise != "numbers":
+        return f"get({name!r}, noise={noise!r})"
+    given = f"readout_p01={numbers.readout_p01!r}, readout_p10={numbers.readout_p10!r}, gate_error={numbers.gate_error!r}"
+    return f"get({name!r}, noise=DeviceNoise({given}))"

@@ -1,0 +1,189 @@
+"""Views as widgets: what every page does with Streamlit."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from qlifq.dashboard.charts import Chart, picture
+from qlifq.dashboard.controls import Control, Value, relevant
+from qlifq.dashboard.view import View, from_address, to_address
+from qlifq.errors import QLIFError
+from qlifq.neurons.parameters import FORMULAS
+
+__all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
+
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~&@"})
+
+
+class Panel:
+    """The controls of a page: their values, kept while another page is looked at, and their place in the address.
+
+    Args:
+        page: its name, a prefix for all keys.
+        view: its kind of view.
+    """
+
+    def __init__(self, page: str, view: type[View]) -> None:
+        self.page, self.view = page, view
+        self._kept: dict[str, Value] = st.session_state.setdefault(f"{page}:values", {})
+        opened = f"{page}:opened"
+        if opened not in st.session_state:
+            st.session_state[opened] = True
+            values, self.wrong = from_address(view, st.query_params.to_dict())
+            self.put(values)
+        else:
+            self.wrong = []
+        for item in view.controls():
+            for key in self._keys(item):
+                if key in st.session_state:
+                    self._kept[key] = _plain(item, st.session_state[key])
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The value of every control as it stands."""
+        values = self.view.defaults()
+        for by in (False, True):
+            for item in self.view.controls():
+                if (item.by is not None) == by:
+                    values[item.name] = self._kept.get(self._key(item, values), item.default_among(values))
+        return values
+
+    def put(self, values: Mapping[str, Value]) -> None:
+        """Set all controls: those that are not named go back to their defaults."""
+        everything = {**self.view.defaults(), **values}
+        self._kept.clear()
+        for item in self.view.controls():
+            for key in self._keys(item):
+                st.session_state.pop(key, None)
+            if item.name in values:
+                self._kept[self._key(item, everything)] = values[item.name]
+
+    def draw(self, *, opened: Sequence[str], limits: Mapping[str, int] | None = None) -> None:
+        """The controls, group by group.
+
+        Args:
+            opened: the groups that are open at first.
+            limits: highest values that follow from elsewhere; a control that could only be 0 is not shown.
+        """
+        values = self.values
+        for group, items in _groups(self.view.controls()).items():
+            with st.expander(group.capitalize(), expanded=group in opened):
+                if group in FORMULAS:
+                    st.code("\n".join(FORMULAS[group]), language=None, wrap_lines=True)
+                unmet: dict[str, list[str]] = {}
+                for item in items:
+                    limit = (limits or {}).get(item.name)
+                    if limit == 0:
+                        continue
+                    if relevant(item, values):
+                        self._widget(item, values, limit)
+                    elif item.need is not None:
+                        unmet.setdefault(item.need.words, []).append(f"`{item.name}`")
+                for words, names in unmet.items():
+                    st.caption(f"{', '.join(names)}: with {said(words)}")
+
+    def share(self) -> None:
+        """Bring the address up to what is shown."""
+        address = to_address(self.view, self.values)
+        if st.query_params.to_dict() != address:
+            st.query_params.from_dict(address)
+
+    def _widget(self, item: Control, values: Mapping[str, Value], limit: int | None) -> None:
+        key, value = self._key(item, values), values[item.name]
+        if key not in st.session_state:
+            st.session_state[key] = value
+        if item.kind == "flag":
+            st.toggle(item.name, key=key, help=said(item.doc))
+        elif item.kind == "choice":
+            st.selectbox(item.name, item.options, key=key, help=said(item.doc))
+        else:
+            self._slider(item, key, values, limit)
+
+    def _slider(self, item: Control, key: str, values: Mapping[str, Value], limit: int | None) -> None:
+        default = float(item.default_among(values))
+        lowest, highest, step = item.slider(float(values[item.name]), default)
+        if limit is not None:
+            highest = limit
+            st.session_state[key] = min(st.session_state[key], highest)
+        if item.kind == "integer":
+            st.slider(item.name, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
+        else:
+            digits = max(0, -int(f"{step:e}".partition("e")[2]))
+            st.slider(item.name, lowest, highest, step=step, key=key, help=said(item.doc), format=f"%.{digits}f")
+
+    def _key(self, item: Control, values: Mapping[str, Value]) -> str:
+        return f"{self.page}.{item.name}" + ("" if item.by is None else f".{values[item.by]}")
+
+    def _keys(self, item: Control) -> list[str]:
+        if isinstance(item.default, Mapping):
+            return [f"{self.page}.{item.name}.{name}" for name in item.default]
+        return [f"{self.page}.{item.name}"]
+
+
+def draw(chart: Chart, place: str, width: Literal["stretch", "content"] = "stretch") -> None:
+    """One panel, as wide as its column or as it is by itself."""
+    st.markdown(f"**{chart.title}**")
+    st.vega_lite_chart(pd.DataFrame(chart.columns), chart.spec, width=width, key=f"{place}.{chart.name}")
+
+
+def downloads(page: str, charts: Sequence[Chart], data: tuple[str, str, Callable[[], bytes]], code: str) -> None:
+    """The figure, the data and the code of what is shown; files are made when they are asked for.
+
+    Args:
+        page: names the files.
+        charts: what is shown.
+        data: label, file name and content.
+        code: Python.
+    """
+    label, name, content = data
+    with st.container(horizontal=True):
+        if charts:
+            for form, kind in (("png", "image/png"), ("svg", "image/svg+xml")):
+                made = partial(picture, charts, form)
+                st.download_button(f"Figure ({form.upper()})", made, f"{page}.{form}", kind, on_click="ignore")
+        st.download_button(label, content, name, "application/octet-stream", on_click="ignore")
+        st.download_button("Code (Python)", code, f"{page}.py", "text/x-python", on_click="ignore")
+    with st.expander("The Python that gives these numbers"):
+        st.code(code, language="python")
+
+
+def figures(told: Mapping[str, str]) -> None:
+    """Numbers in a row, each under its name."""
+    with st.container(horizontal=True):
+        for label, text in told.items():
+            st.metric(label, text, width="content")
+
+
+def said(sentence: str) -> str:
+    """A sentence as Markdown that shows it letter by letter, whoever wrote it."""
+    return sentence.translate(_MARKDOWN)
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """The library's sentence in place of a page, for whatever it refuses."""
+    try:
+        yield
+    except QLIFError as error:
+        st.error(said(str(error)))
+    except (MemoryError, RuntimeError) as error:
+        # torch has no class of its own for this.
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        st.error("This does not fit into memory: ask for fewer neurons or steps.")
+
+
+def _groups(controls: Sequence[Control]) -> dict[str, list[Control]]:
+    groups: dict[str, list[Control]] = {}
+    for item in controls:
+        groups.setdefault(item.group, []).append(item)
+    return groups
+
+
+def _plain(item: Control, value: Value) -> Value:
+    """The value of a widget without the crumbs of a slider's steps."""
+    return float(f"{value:.12g}") if item.kind == "real" else value

@@ -1,0 +1,300 @@
+"""Every control of every page, moved in a real browser: the picture or the numbers must change."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+#: Waits in the page until nothing runs and the picture stands still, for `patience` milliseconds while it is as before, and
+#: gives a hash of what is shown: numbers, pictures and tables, without the controls.
+SETTLE = r"""
+const [before, patience, done] = arguments;
+const shown = '[data-testid=stMetric],[data-testid=stVegaLiteChart] svg,[data-testid=stTable],[data-testid=stCode],' +
+  '[data-testid=stHeading],[data-testid=stImage] img,[data-testid=stDataFrame] canvas';
+const look = e => e.tagName === 'IMG' ? e.src : e.tagName === 'CANVAS' ? e.toDataURL() :
+  e.tagName === 'svg' ? e.innerHTML.replace(/(clip|gradient_)\d+/g, '') : e.innerText;
+const hash = () => {
+  let value = 7;
+  for (const e of document.querySelector('[data-testid=stMain]').querySelectorAll(shown)) {
+    if (e.closest('[data-testid=stExpander]')) continue;
+    for (const sign of look(e)) value = (Math.imul(value, 31) + sign.codePointAt(0)) | 0;
+  }
+  return value;
+};
+const start = performance.now();
+let last = null, since = start;
+const step = () => {
+  const now = performance.now();
+  const running = document.querySelector('[data-testid=stApp]').dataset.testScriptState !== 'notRunning';
+  const value = running ? null : hash();
+  if (value === null || value !== last) { last = value; since = now; }
+  const still = value !== null && now - since > 200;
+  if (still && (value !== before || now - start > patience)) done(value);
+  else setTimeout(step, 30);
+};
+step();
+"""
+WRONG = "return [...document.querySelectorAll('[data-testid=stAlert],[data-testid=stException]')].map(e => e.innerText)"
+
+
+class Page:
+    """A page in the browser."""
+
+    def __init__(self, browser: Any, server: str) -> None:
+        self.browser, self.server = browser, server
+        self.rest, self.opened = 0, ("", "")
+
+    def open(self, path: str, address: str = "") -> float:
+        """Open a page afresh; return the seconds until it shows a chart or a table."""
+        self.opened = (path, address)
+        start = time.monotonic()
+        self.browser.get(f"{self.server}/{path}{address}")
+        self.until(
+            "return document.querySelectorAll('[data-testid=stVegaLiteChart] svg,[data-testid=stMetric],[data-testid=stAlert],"
+            "[data-testid=stTable],[data-testid=stMain] [data-testid=stCode]').length > 0"
+        )
+        took = time.monotonic() - start
+        self.until("return document.querySelectorAll('[data-testid=stSidebar] input').length > 0")
+        self.settle()
+        return took
+
+    def until(self, script: str, seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.browser.execute_script(script):
+            assert time.monotonic() < deadline, f"waited in vain for {script}"
+            time.sleep(0.02)
+
+    def settle(self, before: int | None = None, patience: float = 2.0) -> int:
+        """Wait until the page has come to rest, as long as `patience` in seconds for what differs from before."""
+        return int(self.browser.execute_async_script(SETTLE, before, 1000 * patience))
+
+    def wrong(self) -> list[str]:
+        return list(self.browser.execute_script(WRONG))
+
+    def unfold(self) -> None:
+        """Open every group of controls."""
+        self.browser.execute_script(
+            "document.querySelectorAll('[data-testid=stSidebar] details:not([open]) summary').forEach(e => e.click())"
+        )
+
+    def controls(self) -> dict[str, str]:
+        """Every control beside the page that can be moved, by its name: "range", "checkbox" or "combobox"."""
+        found = self.browser.execute_script(
+            "return [...document.querySelectorAll('[data-testid=stSidebar] input:not([disabled])')]"
+            ".map(e => [e.getAttribute('aria-label'), e.getAttribute('role') || e.type])"
+        )
+        kinds = {str(name): {"switch": "checkbox"}.get(kind, kind) for name, kind in found if kind != "file"}
+        assert set(kinds.values()) <= {"range", "checkbox", "combobox"}, kinds
+        return kinds
+
+    def move(self, name: str, kind: str, attempt: int) -> None:
+        from selenium.webdriver import ActionChains, Keys
+
+        selector = f'[data-testid=stSidebar] input[aria-label="{name}"]'
+        self.until(f"return !!document.querySelector('{selector}')")
+        control = self.browser.find_element("css selector", selector)
+        if kind == "checkbox":
+            self.browser.execute_script("arguments[0].click()", control)
+            return
+        way = (Keys.ARROW_DOWN, Keys.ARROW_UP)[attempt % 2]
+        keys = [(Keys.PAGE_UP, Keys.PAGE_DOWN, Keys.END, Keys.HOME)[attempt]] if kind == "range" else [way, way, Keys.ENTER]
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", control)
+        ActionChains(self.browser, duration=0).send_keys(*keys).perform()
+
+    def dead(self, names: set[str], *, button: str | None = None) -> list[str]:
+        """The controls that change nothing, of the named ones. One that is refused at a place is moved on.
+
+        Sliders come first, since they hide nothing; the others from the last to the first, since what they hide comes after
+        them. Where one is hidden or everything refused, the page is opened again.
+
+        Args:
+            names: those that are tried.
+            button: the key of a button that is pressed where moving alone changes nothing.
+        """
+        self.unfold()
+        silent = []
+        kinds = {name: kind for name, kind in self.controls().items() if name in names}
+        sliders = [name for name, kind in kinds.items() if kind == "range"]
+        for name in [*sliders, *reversed([name for name in kinds if name not in sliders])]:
+            if name not in self.controls() or self.refused():
+                self.open(*self.opened)
+                self.unfold()
+            self.rest = self.settle()
+            if self.moves(name, kinds[name], button):
+                continue
+            # Those before it may have hidden its effect: it has another chance where the page begins.
+            self.open(*self.opened)
+            self.unfold()
+            self.rest = self.settle()
+            if not self.moves(name, kinds[name], button):
+                silent.append(name)
+        return silent
+
+    def moves(self, name: str, kind: str, button: str | None) -> bool:
+        attempts = 1 if kind == "checkbox" else 4
+        return any(self.changes(name, kind, attempt, button) for attempt in range(attempts))
+
+    def changes(self, name: str, kind: str, attempt: int, button: str | None) -> bool:
+        before = self.rest
+        self.move(name, kind, attempt)
+        self.rest = self.settle(before, 1.0 if button else 2.0)
+        if self.rest == before and button is not None and not self.refused():
+            self.press(button)
+            self.rest = self.settle(before, 5.0)
+        return self.rest != before and not self.refused()
+
+    def press(self, key: str) -> None:
+        self.browser.execute_script(f"document.querySelector('.st-key-{key.replace(':', '-')} button').click()")
+
+    def refused(self) -> bool:
+        return bool(self.browser.execute_script("return document.querySelectorAll('[data-testid=stAlertContentError]').length"))
+
+
+@pytest.fixture
+def page(browser: Any, server: str) -> Page:
+    return Page(browser, server)
+
+
+#: Addresses of the page of the neuron that together show all its controls.
+NEURON = {
+    "mechanisms": "neurons=3&steps=120&gain=2.5&use_adaptive_threshold=1&homeostasis_enabled=1&homeostasis_lr=0.04"
+    "&max_threshold=1.3&spike_increase=0.1&use_ahp=1&depression_rate=0.2&allow_dynamic_spike_probability=1&modulation=step",
+    "quadratic": "neurons=3&steps=120&gain=5&membrane=quadratic&reset=partial&V_peak=1.2",
+    "threshold": "neurons=3&steps=120&gain=3&mapping=tanh&decision=threshold&quantum_threshold=1",
+    "classic": "neurons=3&steps=120&gain=2.5&quantum_mode=0&stochastic=1",
+    "learning": "neurons=3&steps=120&gain=2.5&quantum_mode=0&learnable_threshold=1&use_adaptive_threshold=1",
+    "staircase": "neurons=3&steps=120&source=staircase",
+    "pulses": "neurons=3&steps=120&source=pulses&period=50&width=20",
+    "poisson": "neurons=3&steps=120&source=poisson",
+    "digits": "steps=60&source=digits",
+}
+
+
+def shares() -> dict[str, set[str]]:
+    """Which controls each address of `NEURON` answers for: those that it is the first to show."""
+    from qlifq.dashboard.controls import relevant
+    from qlifq.dashboard.neuron import NeuronView
+    from qlifq.dashboard.view import from_address
+
+    shared: dict[str, set[str]] = {}
+    for name, address in NEURON.items():
+        values, wrong = from_address(NeuronView, dict(part.split("=") for part in f"v=1&{address}".split("&")))
+        assert wrong == []
+        values = {**NeuronView.defaults(), **values}
+        shown = {item.name for item in NeuronView.controls() if relevant(item, values)}
+        shared[name] = shown.difference(*shared.values())
+    assert set().union(*shared.values()) == {item.name for item in NeuronView.controls()} - {"sample"}
+    return shared
+
+
+@pytest.mark.parametrize("name", NEURON)
+def test_every_control_of_the_neuron_changes_what_is_shown(page: Page, name: str) -> None:
+    page.open("", f"?v=1&{NEURON[name]}")
+    assert page.wrong() == []
+    names = shares()[name]
+    assert names <= set(page.controls())
+    assert page.dead(names) == []
+
+
+def test_a_preset_changes_what_is_shown(page: Page) -> None:
+    page.open("")
+    assert page.dead({"preset"}) == []
+
+
+def test_every_control_of_the_circuit_changes_what_is_shown(page: Page) -> None:
+    page.open("circuit", "?v=1&circuit=LeakySpike&mapping=tanh&p0=0.4")
+    assert page.wrong() == []
+    names = set(page.controls())
+    assert names == {"circuit", "second", "mapping", "p0", "slope", "leak", "theta_max", "gap"}
+    assert page.dead(names) == []
+
+
+def test_every_control_of_the_backends_changes_what_is_shown(page: Page) -> None:
+    small = "neurons=2&steps=20&repeats=4"
+    page.open("backends", f"?v=1&{small}&first_noise=numbers&second_noise=numbers&second_shots=10")
+    assert page.wrong() == []
+    names = set(page.controls())
+    from qlifq.dashboard.backends import BackendsView
+
+    assert names == {item.name for item in BackendsView.controls()}
+    assert page.dead(names, button="backends:run") == []
+
+
+def test_every_control_of_the_calibration_changes_what_is_shown(page: Page) -> None:
+    page.open("calibration", "?v=1&noise=numbers&neurons=2&shots=200")
+    assert page.wrong() == []
+    page.rest = page.settle()
+    page.press("calibration:run")
+    page.settle(page.rest, 20.0)
+    names = set(page.controls())
+    from qlifq.dashboard.calibration import CalibrationView
+
+    assert names == {item.name for item in CalibrationView.controls()}
+    assert page.dead(names, button="calibration:run") == []
+
+
+def test_every_control_of_the_comparisons_changes_what_is_shown(page: Page) -> None:
+    page.open("comparisons", "?run=digits-a")
+    assert page.dead({"run", "sample"}) == []
+    page.open("comparisons", "?run=report")
+    assert page.dead({"table"}) == []
+
+
+PLANTED = """
+from dataclasses import dataclass
+
+import streamlit as st
+
+from qlifq.dashboard.controls import control
+from qlifq.dashboard.view import View
+from qlifq.dashboard.widgets import Panel, figures, said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted(View):
+    live: float = control(1.0, "real", "input", "shown", at_least=0.0)
+    silent: float = control(1.0, "real", "input", "not shown", at_least=0.0)
+    off: bool = control(False, "flag", "input", "not shown")
+
+
+panel = Panel("planted", Planted)
+for sentence in panel.wrong:
+    st.warning(said(sentence))
+figures({"live": str(panel.values["live"])})
+with st.sidebar:
+    panel.draw(opened=("input",))
+"""
+
+
+def test_a_planted_control_that_changes_nothing_is_found(browser: Any, serve: Any, tmp_path: Path) -> None:
+    script = tmp_path / "planted.py"
+    script.write_text(PLANTED, encoding="utf-8")
+    run = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", "--browser.gatherUsageStats=false"]
+    with serve(*run, "--server.address=127.0.0.1", "--server.port") as address:
+        page = Page(browser, address)
+        page.open("")
+        assert page.dead({"live", "silent", "off"}) == ["silent", "off"]
+        page.open("", "?v=1&live=%3Cscript%3Ealert(1)%3C/script%3E&other=2")
+        assert len(page.wrong()) == 2
+        assert "Argument `live` must be a number, but is '<script>alert(1)</script>'" in page.wrong()[0]
+
+
+def test_an_upload_is_shown_and_a_hostile_one_is_refused(page: Page, tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", np.random.default_rng(0).uniform(0, 3, (60, 3, 4)))
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    page.open("", "?v=1&source=upload")
+    assert "needs a .npy file" in page.wrong()[0]
+    for name in ("evil", "good"):
+        page.until("return document.querySelectorAll('[data-testid=stSidebar] input[type=file]').length > 0")
+        chooser = page.browser.find_element("css selector", "[data-testid=stSidebar] input[type=file]")
+        chooser.send_keys(str(tmp_path / f"{name}.npy"))
+        if name == "evil":
+            page.until("return document.body.innerText.includes('must be a .npy file of plain numbers')")
+    page.until("return document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length > 3")
+    page.settle()
+    assert page.wrong() == []
+    page.until("return !!document.querySelector('input[aria-label=sample]')")
+    assert page.dead({"sample"}) == []

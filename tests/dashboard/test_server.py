@@ -1,0 +1,28 @@
+"""Starting the server: what it is told, and what is refused before it starts."""
+
+import pytest
+
+from qlifq.cli import main as command_line
+from qlifq.dashboard.__main__ import main, server_options
+
+
+def test_the_server_listens_on_loopback_reports_to_nobody_and_takes_small_files() -> None:
+    options = server_options("127.0.0.1", 8501, open_browser=False)
+    assert options["server.address"] == "127.0.0.1"
+    assert options["browser.gatherUsageStats"] is False
+    assert options["server.showEmailPrompt"] is False
+    assert options["server.headless"] is True
+    assert options["server.maxUploadSize"] == 20
+    assert options["client.showErrorDetails"] == "none"
+
+
+def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", "0"]) == 2
+    assert "Argument `port` must be at least 1 and at most 65535, but is 0." in capsys.readouterr().err
+    assert command_line(["dashboard", "--port", "0"]) == 2
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "streamlit.web.cli", None)
+    assert main([]) == 2
+    assert "The dashboard needs the package `streamlit`" in capsys.readouterr().err
