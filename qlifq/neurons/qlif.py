@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
-from qlifq.backends.sampling import generator
+from qlifq.backends.sampling import shared
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
@@ -247,8 +247,7 @@ class QLIF(nn.Module):
             noise_seed = self.seeds.take()
             noise = None
             if settings.noise_std:
-                source = generator(noise_seed, now.device)
-                noise = torch.randn(now.shape, dtype=now.dtype, device=now.device, generator=source)
+                noise = shared(torch.randn, now, noise_seed, self.seeds.share)
             active = state.refractory.bool().logical_not() if settings.refractory_period else None
             state, gap, angle = step.approach(state, now, dynamics, programme, modulation=m, noise=noise)
             if angle is None:

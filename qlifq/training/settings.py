@@ -1,0 +1,70 @@
+"""How a network is trained."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from qlifq import _validation as check
+from qlifq.backends.interface import MAX_SEED
+from qlifq.errors import UnsupportedError
+
+__all__ = ["PRECISIONS", "SCHEDULES", "TrainingSettings"]
+
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a network is trained, with Adam.
+
+    Args:
+        epochs: how often every image is seen.
+        batch: images per step of the optimiser, over all processes.
+        learning_rate: of Adam.
+        schedule: "constant", or "cosine": from the learning rate down to 0 over all steps.
+        weight_decay: decoupled, as in AdamW.
+        validation: the fraction of the training images that are held back and looked at after every epoch.
+        patience: epochs without a lower validation loss after which the training stops, and the best weights are kept; None
+            trains for all epochs and keeps the last.
+        precision: "float32", or mixed precision by `torch.autocast`: "bfloat16", or on a GPU "float16" with a scaled loss.
+        seed: of the initial weights, the order of the images and all spikes.
+
+    Raises:
+        QLIFError: for a value that cannot be used, or would be ignored.
+    """
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    validation: float = 0.0
+    patience: int | None = None
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check.integer("epochs", self.epochs, at_least=1)
+        check.integer("batch", self.batch, at_least=1)
+        check.real("learning_rate", self.learning_rate, above=0)
+        check.choice("schedule", self.schedule, SCHEDULES)
+        check.real("weight_decay", self.weight_decay, at_least=0)
+        check.real("validation", self.validation, at_least=0, at_most=0.5)
+        check.optional_integer("patience", self.patience, at_least=1)
+        check.choice("precision", self.precision, PRECISIONS)
+        check.integer("seed", self.seed, at_least=0, at_most=MAX_SEED)
+        if self.patience is not None and self.validation == 0:
+            raise UnsupportedError(f"Argument `patience` would be ignored: it needs validation above 0, but is {self.patience}.")
+
+    def check_device(self, device: torch.device) -> None:
+        """Refuse a precision that the device does not have."""
+        if self.precision == "float16" and device.type == "cpu":
+            raise UnsupportedError("Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'.")
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step of the optimiser, from 0, out of all."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
