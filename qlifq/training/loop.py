@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from qlifq.backends import Backend
+from qlifq.backends.sampling import generator
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
@@ -194,7 +195,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.per_epoch = math.ceil(len(self.images) / settings.batch)
         self.batch = 0
-        #: Summed loss, and images recognised, of the epoch so far, on this process.
+        #: Summed loss, and images recognised, of the epoch so far, over all processes.
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.seconds = 0.0
         self.history: list[Epoch] = []
@@ -220,7 +221,7 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "batch": self.batch,
-            "sums": self.processes.summed(self.sums.clone()) if self.processes.count == 1 else self.sums,
+            "sums": self.sums,
             "seconds": self.seconds,
             "history": [asdict(epoch) for epoch in self.history],
             "best": self.best,
@@ -235,3 +236,85 @@ class _Run:
         self.batch, self.seconds, self.best = content["batch"], content["seconds"], content["best"]
         self.sums = content["sums"]
         self.history = [Epoch(**epoch) for epoch in content["history"]]
+
+    def batches(self) -> Iterator[None]:
+        """The steps of the optimiser that are left of this epoch; yields after each."""
+        order = torch.randperm(len(self.images), generator=generator(numbered(self.order_seed, len(self.history)), torch.device("cpu")))
+        while self.batch < self.per_epoch:
+            begun = time.perf_counter()
+            start = self.batch * self.settings.batch
+            self._step(order[start : start + self.settings.batch])
+            self.batch += 1
+            self.seconds += time.perf_counter() - begun
+            yield
+
+    def close_epoch(self) -> Epoch:
+        """Sum up an epoch, look at the images held back, and keep the best weights."""
+        loss, accuracy = (self.sums / len(self.images)).tolist()
+        number = len(self.history) + 1
+        if not math.isfinite(loss):
+            raise ArgumentError(
+                f"Argument `learning_rate` must be lower: the loss of epoch {number} is {loss}, "
+                f"but it is {self.settings.learning_rate:g}."
+            )
+        epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
+        if len(self.validation.images):
+            seen = evaluate(
+                self.network,
+                self.design,
+                self.validation,
+                batch=self.settings.batch,
+                seed=self.noise_seed,
+                device=self.device,
+                processes=self.processes,
+            )
+            validated = None if self.design.reconstructs else seen.accuracy
+            epoch = replace(epoch, validation_loss=seen.loss, validation_accuracy=validated)
+        self.history.append(epoch)
+        self.batch, self.seconds = 0, 0.0
+        self.sums.zero_()
+        if self.settings.patience is not None and self._best_number() == number:
+            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return epoch
+
+    def take_best(self) -> None:
+        """Put the best weights in, where they were kept."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best)
+
+    def _step(self, rows: Tensor) -> None:
+        """One step of the optimiser on a batch, of which this process holds its share."""
+        share, held = self.processes.share(len(rows))
+        here = rows[held].to(self.device)
+        images, labels = self.images[here], self.labels[here]
+        # Even numbers for the neurons, odd ones for the input.
+        self.network.stage(numbered(self.noise_seed, 2 * self.steps_done), share)
+        signal = self.design.encode(images, numbered(self.noise_seed, 2 * self.steps_done + 1), share)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.rate_at(self.steps_done, self.steps)
+        with self._precision():
+            answer = self.model(signal)
+        losses = self.design.losses(answer, images, labels)
+        # The gradients are averaged over the processes: of the mean over the whole batch, each has its part times their number.
+        loss = losses.sum() * (self.processes.count / len(rows))
+        self.optimiser.zero_grad()
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        with torch.no_grad():
+            right = (answer.scores.argmax(dim=1) == labels).sum()
+            self.sums += self.processes.summed(torch.stack((losses.sum(), right)).to(torch.float64))
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self.settings.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.settings.precision))
+
+    def _best_number(self) -> int:
+        """The epoch with the least validation loss so far, from 1."""
+        losses = [cast(float, epoch.validation_loss) for epoch in self.history]
+        return 1 + losses.index(min(losses))
+
+    def _waited_enough(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and bool(self.history) and len(self.history) - self._best_number() >= patience
