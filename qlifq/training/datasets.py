@@ -103,8 +103,8 @@ def load_dataset(name: str, data_dir: PathLike | None = None) -> Dataset:
             raise UnsupportedError(f"Argument `data_dir` would be ignored: the digits are bundled, but it is {data_dir!r}.")
         images, labels = digits()
         test = torch.arange(len(labels)) % 5 == 4
-        parts = (LabelledImages(images[part], labels[part]) for part in (~test, test))
-        return Dataset(name, *parts, (8, 8), "bundled with scikit-learn, every fifth image for testing")
+        kept, tested = (LabelledImages(images[part], labels[part]) for part in (~test, test))
+        return Dataset(name, kept, tested, (8, 8), "bundled with scikit-learn, every fifth image for testing")
     return _from_openml(name) if data_dir is None else published(name, data_dir)
 
 
@@ -119,7 +119,7 @@ def published(name: str, data_dir: PathLike) -> Dataset:
         images, labels = read_idx(places[0], 3), read_idx(places[1], 1)
         if len(images) != len(labels):
             raise FileFormatError(
-                f"File {places[1]} must hold {len(images):,} labels, one per image of {places[0].name}, but holds {len(labels):,}."
+                f"File {places[1]} must hold {len(images):,} labels, one per image, but holds {len(labels):,}."
             )
         parts.append((images, labels))
     train, test = parts
@@ -129,7 +129,7 @@ def published(name: str, data_dir: PathLike) -> Dataset:
             f"and those for testing {test[0].shape[1:]}."
         )
     rows, columns = train[0].shape[1:]
-    return Dataset(name, *(_scaled(*part) for part in parts), (rows, columns), f"the files of {folder.name}")
+    return Dataset(name, _scaled(*train), _scaled(*test), (rows, columns), f"the files of {folder.name}")
 
 
 def _either(folder: Path, name: str) -> Path:
@@ -160,8 +160,8 @@ def _from_openml(name: str) -> Dataset:
     if pixels.shape != (70_000, 784) or pixels.min() < 0 or pixels.max() > 255:
         raise FileFormatError(f"Data set {name} must have 70,000 images of 784 bytes, but OpenML gave {pixels.shape}.")
     parts = (slice(None, _OFFICIAL_TRAINING), slice(_OFFICIAL_TRAINING, None))
-    both = (_scaled(pixels[part].astype(np.uint8), labels[part]) for part in parts)
-    return Dataset(name, *both, (28, 28), f"OpenML, data set {OPENML[name]}")
+    train, test = (_scaled(pixels[part].astype(np.uint8), labels[part]) for part in parts)
+    return Dataset(name, train, test, (28, 28), f"OpenML, data set {OPENML[name]}")
 
 
 def digits() -> LabelledImages:

@@ -94,7 +94,9 @@ def evaluate(
     integer("batch", batch, at_least=1)
     images, labels = data
     if images.shape[1:] != (design.pixels,):
-        raise ShapeError(f"Argument `data` must hold images of {design.pixels} pixels, but their shape is {tuple(images.shape)}.")
+        raise ShapeError(
+            f"Argument `data` must hold images of {design.pixels} pixels, but their shape is {tuple(images.shape)}."
+        )
     predicted = torch.zeros(len(images), dtype=torch.float64, device=device)
     losses, rates = torch.zeros_like(predicted), torch.zeros(len(network.layers), dtype=torch.float64, device=device)
     begun = time.perf_counter()

@@ -90,7 +90,8 @@ class RotatedLayer(nn.Module):
         tau = half(1, lambda interval: INTERVAL * interval.abs())
         driven = half(0, lambda rotation: (rotation.detach() > 0).to(rotation.dtype))
         populations, spikes, _ = self.neurons.run(theta, tau, driven)
-        return populations.unflatten(2, units), spikes.unflatten(2, units)
+        shape = (*weighted.shape[:2], *units)
+        return populations.reshape(shape), spikes.reshape(shape)
 
 
 @final

@@ -239,7 +239,9 @@ class _Run:
 
     def batches(self) -> Iterator[None]:
         """The steps of the optimiser that are left of this epoch; yields after each."""
-        order = torch.randperm(len(self.images), generator=generator(numbered(self.order_seed, len(self.history)), torch.device("cpu")))
+        order = torch.randperm(
+            len(self.images), generator=generator(numbered(self.order_seed, len(self.history)), torch.device("cpu"))
+        )
         while self.batch < self.per_epoch:
             begun = time.perf_counter()
             start = self.batch * self.settings.batch

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple, cast, final
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -121,12 +121,10 @@ class Design:
     @classmethod
     def from_plain(cls, values: Mapping[str, object]) -> "Design":
         """From what `plain` gave, perhaps through a file."""
-        listed = {name: tuple(values[name]) for name in ("hidden", "picture")}  # type: ignore[arg-type]
-        parameters = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values["parameters"].items()  # type: ignore[attr-defined]
-        }
-        return cls(**{**values, **listed, "parameters": parameters})  # type: ignore[arg-type]
+        given: dict[str, Any] = dict(values)
+        listed = {name: tuple(given[name]) for name in ("hidden", "picture")}
+        parameters = {name: tuple(value) if isinstance(value, list) else value for name, value in given["parameters"].items()}
+        return cls(**{**given, **listed, "parameters": parameters})
 
 
 class Run(NamedTuple):
@@ -191,9 +189,7 @@ class Network(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def build(
-    design: Design, *, backend: str | Backend = "analytic", shots: int | None = None, seed: int | None = None
-) -> Network:
+def build(design: Design, *, backend: str | Backend = "analytic", shots: int | None = None, seed: int | None = None) -> Network:
     """Build a network.
 
     Args:
@@ -264,7 +260,7 @@ class _Builder:
     def _connected(self) -> tuple[list[nn.Module], list[nn.Module], int]:
         """The hidden layers, what goes before the last weights, and how many numbers arrive there."""
         widths = (self.design.pixels, *self.design.hidden)
-        layers = [self._layer(partial(nn.Linear, before), size, size) for before, size in pairwise(widths)]
+        layers: list[nn.Module] = [self._layer(partial(nn.Linear, before), size, size) for before, size in pairwise(widths)]
         return layers, [], widths[-1]
 
     def _convolutions(self) -> tuple[list[nn.Module], list[nn.Module], int]:
@@ -275,13 +271,11 @@ class _Builder:
         layers: list[nn.Module] = []
         pooling: list[nn.Module] = []
         for size in design.hidden:
-            start = [nn.Unflatten(1, (1, *design.picture))] if not layers else pooling
+            start: list[nn.Module] = [nn.Unflatten(1, (1, *design.picture))] if not layers else pooling
             end: list[nn.Module] = [nn.MaxPool2d(2)] if pooled else []
             weights = partial(_convolution, start, channels, padding=_KERNEL // 2 if pooled else 0, end=end)
-            if pooled:
-                picture = picture[0] // 2, picture[1] // 2
-            else:
-                picture = picture[0] - _KERNEL + 1, picture[1] - _KERNEL + 1
+            rows, columns = picture
+            picture = (rows // 2, columns // 2) if pooled else (rows - _KERNEL + 1, columns - _KERNEL + 1)
             layers.append(self._layer(weights, size, size * picture[0] * picture[1]))
             if not pooled:
                 picture, pooling = (picture[0] // 2, picture[1] // 2), [nn.MaxPool2d(2)]

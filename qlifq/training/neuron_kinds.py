@@ -1,5 +1,6 @@
 """The neurons that a network can be built of, by name."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -38,14 +39,19 @@ class NeuronKind:
         return self.rotated and self.options["gradient"] == "published"
 
 
+_CLASSIC = {"quantum_mode": False}
+
+#: The stochastic classical neuron has the slope of the mapping `sigmoid` at the threshold, dp/dΔ = π/2.
 NEURONS: Mapping[str, NeuronKind] = MappingProxyType(
     {
         "qlif": NeuronKind("QLIF, mapping sigmoid", {"mapping": "sigmoid"}),
         "qlif-linear": NeuronKind("QLIF, mapping linear", {"mapping": "linear"}),
         "qlif-tanh": NeuronKind("QLIF, mapping tanh", {"mapping": "tanh"}),
         "quadratic": NeuronKind("QLIF with a quadratic membrane, our discretisation", {"membrane": "quadratic"}),
-        "classical": NeuronKind("classical LIF, deterministic", {"quantum_mode": False}),
-        "classical-stochastic": NeuronKind("classical LIF, stochastic", {"quantum_mode": False, "stochastic": True}),
+        "classical": NeuronKind("classical LIF, deterministic", _CLASSIC),
+        "classical-stochastic": NeuronKind(
+            "classical LIF, stochastic", {**_CLASSIC, "stochastic": True, "base_alpha": 2 * math.pi}
+        ),
         "brand-petruccione": NeuronKind(
             "Brand and Petruccione, relaxation leak, true gradient", {"leak": "relaxation", "gradient": "true"}, True
         ),

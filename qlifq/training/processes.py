@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from qlifq.errors import ArgumentError
 __all__ = ["ALONE", "Processes", "joined", "started_together"]
 
 
-class Processes(NamedTuple):
+@dataclass(frozen=True)
+class Processes:
     """Which of how many processes this is.
 
     Args:
