@@ -13,7 +13,7 @@ from qlifq.training.figures import confusion_figure, curves_figure, raster_figur
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["compared", "measured", "percent", "training_report"]
+__all__ = ["class_rows", "compared", "frame", "measured", "percent", "training_report"]
 
 
 def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Report:
@@ -133,7 +133,7 @@ def _beside(experiment: Experiment) -> Section:
             compared(first.words, first.tested, other.words, other.tested, first.design.reconstructs)
             for other in experiment.contenders[1:]
         ],
-        tables={"networks": _frame([_row(contender, first) for contender in experiment.contenders])},
+        tables={"networks": frame([_row(contender, first) for contender in experiment.contenders])},
         columns={
             "ahead_by": "the first network's figure less this one's, on the same images",
             "spikes": "per neuron and step, of each hidden layer",
@@ -152,7 +152,7 @@ def _learning(experiment: Experiment) -> Section:
         asked="Loss and accuracy of every epoch: over the training images as they were seen, and over those held back.",
         found=[],
         pictures={"curves": Picture(curves_figure(experiment.contenders), "Every epoch of every network.")},
-        tables={"epochs": _frame(rows)},
+        tables={"epochs": frame(rows)},
     )
 
 
@@ -174,7 +174,7 @@ def _answers(experiment: Experiment) -> list[Section]:
                     "Rows: what the images show. Columns: what the network says.",
                 )
             },
-            tables={"classes": _frame(class_rows(network.tested, data.classes))},
+            tables={"classes": frame(class_rows(network.tested, data.classes))},
         )
     ]
 
@@ -201,7 +201,8 @@ def _inside(experiment: Experiment) -> Section:
     )
 
 
-def _frame(rows: Sequence[Mapping[str, Any]]) -> "DataFrame":
+def frame(rows: Sequence[Mapping[str, Any]]) -> "DataFrame":
+    """Rows as a table."""
     import pandas as pd
 
     return pd.DataFrame([dict(row) for row in rows])

@@ -1,6 +1,7 @@
 """The folder of a training: one that was killed is opened again, a finished one only by force."""
 
 from pathlib import Path
+from typing import Any
 
 from qlifq._files import PathLike, as_path, read_json, stamp, write_json
 from qlifq.errors import FileError, FileFormatError
@@ -46,7 +47,7 @@ def _unfinished(path: Path) -> bool:
     return content.get("format") == FORMAT and content.get("finished") is False
 
 
-def read_run(folder: PathLike) -> tuple[dict[str, object], Design]:
+def read_run(folder: PathLike) -> tuple[dict[str, Any], Design]:
     """The checkpoint of a finished training and the design of its network.
 
     Args:
