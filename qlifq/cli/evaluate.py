@@ -128,7 +128,7 @@ def _correct(network: "Network", records: "list[Calibration]", shots: int | None
         raise UnsupportedError("Option --calibration would be ignored: the network has no QLIF neurons.")
     if records and len(records) != len(layers):
         raise ShapeError(
-            f"Option --calibration must be given {len(layers)} times, once for each layer of neurons, but is {len(records)} times."
+            f"Option --calibration must be given once for each of {len(layers)} layers of neurons, but is {len(records)} times."
         )
     for number, layer in enumerate(layers):
         if records:

@@ -191,6 +191,7 @@ class _Run:
             [parameter for parameter in network.parameters() if parameter.requires_grad],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
         self.per_epoch = math.ceil(len(self.images) / settings.batch)
@@ -255,10 +256,7 @@ class _Run:
         loss, accuracy = (self.sums / len(self.images)).tolist()
         number = len(self.history) + 1
         if not math.isfinite(loss):
-            raise ArgumentError(
-                f"Argument `learning_rate` must be lower: the loss of epoch {number} is {loss}, "
-                f"but it is {self.settings.learning_rate:g}."
-            )
+            raise self._diverged()
         epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
         if len(self.validation.images):
             seen = evaluate(
@@ -294,8 +292,14 @@ class _Run:
         signal = self.design.encode(images, numbered(self.noise_seed, 2 * self.steps_done + 1), share)
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate_at(self.steps_done, self.steps)
-        with self._precision():
-            answer = self.model(signal)
+        try:
+            with self._precision():
+                answer = self.model(signal)
+        except ArgumentError as error:
+            # A layer refuses a current that is no number; here that is what the weights have become.
+            if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+                raise
+            raise self._diverged() from error
         losses = self.design.losses(answer, images, labels)
         # The gradients are averaged over the processes: of the mean over the whole batch, each has its part times their number.
         loss = losses.sum() * (self.processes.count / len(rows))
@@ -306,6 +310,12 @@ class _Run:
         with torch.no_grad():
             right = (answer.scores.argmax(dim=1) == labels).sum()
             self.sums += self.processes.summed(torch.stack((losses.sum(), right)).to(torch.float64))
+
+    def _diverged(self) -> ArgumentError:
+        return ArgumentError(
+            f"Argument `learning_rate` must be lower: in epoch {len(self.history) + 1} the loss is no longer a finite number, "
+            f"but it is {self.settings.learning_rate:g}."
+        )
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.settings.precision == "float32":

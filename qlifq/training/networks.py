@@ -40,6 +40,9 @@ class Design:
         encoding: "current", "poisson" or "latency".
         gain: the current of a full pixel, or of an input spike.
         rate: for "poisson", input spikes a step of a full pixel.
+        spike_loss: weight of the cross entropy of the spike counts in the loss of a paper's network, beside that of its
+            populations.
+        bias: added to the initial biases of the hidden layers' currents or rotations; below 0 they spike less at first.
         parameters: further options of the neurons.
 
     Raises:
@@ -55,6 +58,8 @@ class Design:
     encoding: str = "current"
     gain: float = 1.0
     rate: float = 0.25
+    spike_loss: float = 0.0
+    bias: float = 0.0
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,13 @@ class Design:
         check.integer("classes", self.classes, at_least=2)
         check.real("gain", self.gain)
         check.real("rate", self.rate, at_least=0, at_most=1)
+        check.real("spike_loss", self.spike_loss, at_least=0)
+        check.real("bias", self.bias)
+        if self.spike_loss and not self.network.startswith("paper"):
+            raise UnsupportedError(
+                f"Argument `spike_loss` would be ignored: network {self.network} is not read out by neurons, "
+                f"but it is {self.spike_loss:g}."
+            )
         if not self.hidden:
             raise ArgumentError("Argument `hidden` must hold the size of at least one layer, but is empty.")
         for size in (*self.hidden, *self.picture):
@@ -104,15 +116,19 @@ class Design:
     def losses(self, answer: Answer, images: Tensor, labels: Tensor) -> Tensor:
         """The loss of each image, `(batch,)`.
 
-        Cross entropy, summed over the moments of the answer; for an autoencoder the binary cross entropy of its input,
-        averaged over the pixels.
+        Cross entropy, summed over the moments of the answer, with that of the spike counts if they have a weight; for an
+        autoencoder the binary cross entropy of its input, averaged over the pixels.
         """
         moments, batch, _ = answer.trace.shape
         if self.reconstructs:
             pixelwise = nn.functional.binary_cross_entropy_with_logits(answer.scores.float(), images, reduction="none")
             return pixelwise.mean(dim=1)
         every = nn.functional.cross_entropy(answer.trace.flatten(0, 1).float(), labels.repeat(moments), reduction="none")
-        return every.reshape(moments, batch).sum(dim=0)
+        loss = every.reshape(moments, batch).sum(dim=0)
+        if self.spike_loss:
+            counts = nn.functional.cross_entropy(answer.scores.float(), labels, reduction="none")
+            loss = torch.add(loss, counts, alpha=self.spike_loss)
+        return loss
 
     def plain(self) -> dict[str, object]:
         """As plain values for a file; see `from_plain`."""
@@ -260,7 +276,7 @@ class _Builder:
     def _connected(self) -> tuple[list[nn.Module], list[nn.Module], int]:
         """The hidden layers, what goes before the last weights, and how many numbers arrive there."""
         widths = (self.design.pixels, *self.design.hidden)
-        layers: list[nn.Module] = [self._layer(partial(nn.Linear, before), size, size) for before, size in pairwise(widths)]
+        layers: list[nn.Module] = [self._hidden(partial(nn.Linear, before), size, size) for before, size in pairwise(widths)]
         return layers, [], widths[-1]
 
     def _convolutions(self) -> tuple[list[nn.Module], list[nn.Module], int]:
@@ -276,7 +292,7 @@ class _Builder:
             weights = partial(_convolution, start, channels, padding=_KERNEL // 2 if pooled else 0, end=end)
             rows, columns = picture
             picture = (rows // 2, columns // 2) if pooled else (rows - _KERNEL + 1, columns - _KERNEL + 1)
-            layers.append(self._layer(weights, size, size * picture[0] * picture[1]))
+            layers.append(self._hidden(weights, size, size * picture[0] * picture[1]))
             if not pooled:
                 picture, pooling = (picture[0] // 2, picture[1] // 2), [nn.MaxPool2d(2)]
             channels = size
@@ -289,6 +305,16 @@ class _Builder:
         if isinstance(made, BrandPetruccione):
             return RotatedLayer(weights(2 * size), made)
         return CurrentLayer(weights(size), made)
+
+    def _hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> nn.Module:
+        """A hidden layer, with what is added to its first biases."""
+        layer = self._layer(weights, size, neurons)
+        if self.design.bias:
+            weighing = next(module for module in layer.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+            with torch.no_grad():
+                # Of two weights per connection those of the rotation come first.
+                cast(Tensor, weighing.bias)[:size] += self.design.bias
+        return layer
 
 
 def _convolution(start: list[nn.Module], channels: int, size: int, *, padding: int, end: list[nn.Module]) -> nn.Module:
