@@ -19,17 +19,19 @@ class Recipe:
     """Defaults of a network.
 
     Args:
-        design: of what it is built from; "small" instead of it for pictures below 16 × 16.
+        design: of what it is built from.
         settings: of its training.
         small: what differs for small pictures, of both.
+        published: what differs where the neurons are as they were published, of the design and of the training: there the
+            network is trained as the paper's was.
     """
 
     design: Mapping[str, Any]
     settings: Mapping[str, Any]
     small: Mapping[str, Any] = field(default_factory=dict)
+    published: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
 
 
-_PAPER = {"neuron": "brand-petruccione", "hidden": (1000,), "steps": 25}
 _DIGITS = {"epochs": 20, "batch": 64, "learning_rate": 5e-3}
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -49,9 +51,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             {"epochs": 10, "batch": 128, "learning_rate": 2e-3, "schedule": "cosine"},
             {"hidden": (64,), **_DIGITS},
         ),
-        # As the paper trains them: three and two epochs of Adam at a constant rate.
-        "paper": Recipe(_PAPER, {"epochs": 3, "batch": 200, "learning_rate": 5e-3}),
-        "paper-conv": Recipe({**_PAPER, "hidden": (12, 64), "steps": 50}, {"epochs": 2, "batch": 200, "learning_rate": 5e-4}),
+        "paper": Recipe(
+            {"neuron": "brand-petruccione", "hidden": (1000,), "steps": 25, "spike_loss": 5.0, "bias": -0.2},
+            {"epochs": 3, "batch": 200, "learning_rate": 2e-3, "schedule": "one-cycle"},
+            published=({"spike_loss": 0.0, "bias": 0.0}, {"learning_rate": 5e-3, "schedule": "constant"}),
+        ),
+        "paper-conv": Recipe(
+            {"neuron": "brand-petruccione", "hidden": (12, 64), "steps": 50, "spike_loss": 5.0},
+            {"epochs": 2, "batch": 200, "learning_rate": 2e-3, "schedule": "one-cycle"},
+            published=({"spike_loss": 0.0}, {"learning_rate": 5e-4, "schedule": "constant"}),
+        ),
     }
 )
 #: Pictures with fewer rows or columns are small.
@@ -77,10 +86,21 @@ def prepared(
     """
     recipe = RECIPES[check.choice("network", network, RECIPES)]
     small = recipe.small if min(data.picture) < _SMALL else {}
+    neuron = (design or {}).get("neuron", recipe.design.get("neuron", "qlif"))
+    as_published = recipe.published if neuron == "brand-petruccione-published" else ({}, {})
     names = {item.name for item in fields(Design)}
-    built = {**recipe.design, **{name: value for name, value in small.items() if name in names}, **(design or {})}
-    trained = {**recipe.settings, **{name: value for name, value in small.items() if name not in names}, **(settings or {})}
-    neuron = built.get("neuron", "qlif")
+    built = {
+        **recipe.design,
+        **{name: value for name, value in small.items() if name in names},
+        **as_published[0],
+        **(design or {}),
+    }
+    trained = {
+        **recipe.settings,
+        **{name: value for name, value in small.items() if name not in names},
+        **as_published[1],
+        **(settings or {}),
+    }
     usual = recipe.design.get("parameters", {})
     built["parameters"] = {**parameters_for(neuron, usual), **(design or {}).get("parameters", {})}
     return Design(network=network, picture=data.picture, classes=data.classes, **built), TrainingSettings(**trained)
