@@ -6,6 +6,7 @@ that follows.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq import circuits
-from qlifq.backends import Backend, evaluate, get
+from qlifq.backends import Backend, Plan, evaluate, get
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
@@ -148,6 +149,18 @@ class BrandPetruccione(nn.Module):
     def initial_state(self, like: Tensor) -> BrandPetruccioneState:
         """The empty population for inputs such as `like`, `(time, batch, num_neurons)`."""
         return BrandPetruccioneState(torch.zeros(like.shape[1:], dtype=like.dtype, device=like.device))
+
+    def plan(self, batch: int) -> Plan:
+        """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing.
+
+        With a real delay a step asks two circuits, and each evaluation one of them: both are counted in full.
+        """
+        asked = [_ROTATION] if self.delay_t1 is None else [_ROTATION, _WAIT]
+        first, *others = (self.backend.plan(circuit, batch, self.num_neurons, shots=self.shots) for circuit in asked)
+        for other in others:
+            counted = ("evaluations", "circuits", "jobs", "executions")
+            first = replace(first, **{name: getattr(first, name) + getattr(other, name) for name in counted})
+        return first
 
     def extra_repr(self) -> str:
         """The settings."""

@@ -122,6 +122,10 @@ def train(
     """
     device = torch.device(device)
     settings.check_device(device)
+    if settings.smoothing and design.reconstructs:
+        raise UnsupportedError(
+            f"Argument `smoothing` would be ignored: an autoencoder has no labels, but it is {settings.smoothing:g}."
+        )
     seeds = SeedStream(settings.seed)
     network = build(design, backend=backend, shots=shots, seed=seeds.take()).to(device)
     _check_together(network, processes)
@@ -300,7 +304,7 @@ class _Run:
             if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
                 raise
             raise self._diverged() from error
-        losses = self.design.losses(answer, images, labels)
+        losses = self.design.losses(answer, images, labels, self.settings.smoothing)
         # The gradients are averaged over the processes: of the mean over the whole batch, each has its part times their number.
         loss = losses.sum() * (self.processes.count / len(rows))
         self.optimiser.zero_grad()

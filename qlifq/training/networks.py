@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.backends import Backend, Plan
 from qlifq.backends.sampling import Share
-from qlifq.circuits import BrandPetruccione as BrandPetruccioneCircuit
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
 from qlifq.training.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.layers import Answer, CurrentLayer, MeanReadout, PopulationReadout, RotatedLayer
-from qlifq.training.neuron_kinds import NEURONS, make_neurons, parameters_for
+from qlifq.training.neuron_kinds import FAST, NEURONS, make_neurons, parameters_for
 
 __all__ = ["NETWORKS", "Design", "Network", "build", "matched"]
 
@@ -113,21 +112,22 @@ class Design:
             return poisson(images, self.steps, self.gain, self.rate, seed, share)
         return (current if self.encoding == "current" else latency)(images, self.steps, self.gain)
 
-    def losses(self, answer: Answer, images: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, answer: Answer, images: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         """The loss of each image, `(batch,)`.
 
         Cross entropy, summed over the moments of the answer, with that of the spike counts if they have a weight; for an
-        autoencoder the binary cross entropy of its input, averaged over the pixels.
+        autoencoder the binary cross entropy of its input, averaged over the pixels. With a smoothing the wanted class has that
+        much less than 1, and all classes share it.
         """
         moments, batch, _ = answer.trace.shape
         if self.reconstructs:
             pixelwise = nn.functional.binary_cross_entropy_with_logits(answer.scores.float(), images, reduction="none")
             return pixelwise.mean(dim=1)
-        every = nn.functional.cross_entropy(answer.trace.flatten(0, 1).float(), labels.repeat(moments), reduction="none")
+        entropy = partial(nn.functional.cross_entropy, reduction="none", label_smoothing=smoothing)
+        every = entropy(answer.trace.flatten(0, 1).float(), labels.repeat(moments))
         loss = every.reshape(moments, batch).sum(dim=0)
         if self.spike_loss:
-            counts = nn.functional.cross_entropy(answer.scores.float(), labels, reduction="none")
-            loss = torch.add(loss, counts, alpha=self.spike_loss)
+            loss = torch.add(loss, entropy(answer.scores.float(), labels), alpha=self.spike_loss)
         return loss
 
     def plain(self) -> dict[str, object]:
@@ -192,13 +192,7 @@ class Network(nn.Module):
 
     def plans(self, batch: int) -> list[Plan]:
         """What one step of a batch costs on each layer of neurons; spends nothing."""
-        plans = []
-        for layer in self.neurons():
-            if isinstance(layer, QLIF):
-                plans.append(layer.plan(batch))
-            else:
-                plans.append(layer.backend.plan(BrandPetruccioneCircuit(), batch, layer.num_neurons, shots=layer.shots))
-        return plans
+        return [layer.plan(batch) for layer in self.neurons()]
 
     def parameter_count(self) -> int:
         """How many numbers the network is made of, trained or not."""
@@ -240,7 +234,9 @@ def matched(design: Design, neuron: str) -> Design:
         design,
         neuron=neuron,
         network=networks.get(design.network, design.network),
-        parameters=parameters_for(neuron, {} if NEURONS[design.neuron].rotated else design.parameters),
+        spike_loss=0.0,
+        bias=0.0 if NEURONS[design.neuron].rotated else design.bias,
+        parameters=parameters_for(neuron, FAST if NEURONS[design.neuron].rotated else design.parameters),
     )
     wanted = build(design, seed=0).parameter_count()
     # The number of parameters is a straight line in the width of the last hidden layer.

@@ -11,7 +11,7 @@ from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, Settings
 from qlifq.neurons.parameters import spec_of
 
-__all__ = ["CLASSICAL", "NEURONS", "NeuronKind", "make_neurons", "parameters_for"]
+__all__ = ["CLASSICAL", "FAST", "NEURONS", "NeuronKind", "make_neurons", "parameters_for"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ NEURONS: Mapping[str, NeuronKind] = MappingProxyType(
         ),
     }
 )
+#: What makes a membrane follow its input within the steps that an image is shown for.
+FAST: Mapping[str, object] = MappingProxyType({"tau": 1.5})
 #: What every network is held against, with as many parameters.
 CLASSICAL = ("classical", "classical-stochastic")
 

@@ -8,7 +8,7 @@ from typing import Any
 from qlifq import _validation as check
 from qlifq.training.datasets import Dataset
 from qlifq.training.networks import Design
-from qlifq.training.neuron_kinds import parameters_for
+from qlifq.training.neuron_kinds import FAST, parameters_for
 from qlifq.training.settings import TrainingSettings
 
 __all__ = ["RECIPES", "Recipe", "prepared"]
@@ -32,22 +32,22 @@ class Recipe:
     published: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
 
 
-_DIGITS = {"epochs": 20, "batch": 64, "learning_rate": 5e-3}
+_DIGITS = {"epochs": 12, "batch": 64, "learning_rate": 1e-2}
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "mlp": Recipe(
-            {"hidden": (512,), "steps": 20, "parameters": {"tau": 2.0}},
-            {"epochs": 5, "batch": 128, "learning_rate": 1.5e-2, "schedule": "one-cycle"},
+            {"hidden": (512,), "steps": 20, "parameters": FAST},
+            {"epochs": 5, "batch": 128, "learning_rate": 1.5e-2, "schedule": "one-cycle", "smoothing": 0.1},
             {"hidden": (128,), "steps": 12, "gain": 2.0, **_DIGITS},
         ),
         "conv": Recipe(
-            {"hidden": (12, 32), "steps": 12, "gain": 2.0, "parameters": {"tau": 2.0}},
+            {"hidden": (12, 32), "steps": 12, "gain": 2.0, "parameters": FAST},
             {"epochs": 3, "batch": 128, "learning_rate": 2e-3, "schedule": "cosine"},
             _DIGITS,
         ),
         "autoencoder": Recipe(
-            {"hidden": (256,), "steps": 40, "gain": 2.0, "parameters": {"tau": 2.0}},
+            {"hidden": (256,), "steps": 40, "gain": 2.0, "parameters": FAST},
             {"epochs": 10, "batch": 128, "learning_rate": 2e-3, "schedule": "cosine"},
             {"hidden": (64,), **_DIGITS},
         ),

@@ -44,6 +44,7 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         "batch": settings.batch,
         "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
         "weight decay": settings.weight_decay,
+        "label smoothing": settings.smoothing,
         "held back": settings.validation,
         "patience": "none" if settings.patience is None else settings.patience,
         "precision": settings.precision,

@@ -28,6 +28,7 @@ class TrainingSettings:
         schedule: "constant"; "cosine": from the learning rate down to 0 over all steps; "one-cycle": up to it from a twenty-
             fifth in the first 30 % of the steps, and then down to 0.
         weight_decay: decoupled, as in AdamW.
+        smoothing: of the labels, from 0: how much of each is shared by all classes in the loss that is trained on.
         validation: the fraction of the training images that are held back and looked at after every epoch.
         patience: epochs without a lower validation loss after which the training stops, and the best weights are kept; None
             trains for all epochs and keeps the last.
@@ -43,6 +44,7 @@ class TrainingSettings:
     learning_rate: float
     schedule: str = "constant"
     weight_decay: float = 0.0
+    smoothing: float = 0.0
     validation: float = 0.0
     patience: int | None = None
     precision: str = "float32"
@@ -54,6 +56,7 @@ class TrainingSettings:
         check.real("learning_rate", self.learning_rate, above=0)
         check.choice("schedule", self.schedule, SCHEDULES)
         check.real("weight_decay", self.weight_decay, at_least=0)
+        check.real("smoothing", self.smoothing, at_least=0, below=1)
         check.real("validation", self.validation, at_least=0, at_most=0.5)
         check.optional_integer("patience", self.patience, at_least=1)
         check.choice("precision", self.precision, PRECISIONS)
