@@ -1,0 +1,18 @@
+"""The convolutional network of arXiv 2407.16398, 1-12-64 with kernels of 5 × 5, 2 epochs, 50 steps, on MNIST.
+
+python -m benchmarks.training.paper_conv --data-dir DIR [--seeds 3] [--neuron brand-petruccione]
+"""
+
+from benchmarks.training._rows import arguments, data_set, trained_row
+
+
+def main() -> None:
+    given = arguments(__doc__, neuron=(str, "brand-petruccione", "brand-petruccione or one of its variants"))
+    data = data_set("mnist", given)
+    trained_row(
+        f"paper's convolutional network, {given.neuron}", "paper-conv", data, given.seeds, design={"neuron": given.neuron}
+    )
+
+
+if __name__ == "__main__":
+    main()
