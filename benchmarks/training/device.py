@@ -32,7 +32,8 @@ def main() -> None:
                     assert isinstance(layer, QLIF)
                     numbers = {"q_scale": layer.q_scale, "q_bias": layer.q_bias}
                     record = fit(backend, neurons=layer.num_neurons, shots=given.shots, seed=seed, **numbers)  # type: ignore[arg-type]
-                    record.apply_to(layer)
+                    left = int(record.apply_to(layer, unreachable="keep").q_scale.isnan().sum())
+                    print(f"    {left} of {layer.num_neurons} neurons stand on qubits that no correction helps")
             asked = evaluate(network, design, data.test)
             row.figures.append(100 * asked.accuracy)
             row.seconds.append(asked.seconds)

@@ -147,4 +147,5 @@ def _correct(network: "Network", records: "list[Calibration]", shots: int | None
                 seed=seed + number,
                 **own,
             )
-        record.apply_to(layer)
+        left = int(record.apply_to(layer, unreachable="keep").q_scale.isnan().sum())
+        print(f"{'calibration':<12} {layer.num_neurons - left:,} neurons corrected, {left:,} on qubits that none can help")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from qlifq._files import PathLike, as_path
 from qlifq._packages import load
-from qlifq._validation import choice
+from qlifq._validation import choice, integer
 from qlifq.errors import FileFormatError, UnsupportedError
 from qlifq.training.idx import read_idx
 
@@ -68,6 +68,7 @@ class Dataset(NamedTuple):
         """The same with the first so many training images alone; None for all."""
         if samples is None:
             return self
+        integer("samples", samples, at_least=1, at_most=len(self.train.images))
         return self._replace(train=LabelledImages(*(values[:samples] for values in self.train)))
 
 

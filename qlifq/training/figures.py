@@ -87,14 +87,14 @@ def reconstructions_figure(examples: Sequence[Example], picture: tuple[int, int]
 
 
 def _image(axes: "Axes", pixels: Tensor, picture: tuple[int, int], title: str) -> None:
-    axes.imshow(pixels.reshape(picture), cmap="Greys", vmin=0, vmax=1)
+    axes.imshow(pixels.reshape(picture).numpy(), cmap="Greys", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title)
 
 
 def _map(axes: "Axes", values: Tensor, colours: str, title: str, row: str) -> None:
-    axes.imshow(values.T, aspect="auto", cmap=colours, interpolation="nearest", vmin=min(0.0, float(values.min())))
+    axes.imshow(values.T.numpy(), aspect="auto", cmap=colours, interpolation="nearest", vmin=min(0.0, float(values.min())))
     axes.set_title(title)
     axes.set_ylabel(row)
     axes.locator_params(integer=True, min_n_ticks=1)

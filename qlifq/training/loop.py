@@ -22,7 +22,7 @@ from qlifq.training.networks import Design, Network, build
 from qlifq.training.processes import ALONE, Processes
 from qlifq.training.settings import TrainingSettings
 
-__all__ = ["Epoch", "Trained", "held_back", "identity_of", "train"]
+__all__ = ["Epoch", "Trained", "held_back", "identity_of", "train", "untrained"]
 
 #: How long a training may go on without a checkpoint, seconds.
 CHECKPOINT_SECONDS = 30.0
@@ -121,14 +121,8 @@ def train(
         QLIFError: if an argument cannot be used, the checkpoint is of another training, or the loss is no longer finite.
     """
     device = torch.device(device)
-    settings.check_device(device)
-    if settings.smoothing and design.reconstructs:
-        raise UnsupportedError(
-            f"Argument `smoothing` would be ignored: an autoencoder has no labels, but it is {settings.smoothing:g}."
-        )
     seeds = SeedStream(settings.seed)
-    network = build(design, backend=backend, shots=shots, seed=seeds.take()).to(device)
-    _check_together(network, processes)
+    network = untrained(design, settings, seeds.take(), backend=backend, shots=shots, device=device, processes=processes)
     run = _Run(design, data, settings, network, device, processes, order_seed=seeds.take(), noise_seed=seeds.take())
     identity = identity_of(design, data, settings, next(network.neurons()).backend.name)
     if checkpoint is not None and checkpoint.exists():
@@ -158,14 +152,31 @@ def train(
     return Trained(network, tuple(run.history))
 
 
-def _check_together(network: Network, processes: Processes) -> None:
-    """Refuse what several processes cannot do as one does it."""
+def untrained(
+    design: Design,
+    settings: TrainingSettings,
+    seed: int,
+    *,
+    backend: str | Backend = "analytic",
+    shots: int | None = None,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+) -> Network:
+    """The network that a training begins with, or the reason why there can be none; arguments as for `train`."""
+    settings.check_device(torch.device(device))
+    if settings.smoothing and design.reconstructs:
+        raise UnsupportedError(
+            f"Argument `smoothing` would be ignored: an autoencoder has no labels, but it is {settings.smoothing:g}."
+        )
+    network = build(design, backend=backend, shots=shots, seed=seed).to(device)
     sampled = [layer.backend.name for layer in network.neurons() if layer.shots is not None]
     if processes.count > 1 and sampled:
+        # Where the backend draws, it draws for the rows of one process alone.
         raise UnsupportedError(
             f"Argument `shots` must be None for {processes.count} processes: the shots of backend {sampled[0]} would depend on "
             "their number."
         )
+    return network
 
 
 class _Run:

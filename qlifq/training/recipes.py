@@ -8,7 +8,7 @@ from typing import Any
 from qlifq import _validation as check
 from qlifq.training.datasets import Dataset
 from qlifq.training.networks import Design
-from qlifq.training.neuron_kinds import FAST, parameters_for
+from qlifq.training.neuron_kinds import FAST, NEURONS, parameters_for
 from qlifq.training.settings import TrainingSettings
 
 __all__ = ["RECIPES", "Recipe", "prepared"]
@@ -86,7 +86,7 @@ def prepared(
     """
     recipe = RECIPES[check.choice("network", network, RECIPES)]
     small = recipe.small if min(data.picture) < _SMALL else {}
-    neuron = (design or {}).get("neuron", recipe.design.get("neuron", "qlif"))
+    neuron = check.choice("neuron", (design or {}).get("neuron", recipe.design.get("neuron", "qlif")), NEURONS)
     as_published = recipe.published if neuron == "brand-petruccione-published" else ({}, {})
     names = {item.name for item in fields(Design)}
     built = {
