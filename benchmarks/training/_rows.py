@@ -65,6 +65,8 @@ def trained_row(
         settings: alike.
         then: called with what was trained, its design, its test and the seed.
     """
+    # As `qlifq train` does.
+    torch.set_flush_denormal(True)
     figures, seconds = [], []
     for seed in range(seeds):
         built, how = prepared(network, data, design, {**(settings or {}), "seed": seed})

@@ -1,6 +1,9 @@
-"""The convolutional network of arXiv 2407.16398, 1-12-64 with kernels of 5 × 5, 2 epochs, 50 steps, on MNIST.
+"""The convolutional network of arXiv 2407.16398, 1-12-64 with kernels of 5 × 5 and pooling, 2 epochs, on MNIST.
 
 python -m benchmarks.training.paper_conv --data-dir DIR [--seeds 3] [--neuron brand-petruccione]
+
+With the true gradient it runs for 10 steps and its currents are averaged before the neurons; as published
+(--neuron brand-petruccione-published) for 50 steps, and the spikes of whole maps are pooled.
 """
 
 from benchmarks.training._rows import arguments, data_set, trained_row

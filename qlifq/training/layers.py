@@ -4,11 +4,21 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, final
 
+import torch
 from torch import Tensor, nn
 
 from qlifq.neurons import QLIF, BrandPetruccione
 
-__all__ = ["INTERVAL", "Answer", "CurrentLayer", "MeanReadout", "PopulationReadout", "RotatedLayer", "over_time"]
+__all__ = [
+    "INTERVAL",
+    "Answer",
+    "CurrentLayer",
+    "MeanReadout",
+    "PooledConvolution",
+    "PopulationReadout",
+    "RotatedLayer",
+    "over_time",
+]
 
 #: The longest leak per unit of weighted input, in the unit of T1 = 60: τ = 200 |W_t x|.
 INTERVAL = 200.0
@@ -80,18 +90,32 @@ class RotatedLayer(nn.Module):
 
     def populations(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """The populations α and the spikes, each `(time, batch, units, ...)`."""
-        weighted = over_time(self.weights, signal)
+        constant = signal.stride(0) == 0
+        weighted = self.weights(signal[0]).unsqueeze(0) if constant else over_time(self.weights, signal)
         units = (weighted.shape[2] // 2, *weighted.shape[3:])
 
-        def half(number: int, function: Callable[[Tensor], Tensor]) -> Tensor:
-            return over_time(lambda each: function(each.chunk(2, dim=1)[number].flatten(1)), weighted)
-
-        theta = half(0, lambda rotation: math.pi * rotation.abs())
-        tau = half(1, lambda interval: INTERVAL * interval.abs())
-        driven = half(0, lambda rotation: (rotation.detach() > 0).to(rotation.dtype))
-        populations, spikes, _ = self.neurons.run(theta, tau, driven)
-        shape = (*weighted.shape[:2], *units)
+        rotation, interval = (half.flatten(2) for half in weighted.chunk(2, dim=2))
+        driven = (rotation.detach() > 0).to(rotation.dtype)
+        populations, spikes, _ = self.neurons.run(
+            math.pi * rotation.abs(), INTERVAL * interval.abs(), driven, steps=len(signal) if constant else None
+        )
+        shape = (*signal.shape[:2], *units)
         return populations.reshape(shape), spikes.reshape(shape)
+
+
+@final
+class PooledConvolution(nn.Conv2d):
+    """A convolution without padding and the average over 2 × 2 of what it gives.
+
+    Both together are one convolution of stride 2, whose kernel is the average of four shifted ones: a third of the work.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Images `(batch, channels, rows, columns)` to maps of half the size."""
+        shifts = [(down, right) for down in (0, 1) for right in (0, 1)]
+        shifted = [nn.functional.pad(self.weight, (right, 1 - right, down, 1 - down)) for down, right in shifts]
+        kernel = torch.stack(shifted).mean(dim=0)
+        return nn.functional.conv2d(input, kernel, self.bias, stride=2)
 
 
 @final

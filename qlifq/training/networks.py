@@ -15,7 +15,7 @@ from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
 from qlifq.training.encoders import ENCODINGS, current, latency, poisson
-from qlifq.training.layers import Answer, CurrentLayer, MeanReadout, PopulationReadout, RotatedLayer
+from qlifq.training.layers import Answer, CurrentLayer, MeanReadout, PooledConvolution, PopulationReadout, RotatedLayer
 from qlifq.training.neuron_kinds import FAST, NEURONS, make_neurons, parameters_for
 
 __all__ = ["NETWORKS", "Design", "Network", "build", "matched"]
@@ -42,6 +42,9 @@ class Design:
         spike_loss: weight of the cross entropy of the spike counts in the loss of a paper's network, beside that of its
             populations.
         bias: added to the initial biases of the hidden layers' currents or rotations; below 0 they spike less at first.
+        scale: factor of their initial weights.
+        pooling: of a paper's convolutional network: "spikes" pools the spikes of whole maps by their maximum, as published;
+            "currents" averages the currents, so that there is a quarter of the neurons.
         parameters: further options of the neurons.
 
     Raises:
@@ -59,6 +62,8 @@ class Design:
     rate: float = 0.25
     spike_loss: float = 0.0
     bias: float = 0.0
+    scale: float = 1.0
+    pooling: str = "spikes"
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +76,12 @@ class Design:
         check.real("rate", self.rate, at_least=0, at_most=1)
         check.real("spike_loss", self.spike_loss, at_least=0)
         check.real("bias", self.bias)
+        check.real("scale", self.scale, above=0)
+        check.choice("pooling", self.pooling, ("spikes", "currents"))
+        if self.pooling != "spikes" and self.network != "paper-conv":
+            raise UnsupportedError(
+                f"Argument `pooling` would be ignored: it is for network paper-conv, but the network is {self.network}."
+            )
         if self.spike_loss and not self.network.startswith("paper"):
             raise UnsupportedError(
                 f"Argument `spike_loss` would be ignored: network {self.network} is not read out by neurons, "
@@ -235,7 +246,9 @@ def matched(design: Design, neuron: str) -> Design:
         neuron=neuron,
         network=networks.get(design.network, design.network),
         spike_loss=0.0,
+        pooling="spikes",
         bias=0.0 if NEURONS[design.neuron].rotated else design.bias,
+        scale=1.0 if NEURONS[design.neuron].rotated else design.scale,
         parameters=parameters_for(neuron, FAST if NEURONS[design.neuron].rotated else design.parameters),
     )
     wanted = build(design, seed=0).parameter_count()
@@ -276,23 +289,23 @@ class _Builder:
         return layers, [], widths[-1]
 
     def _convolutions(self) -> tuple[list[nn.Module], list[nn.Module], int]:
-        """Alike. The paper's neurons see whole maps and their spikes are pooled; in the other network the currents are."""
+        """Alike. Each layer halves its picture: in network conv, and where currents are pooled, before its neurons."""
         design = self.design
-        pooled = design.network == "conv"
+        padded, averaged = design.network == "conv", design.pooling == "currents"
         channels, picture = 1, design.picture
         layers: list[nn.Module] = []
-        pooling: list[nn.Module] = []
+        start: list[nn.Module] = [nn.Unflatten(1, (1, *picture))]
         for size in design.hidden:
-            start: list[nn.Module] = [nn.Unflatten(1, (1, *design.picture))] if not layers else pooling
-            end: list[nn.Module] = [nn.MaxPool2d(2)] if pooled else []
-            weights = partial(_convolution, start, channels, padding=_KERNEL // 2 if pooled else 0, end=end)
-            rows, columns = picture
-            picture = (rows // 2, columns // 2) if pooled else (rows - _KERNEL + 1, columns - _KERNEL + 1)
-            layers.append(self._hidden(weights, size, size * picture[0] * picture[1]))
-            if not pooled:
-                picture, pooling = (picture[0] // 2, picture[1] // 2), [nn.MaxPool2d(2)]
-            channels = size
-        return layers, [*pooling, nn.Flatten()], channels * picture[0] * picture[1]
+            rows, columns = picture if padded else (picture[0] - _KERNEL + 1, picture[1] - _KERNEL + 1)
+            picture = rows // 2, columns // 2
+            if padded:
+                weights = partial(_chain, start, partial(nn.Conv2d, channels, padding=_KERNEL // 2), [nn.MaxPool2d(2)])
+            else:
+                weights = partial(_chain, start, partial(PooledConvolution if averaged else nn.Conv2d, channels), [])
+            shown = picture if padded or averaged else (rows, columns)
+            layers.append(self._hidden(weights, size, size * shown[0] * shown[1]))
+            channels, start = size, [] if padded or averaged else [nn.MaxPool2d(2)]
+        return layers, [*start, nn.Flatten()], channels * picture[0] * picture[1]
 
     def _layer(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> CurrentLayer | RotatedLayer:
         """A layer from what makes its weights for so many outputs, or for twice as many where a connection has two."""
@@ -303,15 +316,16 @@ class _Builder:
         return CurrentLayer(weights(size), made)
 
     def _hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> nn.Module:
-        """A hidden layer, with what is added to its first biases."""
+        """A hidden layer, with its first weights scaled and its first biases shifted."""
         layer = self._layer(weights, size, neurons)
-        if self.design.bias:
-            weighing = next(module for module in layer.modules() if isinstance(module, nn.Linear | nn.Conv2d))
-            with torch.no_grad():
-                # Of two weights per connection those of the rotation come first.
-                cast(Tensor, weighing.bias)[:size] += self.design.bias
+        weighing = next(module for module in layer.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+        with torch.no_grad():
+            # Of two weights per connection those of the rotation come first.
+            weighing.weight[:size] *= self.design.scale
+            cast(Tensor, weighing.bias)[:size] += self.design.bias
         return layer
 
 
-def _convolution(start: list[nn.Module], channels: int, size: int, *, padding: int, end: list[nn.Module]) -> nn.Module:
-    return nn.Sequential(*start, nn.Conv2d(channels, size, _KERNEL, padding=padding), *end)
+def _chain(start: list[nn.Module], convolution: Callable[..., nn.Module], end: list[nn.Module], size: int) -> nn.Module:
+    """A convolution to so many channels, between what goes before and after it."""
+    return nn.Sequential(*start, convolution(size, kernel_size=_KERNEL), *end)

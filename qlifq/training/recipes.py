@@ -47,8 +47,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             _DIGITS,
         ),
         "autoencoder": Recipe(
-            {"hidden": (256,), "steps": 40, "gain": 2.0, "parameters": FAST},
-            {"epochs": 10, "batch": 128, "learning_rate": 2e-3, "schedule": "cosine"},
+            {"hidden": (256,), "steps": 40, "parameters": FAST},
+            {"epochs": 10, "batch": 128, "learning_rate": 1e-2, "schedule": "one-cycle"},
             {"hidden": (64,), **_DIGITS},
         ),
         "paper": Recipe(
@@ -57,9 +57,19 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             published=({"spike_loss": 0.0, "bias": 0.0}, {"learning_rate": 5e-3, "schedule": "constant"}),
         ),
         "paper-conv": Recipe(
-            {"neuron": "brand-petruccione", "hidden": (12, 64), "steps": 50, "spike_loss": 5.0},
-            {"epochs": 2, "batch": 200, "learning_rate": 2e-3, "schedule": "one-cycle"},
-            published=({"spike_loss": 0.0}, {"learning_rate": 5e-4, "schedule": "constant"}),
+            {
+                "neuron": "brand-petruccione",
+                "hidden": (12, 64),
+                "steps": 10,
+                "spike_loss": 5.0,
+                "scale": 2.0,
+                "pooling": "currents",
+            },
+            {"epochs": 2, "batch": 128, "learning_rate": 5e-3, "schedule": "one-cycle"},
+            published=(
+                {"steps": 50, "spike_loss": 0.0, "scale": 1.0, "pooling": "spikes"},
+                {"batch": 200, "learning_rate": 5e-4, "schedule": "constant"},
+            ),
         ),
     }
 )

@@ -13,7 +13,7 @@ from qlifq.backends import Backend, get
 from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
 from qlifq.training import NEURONS, Design, build, matched
-from qlifq.training.layers import CurrentLayer, RotatedLayer, over_time
+from qlifq.training.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
 from qlifq.training.neuron_kinds import parameters_for
 
 SMALL: dict[str, Any] = {"picture": (8, 8), "classes": 10, "hidden": (20, 12), "steps": 6, "gain": 3.0}
@@ -25,6 +25,16 @@ DESIGNS = {
     "autoencoder": replace(MLP, network="autoencoder", hidden=(9,)),
     "mlp of Brand and Petruccione": replace(MLP, neuron="brand-petruccione", parameters={}),
     "paper": replace(MLP, network="paper", neuron="brand-petruccione", parameters={}),
+    "paper-conv, currents pooled": replace(
+        MLP,
+        network="paper-conv",
+        neuron="brand-petruccione",
+        parameters={},
+        hidden=(2, 3),
+        picture=(16, 16),
+        pooling="currents",
+        scale=2.0,
+    ),
     "paper-conv": replace(
         MLP, network="paper-conv", neuron="brand-petruccione", parameters={}, hidden=(2, 3), picture=(16, 16)
     ),
@@ -86,6 +96,30 @@ def test_the_paper_s_networks_have_its_sizes() -> None:
     assert answer.trace.shape == (3, 2, 10)
     # A prediction counts spikes.
     assert bool((answer.scores == answer.scores.round()).all())
+
+
+def test_pooled_currents_leave_a_quarter_of_the_neurons_and_are_those_of_a_convolution_and_an_average() -> None:
+    design = Design(network="paper-conv", neuron="brand-petruccione", hidden=(12, 64), pooling="currents", scale=2.0, **PAPER)
+    network = build(design, seed=0)
+    assert [layer.num_neurons for layer in network.neurons()] == [12 * 12 * 12, 64 * 4 * 4, 10]
+    published = build(replace(design, pooling="spikes", scale=1.0), seed=0)
+    assert network.parameter_count() == published.parameter_count()
+    for side in (14, 15):
+        torch.manual_seed(0)
+        pooled = PooledConvolution(3, 4, 5)
+        images = torch.randn(2, 3, side, side)
+        plain = nn.functional.conv2d(images, pooled.weight, pooled.bias)
+        assert torch.allclose(pooled(images), nn.functional.avg_pool2d(plain, 2), atol=1e-5)
+
+
+def test_first_weights_are_scaled_and_first_biases_shifted_for_the_rotation_alone() -> None:
+    design = DESIGNS["paper"]
+    plain, changed = (build(each, seed=0).layers[0] for each in (design, replace(design, scale=3.0, bias=-0.5)))
+    (weight, bias), (scaled, shifted) = ([value.detach() for value in each.parameters()] for each in (plain, changed))
+    assert torch.equal(scaled[:20], 3 * weight[:20])
+    assert torch.equal(shifted[:20], bias[:20] - 0.5)
+    assert torch.equal(scaled[20:], weight[20:])
+    assert torch.equal(shifted[20:], bias[20:])
 
 
 def test_a_rotated_layer_drives_its_neurons_as_the_paper_says() -> None:
@@ -226,6 +260,8 @@ def test_a_design_survives_plain_values() -> None:
         ({"steps": 0}, ArgumentError, "Argument `steps` must be at least 1, but is 0"),
         ({"network": "conv", "hidden": (4,)}, ArgumentError, "must hold the channels of 2 layers, but holds 1"),
         ({"network": "autoencoder"}, ArgumentError, "must hold the size of 1 layer, but holds 2"),
+        ({"spike_loss": 1.0}, UnsupportedError, "`spike_loss` would be ignored: network mlp is not read out by neurons"),
+        ({"pooling": "currents"}, UnsupportedError, "`pooling` would be ignored: it is for network paper-conv"),
         ({"network": "paper"}, UnsupportedError, "must be a Brand and Petruccione neuron for network paper, but is 'qlif'"),
         (
             {"network": "paper-conv", "neuron": "brand-petruccione"},
