@@ -10,11 +10,14 @@ from benchmarks.training._rows import arguments, data_set, trained_row
 
 
 def main() -> None:
-    given = arguments(__doc__, neuron=(str, "brand-petruccione", "brand-petruccione or one of its variants"))
-    data = data_set("mnist", given)
-    trained_row(
-        f"paper's convolutional network, {given.neuron}", "paper-conv", data, given.seeds, design={"neuron": given.neuron}
+    given = arguments(
+        __doc__,
+        neuron=(str, "brand-petruccione", "brand-petruccione or one of its variants"),
+        steps=(int, None, "time steps, if not those of the recipe"),
     )
+    design = {"neuron": given.neuron} | ({} if given.steps is None else {"steps": given.steps})
+    data = data_set("mnist", given)
+    trained_row(f"paper's convolutional network, {given.neuron}", "paper-conv", data, given.seeds, design=design)
 
 
 if __name__ == "__main__":

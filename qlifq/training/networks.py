@@ -275,7 +275,9 @@ class _Builder:
 
         readout: nn.Module = MeanReadout(last(outputs))
         if design.network.startswith("paper"):
-            readout = PopulationReadout(cast(RotatedLayer, self._layer(last, outputs, outputs)))
+            readout = PopulationReadout(
+                cast(RotatedLayer, self._layer(last, outputs, outputs)), ties=not NEURONS[design.neuron].untrained
+            )
         network = Network(layers, readout)
         if NEURONS[design.neuron].untrained:
             # Their gradient is zero by construction, so none is computed.
