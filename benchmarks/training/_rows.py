@@ -65,7 +65,7 @@ def trained_row(
         settings: alike.
         then: called with what was trained, its design, its test and the seed.
     """
-    # As `qlifq train` does.
+    # Populations that decay for long become numbers so small that processors slow down for them.
     torch.set_flush_denormal(True)
     figures, seconds = [], []
     for seed in range(seeds):

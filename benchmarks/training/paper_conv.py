@@ -2,7 +2,7 @@
 
 python -m benchmarks.training.paper_conv --data-dir DIR [--seeds 3] [--neuron brand-petruccione]
 
-With the true gradient it runs for 10 steps and its currents are averaged before the neurons; as published
+With the true gradient it runs for 16 steps and its currents are averaged before the neurons; as published
 (--neuron brand-petruccione-published) for 50 steps, and the spikes of whole maps are pooled.
 """
 

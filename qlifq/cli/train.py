@@ -50,8 +50,6 @@ def train(
 
     Several processes train together under torchrun: torchrun --no-python --nproc-per-node 2 qlifq train ...
     """
-    import torch
-
     from qlifq.backends import get
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.studies.report import write_report
@@ -62,8 +60,6 @@ def train(
     from qlifq.training.report import training_report
     from qlifq.training.run_folder import open_run
 
-    # Populations that decay for long become numbers so small that a processor needs a hundred times as long for them.
-    torch.set_flush_denormal(True)
     options = backend_options(noise, sampling) | ({} if calibration is None else {"record": calibration})
     asked = get(backend, **options)
     data = load_dataset(dataset, data_dir).first(samples)

@@ -1,6 +1,6 @@
 """A whole sequence of the plain neuron as one operation, for layers that are trained often.
 
-What a general layer does in twenty small operations a step, each with its own record for autograd, the neuron with nothing but
+What a general layer does in many small operations a step, each with its own record for autograd, the neuron with nothing but
 a leaky membrane, a hard reset and the mapping `sigmoid` does here in place, and its derivative is written out:
 
     V' = V + (dt/τ)(I − V)     θ = π σ(q (V' − V_th) + b)     p = sin²(θ/2)     s ~ Bernoulli(p)     V ← V' + s (V_reset − V')

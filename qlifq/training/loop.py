@@ -69,7 +69,9 @@ def held_back(data: LabelledImages, fraction: float) -> tuple[LabelledImages, La
     return learn, rest
 
 
-def identity_of(design: Design, data: Dataset, settings: TrainingSettings, backend: str) -> dict[str, object]:
+def identity_of(
+    design: Design, data: Dataset, settings: TrainingSettings, backend: str, shots: int | None
+) -> dict[str, object]:
     """What a training is of: another one cannot go on from its checkpoint."""
     return {
         "design": design.plain(),
@@ -77,6 +79,7 @@ def identity_of(design: Design, data: Dataset, settings: TrainingSettings, backe
         "images": len(data.train.images),
         "fingerprint": data.fingerprint(),
         "backend": backend,
+        "shots": shots,
         **asdict(settings),
     }
 
@@ -124,7 +127,7 @@ def train(
     seeds = SeedStream(settings.seed)
     network = untrained(design, settings, seeds.take(), backend=backend, shots=shots, device=device, processes=processes)
     run = _Run(design, data, settings, network, device, processes, order_seed=seeds.take(), noise_seed=seeds.take())
-    identity = identity_of(design, data, settings, next(network.neurons()).backend.name)
+    identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots)
     if checkpoint is not None and checkpoint.exists():
         content = load_checkpoint(checkpoint, device)
         if found := differences(content["identity"], identity):

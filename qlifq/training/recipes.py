@@ -60,7 +60,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             {
                 "neuron": "brand-petruccione",
                 "hidden": (12, 64),
-                "steps": 10,
+                "steps": 16,
                 "spike_loss": 5.0,
                 "scale": 2.0,
                 "pooling": "currents",

@@ -12,7 +12,7 @@ from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import Backend, get
 from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
-from qlifq.training import NEURONS, Design, build, matched
+from qlifq.training import NEURONS, RECIPES, Design, build, load_dataset, matched, prepared
 from qlifq.training.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
 from qlifq.training.neuron_kinds import parameters_for
 
@@ -305,3 +305,12 @@ def test_the_same_weights_run_on_another_backend(backend: str) -> None:
     deviation = (ones - p).sum(dim=(0, 1)) / (p * (1 - p)).sum(dim=(0, 1)).sqrt()
     assert float(deviation.abs().max()) < 6.6
     assert [plan.evaluations for plan in elsewhere.plans(24)] == [24 * 20, 24 * 12]
+
+
+@pytest.mark.parametrize("network", RECIPES)
+def test_the_recipe_of_every_network_has_a_classical_one_beside_it(network: str) -> None:
+    data = load_dataset("digits")._replace(picture=(28, 28))
+    design, _ = prepared(network, data)
+    assert build(matched(design, "classical"), seed=0).parameter_count() == pytest.approx(
+        build(design, seed=0).parameter_count(), rel=0.02
+    )
