@@ -119,7 +119,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, confidence: f
 
     Example:
         >>> print(paired_difference([True] * 90 + [False] * 10, [True] * 80 + [False] * 20, 0.95))
-        0.1 (0.0362 to 0.174)
+        0.1 (0.0385 to 0.17)
     """
     one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     trials = len(one)
