@@ -43,6 +43,7 @@ class AnalyticBackend(Backend):
         if noise is not None and not isinstance(noise, DeviceNoise):
             raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
         self.noise = noise
+        self.ideal = noise is None
         #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
         self._laws: dict[tuple[tuple[Gate, ...], torch.device], Law] = {}
 

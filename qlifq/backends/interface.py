@@ -104,10 +104,13 @@ class Backend(abc.ABC):
     Attributes:
         name: the name it is registered under.
         capabilities: what it can do.
+        ideal: whether its exact probabilities are those of a qubit without errors, differentiable in torch: a layer that is
+            trained may then compute them itself, as part of a larger operation.
     """
 
     name: str
     capabilities: Capabilities
+    ideal: bool = False
 
     @abc.abstractmethod
     def run(

@@ -1,11 +1,26 @@
 """Counts drawn from exact probabilities on torch tensors."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from qlifq.backends.interface import Outcome
 
-__all__ = ["bernoulli", "draw", "generator", "masked", "straight_through"]
+__all__ = ["Share", "bernoulli", "draw", "generator", "masked", "shared", "straight_through"]
+
+
+class Share(NamedTuple):
+    """The rows that one process holds of a batch that several processes hold together.
+
+    Args:
+        first: the first of its rows.
+        total: the rows of the whole batch.
+    """
+
+    first: int
+    total: int
 
 
 def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
@@ -31,11 +46,28 @@ def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
     return Outcome(straight_through(estimate, probability), ones, shots)
 
 
-def bernoulli(probability: Tensor, seed: int | None) -> Tensor:
-    """1 with the given probability and else 0, in its shape and dtype; `seed` as for `draw`."""
-    source = None if seed is None else generator(seed, probability.device)
-    uniform = torch.rand(probability.shape, dtype=probability.dtype, device=probability.device, generator=source)
+def bernoulli(probability: Tensor, seed: int | None, share: Share | None = None) -> Tensor:
+    """1 with the given probability and else 0, in its shape and dtype; `seed` as for `draw`, `share` as for `shared`."""
+    uniform = shared(torch.rand, probability, seed, share)
     return torch.lt(uniform, probability, out=uniform)
+
+
+def shared(draw: Callable[..., Tensor], like: Tensor, seed: int | None, share: Share | None) -> Tensor:
+    """Random numbers in the shape and dtype of `like`, the same for a row of a batch whichever process holds it.
+
+    Every process draws for the whole batch and keeps its rows: what is drawn does not depend on how many there are.
+
+    Args:
+        draw: `torch.rand` or `torch.randn`.
+        like: `(batch, ...)`.
+        seed: for a torch generator on its device; None draws from torch's global one.
+        share: which rows `like` holds; None where it is the whole batch.
+    """
+    source = None if seed is None else generator(seed, like.device)
+    if share is None:
+        return draw(like.shape, dtype=like.dtype, device=like.device, generator=source)
+    whole = draw((share.total, *like.shape[1:]), dtype=like.dtype, device=like.device, generator=source)
+    return whole[share.first : share.first + len(like)]
 
 
 def straight_through(drawn: Tensor, probability: Tensor) -> Tensor:

@@ -184,6 +184,7 @@ class Calibration:
         p0: float | None = None,
         slope: float | None = None,
         span: tuple[float, float] | None = None,
+        unreachable: str = "refuse",
     ) -> Correction:
         """Set the q_scale and q_bias of a layer so that on this backend it answers as it was designed to.
 
@@ -195,13 +196,16 @@ class Calibration:
             p0: as for `correct`.
             slope: as for `correct`.
             span: as for `correct`.
+            unreachable: what becomes of neurons that cannot reach the target at gap 0: "refuse" corrects none, "keep" leaves
+                these as they are and corrects the others.
 
         Returns:
-            The correction that was applied.
+            The correction that was applied, NaN for a neuron that was left as it is.
 
         Raises:
             QLIFError: if the layer does not match the calibration, or a neuron cannot reach the target. Nothing is changed.
         """
+        check.choice("unreachable", unreachable, ("refuse", "keep"))
         programme, settings = self.measurement.programme, layer.settings
         wanted: dict[str, tuple[object, object]] = {
             "mapping": (layer.mapping, programme.mapping),
@@ -222,13 +226,16 @@ class Calibration:
         own = {"q_scale": layer.q_scale, "q_bias": layer.q_bias} if p0 is None else {}
         found = self.correct(p0=p0, slope=slope, span=span, wires=settings.quantum_wire, **own)
         lost = found.q_scale.isnan().nonzero()
-        if len(lost):
+        if len(lost) and unreachable == "refuse":
             worst = int(lost[0])
             raise ArgumentError(
                 f"{len(lost)} of {layer.num_neurons} neurons cannot reach the target at gap 0: neuron {worst} answers from "
-                f"{float(found.floor[worst]):.3f} to {float(found.ceiling[worst]):.3f}; give a `span`, or another `p0`."
+                f"{float(found.floor[worst]):.3f} to {float(found.ceiling[worst]):.3f}; give a `span`, another `p0`, "
+                "or unreachable='keep'."
             )
-        layer.assign(q_scale=found.q_scale.to(layer.q_scale), q_bias=found.q_bias.to(layer.q_bias))
+        kept = found.q_scale.isnan()
+        numbers = {"q_scale": (found.q_scale, layer.q_scale), "q_bias": (found.q_bias, layer.q_bias)}
+        layer.assign(**{name: torch.where(kept.to(own.device), own, new.to(own)) for name, (new, own) in numbers.items()})
         return found
 
     def check_backend(self, backend: Backend) -> None:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DryRun", "Force", "Noise", "Out", "Sampling", "run_folder"]
+__all__ = ["DataDir", "DryRun", "Force", "Noise", "Out", "Sampling", "run_folder"]
 
 Noise = Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")]
+DataDir = Annotated[Path | None, typer.Option(help="A folder of IDX files, gzipped or not; default OpenML.")]
 Sampling = Annotated[str | None, typer.Option(help="How a backend that offers a choice draws its counts.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/ and the UTC time.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an earlier run in that folder.")]

@@ -12,7 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
-from qlifq.cli import calibrate, compare, dashboard, listing, simulate
+from qlifq.cli import calibrate, compare, dashboard, evaluate, listing, simulate, train
 from qlifq.errors import QLIFError
 
 __all__ = ["app", "main"]
@@ -21,7 +21,15 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is asked of a qubit."
 )
 
-for command in (simulate.simulate, calibrate.calibrate, dashboard.dashboard, listing.circuits, listing.backends):
+for command in (
+    simulate.simulate,
+    train.train,
+    evaluate.evaluate,
+    calibrate.calibrate,
+    dashboard.dashboard,
+    listing.circuits,
+    listing.backends,
+):
     app.command()(command)
 app.add_typer(compare.app, name="compare")
 

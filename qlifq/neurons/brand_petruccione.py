@@ -6,6 +6,7 @@ that follows.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq import circuits
-from qlifq.backends import Backend, evaluate, get
+from qlifq.backends import Backend, Plan, evaluate, get
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+from qlifq.neurons.rotations import run_rotations
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
 
@@ -128,13 +130,31 @@ class BrandPetruccione(nn.Module):
         return spikes, state
 
     def run(
-        self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState | None = None
+        self,
+        theta: Tensor,
+        tau: Tensor,
+        x: Tensor,
+        state: BrandPetruccioneState | None = None,
+        *,
+        steps: int | None = None,
     ) -> tuple[Tensor, Tensor, BrandPetruccioneState]:
-        """As `forward`, and returns the populations of every step first, `(time, batch, num_neurons)`."""
+        """As `forward`, and returns the populations of every step first, `(time, batch, num_neurons)`.
+
+        With `steps` the inputs are `(1, batch, num_neurons)` and the same in each of so many steps.
+        """
         self._check_inputs(theta, tau, x)
+        if steps is not None:
+            check.integer("steps", steps, at_least=1)
+            check.shape_of("theta", theta, (1, *theta.shape[1:]))
         if state is None:
             state = self.initial_state(theta)
         state = self._check_state(state, theta)
+        held = len(theta) if steps is None else steps
+        if held and self._in_one():
+            whole = run_rotations(theta, tau, x, state.population, threshold=self.threshold, t1=self.t1, steps=held)
+            return *whole, BrandPetruccioneState(whole[0][-1])
+        if steps is not None:
+            theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
         populations, spikes = [], []
         for now in zip(theta, tau, x, strict=True):
             population = self._step(*now, state.population)
@@ -149,6 +169,18 @@ class BrandPetruccione(nn.Module):
         """The empty population for inputs such as `like`, `(time, batch, num_neurons)`."""
         return BrandPetruccioneState(torch.zeros(like.shape[1:], dtype=like.dtype, device=like.device))
 
+    def plan(self, batch: int) -> Plan:
+        """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing.
+
+        With a real delay a step asks two circuits, and each evaluation one of them: both are counted in full.
+        """
+        asked = [_ROTATION] if self.delay_t1 is None else [_ROTATION, _WAIT]
+        first, *others = (self.backend.plan(circuit, batch, self.num_neurons, shots=self.shots) for circuit in asked)
+        for other in others:
+            counted = ("evaluations", "circuits", "jobs", "executions")
+            first = replace(first, **{name: getattr(first, name) + getattr(other, name) for name in counted})
+        return first
+
     def extra_repr(self) -> str:
         """The settings."""
         shots = "exact" if self.shots is None else str(self.shots)
@@ -156,6 +188,11 @@ class BrandPetruccione(nn.Module):
             f"{self.num_neurons}, backend={self.backend.name}, shots={shots}, threshold={self.threshold}, t1={self.t1}, "
             f"leak={self.leak}, gradient={self.gradient}"
         )
+
+    def _in_one(self) -> bool:
+        """Whether `run_rotations` does what this layer does."""
+        exact = self.backend.ideal and self.shots is None and self.delay_t1 is None
+        return exact and self.leak == "relaxation" and self.gradient == "true"
 
     def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor) -> Tensor:
         """The population after one step, `(batch, num_neurons)`."""

@@ -78,7 +78,7 @@ class QuantumDecision(NamedTuple):
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
-            spikes = bernoulli(estimate, draw_seed)
+            spikes = bernoulli(estimate, draw_seed, seeds.share)
         return Decided(straight_through(spikes, probability), probability, angle)
 
 
@@ -93,7 +93,7 @@ def classic(
     probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
-    spikes = bernoulli(probability.detach(), draw_seed)
+    spikes = bernoulli(probability.detach(), draw_seed, seeds.share)
     return Decided(straight_through(spikes, probability), probability, None)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
-from qlifq.backends.sampling import generator
+from qlifq.backends.sampling import shared
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
@@ -21,11 +21,14 @@ from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.seeds import SeedStream
+from qlifq.neurons.sequence import Constants, run_plain
 from qlifq.neurons.state import QLIFState, check_state
 
 __all__ = ["QLIF", "Step"]
 
 
+#: What a plain neuron may have its own value of; trained constants apart, which are looked at as they are.
+_PLAIN = {"V_th", "V_reset", "tau", "dt", "q_scale", "q_bias", "quantum_leak", "neuromod_mode", "neuromod_strength"}
 _PARAMETERS = {item.name: item for item in fields(Settings)}
 
 
@@ -132,6 +135,12 @@ class QLIF(nn.Module):
         Raises:
             QLIFError: if an input cannot be used.
         """
+        if modulation is None and self._is_plain():
+            current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
+            if not len(current):
+                return torch.zeros_like(current), state
+            emitted, voltage = run_plain(current, state.voltage, self._plain_constants(), self.seeds)
+            return emitted, state._replace(voltage=voltage)
         spikes = []
         for step in self.steps(current, state, modulation):
             spikes.append(step.decided.spikes)
@@ -247,8 +256,7 @@ class QLIF(nn.Module):
             noise_seed = self.seeds.take()
             noise = None
             if settings.noise_std:
-                source = generator(noise_seed, now.device)
-                noise = torch.randn(now.shape, dtype=now.dtype, device=now.device, generator=source)
+                noise = shared(torch.randn, now, noise_seed, self.seeds.share)
             active = state.refractory.bool().logical_not() if settings.refractory_period else None
             state, gap, angle = step.approach(state, now, dynamics, programme, modulation=m, noise=noise)
             if angle is None:
@@ -268,6 +276,21 @@ class QLIF(nn.Module):
         if not settings.quantum_mode:
             return None
         return Programme(self.q_scale, self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias)
+
+    def _is_plain(self) -> bool:
+        """Whether `run_plain` does what this layer does: nothing differs from the plain neuron, and no constant is trained."""
+        if not self.backend.ideal or self.shots is not None or self.gradient not in {"auto", "analytic"} or self.compiled:
+            return False
+        if any(parameter.requires_grad for parameter in self.parameters()):
+            return False
+        plain = Settings()
+        return all(getattr(self.settings, name) == getattr(plain, name) for name in _PARAMETERS if name not in _PLAIN)
+
+    def _plain_constants(self) -> Constants:
+        programme = cast(Programme, self._programme())
+        step = (self.settings.dt / self.tau).detach()
+        reset = step.new_tensor(self.settings.V_reset)
+        return Constants(step, programme.q_scale.detach(), programme.offset.detach(), self.V_th.detach(), reset)
 
     def _constant(self, name: str) -> Tensor:
         if name not in self.constants:

@@ -4,6 +4,7 @@ import torch
 
 from qlifq._validation import integer
 from qlifq.backends.interface import MAX_SEED
+from qlifq.backends.sampling import Share
 
 __all__ = ["SeedStream"]
 
@@ -18,6 +19,7 @@ class SeedStream:
 
     Args:
         root: from 0 to 2⁶³ − 1; None draws one from torch's global generator, so that `torch.manual_seed` governs it.
+        share: the rows of a batch that are drawn for, where several processes hold one together; None for all.
 
     Raises:
         QLIFError: if the root is out of range.
@@ -28,10 +30,11 @@ class SeedStream:
         (True, False)
     """
 
-    def __init__(self, root: int | None = None) -> None:
+    def __init__(self, root: int | None = None, share: Share | None = None) -> None:
         if root is None:
             root = int(torch.randint(MAX_SEED, ()))
         self.root = integer("seed", root, at_least=0, at_most=MAX_SEED)
+        self.share = share
         #: How many children were taken; set it to continue a stream that was interrupted.
         self.position = 0
 

@@ -221,3 +221,21 @@ def test_what_does_not_match_is_refused(
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
         act(calibrated)
+
+
+def test_neurons_that_no_correction_helps_are_left_as_they_are_if_that_is_wanted() -> None:
+    noise = DeviceNoise(readout_p01=(0.02, 0.02, 0.02), readout_p10=(0.05, 0.6, 0.03))
+    device = get("analytic", noise=noise)
+    calibrated = fit(device, neurons=3, shots=40_000, seed=1)
+    layer = qlifq.QLIF(3, backend=device)
+    with pytest.raises(
+        ArgumentError, match=r"1 of 3 neurons cannot reach the target at gap 0: neuron 1 .* or unreachable='keep'"
+    ):
+        calibrated.apply_to(layer)
+    assert layer.q_bias.tolist() == [0.0] * 3
+    found = calibrated.apply_to(layer, unreachable="keep")
+    assert found.q_bias.isnan().tolist() == [False, True, False]
+    assert (layer.q_bias == 0).tolist() == [False, True, False]
+    assert (layer.q_scale == 4).tolist() == [False, True, False]
+    with pytest.raises(ArgumentError, match="Argument `unreachable` must be one of refuse, keep, but is 'drop'"):
+        calibrated.apply_to(layer, unreachable="drop")

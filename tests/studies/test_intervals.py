@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from qlifq.studies.intervals import Interval, binomial, mean, percentile, resampled_means, slopes
+from qlifq.studies.intervals import (
+    Interval,
+    binomial,
+    large_sample_mean,
+    mean,
+    paired_difference,
+    percentile,
+    proportion,
+    resampled_means,
+    slopes,
+)
 from qlifq.studies.spike_trains import coefficient_of_variation, first_difference, interval_sums, van_rossum
 
 TRAINS = st.lists(st.integers(0, 1), min_size=1, max_size=40)
@@ -110,3 +120,39 @@ def test_the_first_difference_can_be_the_first_step_the_last_or_none(step: int |
 def test_a_graded_difference_counts_beyond_the_tolerance_alone() -> None:
     first, second = np.array([[0.5], [0.5]]), np.array([[0.59], [0.7]])
     assert first_difference(first, second, 0.1).tolist() == [1]
+
+
+def test_a_paired_difference_is_covered_as_often_as_stated() -> None:
+    """2,000 experiments of 60 trials, three laws: coverage of 95 % intervals within 0.92 to 0.985.
+
+    If the method covers 0.94 to 0.965, as its author found, a wrong verdict has a probability below 1e-3 for each law with the
+    normal law of 2,000 draws, and the seed is fixed; intervals without the correlation cover 0.999 of the second law.
+    """
+    rng = np.random.default_rng(4)
+    for shares in ((0.85, 0.08, 0.02, 0.05), (0.45, 0.05, 0.03, 0.47), (0.4, 0.2, 0.2, 0.2)):
+        wanted = shares[1] - shares[2]
+        covered = 0
+        for kinds in rng.choice(4, size=(2000, 60), p=shares):
+            found = paired_difference(kinds <= 1, (kinds == 0) | (kinds == 2), 0.95)
+            covered += found.holds(wanted)
+        assert 0.92 < covered / 2000 < 0.985, shares
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_a_paired_difference_turned_round_is_its_negative(pairs: list[tuple[bool, bool]]) -> None:
+    first, second = zip(*pairs, strict=True)
+    one, other = paired_difference(first, second), paired_difference(second, first)
+    assert np.allclose((one.value, one.low, one.high), (-other.value, -other.high, -other.low), atol=1e-12)
+    assert -1 - 1e-9 <= one.low <= one.value <= one.high <= 1 + 1e-9
+    assert one.high > one.low
+    assert one.value == pytest.approx(np.mean(first) - np.mean(second))
+
+
+def test_a_proportion_and_a_mean_of_many() -> None:
+    happened = [True] * 7 + [False] * 3
+    low, high = binomial(7, 10)
+    assert proportion(happened) == (0.7, float(low), float(high))
+    values = np.arange(100.0)
+    found = large_sample_mean(values, 0.95)
+    assert found.value == 49.5
+    assert found.high - found.value == pytest.approx(1.959964 * values.std(ddof=1) / 10, rel=1e-6)

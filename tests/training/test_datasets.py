@@ -1,5 +1,6 @@
 """Real input arrives as it is; a file that cannot be used is one sentence."""
 
+import gzip
 import io
 import pickle
 import re
@@ -7,13 +8,15 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from qlifq.errors import DtypeError, FileFormatError
-from qlifq.training import digits, load_current
+from qlifq.errors import ArgumentError, DtypeError, FileFormatError, UnsupportedError
+from qlifq.training import digits, load_current, load_dataset, published
+from qlifq.training.datasets import OPENML
 
 
 def test_digits_are_the_bundled_ones_scaled_to_one() -> None:
@@ -96,3 +99,113 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         load_current(tmp_path)
     with pytest.raises(DtypeError, match="Argument `path` must be a path, but is 3"):
         load_current(3)  # type: ignore[arg-type]
+
+
+def idx(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_files(
+    folder: Path, sizes: tuple[int, int] = (4, 3), side: int = 2
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The four official files, those for testing gzipped; returns the training images."""
+    images = np.random.default_rng(0).integers(0, 256, (sum(sizes), side, side)).astype(np.uint8)
+    labels = np.arange(sum(sizes), dtype=np.uint8)
+    first = sizes[0]
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(images[:first]))
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(labels[:first]))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[first:])))
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels[first:])))
+    return images[:first]
+
+
+def test_the_official_files_become_a_data_set(tmp_path: Path) -> None:
+    images = write_files(tmp_path)
+    data = load_dataset("mnist", tmp_path)
+    assert (len(data.train.images), len(data.test.images), data.picture, data.classes) == (4, 3, (2, 2), 7)
+    assert np.array_equal((data.train.images * 255).round().numpy(), images.reshape(4, 4))
+    assert data.train.labels.tolist() == [0, 1, 2, 3]
+    assert data.test.labels.tolist() == [4, 5, 6]
+    assert [len(part.images) for part in data.first(2)[1:3]] == [2, 3]
+
+
+def test_two_data_sets_have_the_same_fingerprint_where_they_are_the_same(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    data = load_dataset("kmnist", tmp_path)
+    assert data.fingerprint() == load_dataset("kmnist", tmp_path).fingerprint()
+    data.test.images[0, 0] += 1 / 255
+    assert data.fingerprint() != load_dataset("kmnist", tmp_path).fingerprint()
+
+
+def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"must be a folder of IDX files, but .* is none"):
+        published("mnist", tmp_path / "none")
+    with pytest.raises(
+        FileFormatError, match=r"must hold the file train-images-idx3-ubyte or train-images-idx3-ubyte\.gz, but"
+    ):
+        published("mnist", tmp_path)
+    write_files(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, dtype=np.uint8)))
+    with pytest.raises(FileFormatError, match="must hold 4 labels, one per image, but holds 5"):
+        published("mnist", tmp_path)
+    write_files(tmp_path)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(idx(np.zeros((3, 3, 3), dtype=np.uint8)))
+    with pytest.raises(FileFormatError, match=re.escape("training are (2, 2) and those for testing (3, 3)")):
+        published("mnist", tmp_path)
+
+
+def test_the_digits_are_split_and_need_no_folder(tmp_path: Path) -> None:
+    data = load_dataset("digits")
+    images, labels = digits()
+    for label in range(10):
+        of_it = images[labels == label]
+        assert torch.equal(data.test.images[data.test.labels == label], of_it[4::5])
+        kept = torch.arange(len(of_it)) % 5 != 4
+        assert torch.equal(data.train.images[data.train.labels == label], of_it[kept])
+    with pytest.raises(UnsupportedError, match="Argument `data_dir` would be ignored: the digits are bundled"):
+        load_dataset("digits", tmp_path)
+    with pytest.raises(ArgumentError, match="must be one of digits, mnist, fashion-mnist, kmnist, but is 'cifar'"):
+        load_dataset("cifar")
+
+
+class Found(NamedTuple):
+    data: object
+    target: object
+
+
+@pytest.mark.parametrize("name", OPENML)
+def test_openml_s_table_becomes_the_official_parts(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    import sklearn.datasets
+
+    pixels = np.zeros((70_000, 784))
+    pixels[59_999, 0], pixels[60_000, 1] = 255, 51
+    asked: dict[str, object] = {}
+
+    def fetch(**options: object) -> Found:
+        asked.update(options)
+        return Found(pixels, np.array(["7"] * 60_000 + ["3"] * 10_000, dtype=object))
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    data = load_dataset(name)
+    assert asked["data_id"] == OPENML[name]
+    assert (len(data.train.images), len(data.test.images), data.picture) == (60_000, 10_000, (28, 28))
+    assert (float(data.train.images[-1, 0]), round(float(data.test.images[0, 1]), 6)) == (1.0, 0.2)
+    assert (data.train.labels.unique().tolist(), data.test.labels.unique().tolist()) == ([7], [3])  # type: ignore[no-untyped-call]
+
+
+def test_without_files_and_network_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    # A proxy that nobody serves: the loader itself fails as it does without a network.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(
+        FileFormatError, match=r"mnist is neither in scikit-learn's cache nor to be had from OpenML \(.*`data_dir`"
+    ):
+        load_dataset("mnist")
+
+
+def test_a_wrong_table_from_openml_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sklearn.datasets
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda **_: Found(np.zeros((3, 4)), np.array(["1", "2", "3"])))
+    with pytest.raises(FileFormatError, match=re.escape("must have 70,000 images of 784 bytes, but OpenML gave (3, 4)")):
+        load_dataset("mnist")

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
-from qlifq.training import current, poisson
+from qlifq.training import current, latency, poisson
 
 FALSE_FAIL = 1e-9
 
@@ -89,3 +90,30 @@ def test_poisson_refuses_what_is_no_probability() -> None:
         poisson(torch.tensor([[-1.0, 2.0]]), 1)
     with pytest.raises(ArgumentError, match=r"Argument `seed` must be at least 0 and at most \S+, but is -1"):
         poisson(torch.ones(1, 1), 1, seed=-1)
+
+
+@given(st.integers(1, 9), st.floats(0.1, 5))
+def test_a_latency_is_the_earlier_the_brighter(steps: int, gain: float) -> None:
+    images = torch.tensor([[0.0, 1e-6, 0.2, 0.7, 1.0]], dtype=torch.float64)
+    encoded = latency(images, steps, gain)
+    assert encoded.shape == (steps, 1, 5)
+    assert ((encoded != 0).sum(dim=0) == torch.tensor([0, 1, 1, 1, 1])).all()
+    assert set(encoded.unique().tolist()) <= {0.0, gain}  # type: ignore[no-untyped-call]
+    moments = (encoded[:, 0, 1:] != 0).to(torch.int64).argmax(dim=0)
+    assert moments[0] == steps - 1
+    assert moments[-1] == 0
+    assert (moments.diff() <= 0).all()
+
+
+def test_a_latency_needs_pixels_from_0_to_1() -> None:
+    with pytest.raises(ArgumentError, match="must be from 0 to 1 for a latency, but goes from -1 to 2"):
+        latency(torch.tensor([[-1.0, 2.0]]), 3)
+
+
+@given(st.integers(0, 6), st.integers(0, 6))
+def test_a_share_of_a_batch_gets_the_spikes_that_it_has_there(first: int, last: int) -> None:
+    first, last = sorted((first, last))
+    images = torch.rand(6, 4)
+    whole = poisson(images, 5, rate=0.5, seed=3)
+    part = poisson(images[first:last], 5, rate=0.5, seed=3, share=Share(first, 6))
+    assert torch.equal(part, whole[:, first:last])

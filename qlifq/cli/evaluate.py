@@ -1,0 +1,151 @@
+"""The command `qlifq evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, run_folder
+from qlifq.cli.progress import progress_bar
+from qlifq.errors import ShapeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from qlifq.calibration import Calibration
+    from qlifq.training import Network
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(help="A folder that `qlifq train` wrote.")],
+    backend: Annotated[str, typer.Option(help="Where the decisions are asked, see `qlifq backends`.")] = "aer",
+    shots: Annotated[
+        int | None, typer.Option(help="Shots per decision; default exact where the backend can be, else 1.")
+    ] = None,
+    noise: Noise = None,
+    sampling: Annotated[
+        str | None, typer.Option(help="For aer: law (default), counts from the law of the noise; or shots, each shot is run.")
+    ] = None,
+    calibration: Annotated[
+        list[Path] | None, typer.Option(help="A record of `qlifq calibrate`, one for each layer of neurons; can be repeated.")
+    ] = None,
+    calibrate: Annotated[
+        int | None, typer.Option(help="Calibrate every layer first, with so many shots per angle and neuron.")
+    ] = None,
+    data_dir: DataDir = None,
+    samples: Annotated[int | None, typer.Option(help="Ask about the first so many test images alone.")] = None,
+    batch: Annotated[int, typer.Option(help="Images side by side in one call.")] = 500,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same spikes.")] = 1,
+    out: Out = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Ask a trained network elsewhere, on circuits, with shots or on a device, beside the closed form."""
+    from qlifq._validation import integer
+    from qlifq.backends import get
+    from qlifq.cli.options import backend_options
+    from qlifq.studies import check_folder
+    from qlifq.studies.report import write_report
+    from qlifq.training import LabelledImages, load_dataset
+    from qlifq.training import evaluate as ask
+    from qlifq.training.elsewhere import Answered, answered_in_words, check_data, elsewhere_report, rebuilt, whole_plan
+    from qlifq.training.run_folder import read_run
+
+    content, design = read_run(run)
+    if calibration and calibrate is not None:
+        raise UnsupportedError(f"Option --calibrate would be ignored: --calibration is given, but it is {calibrate}.")
+    if backend == "aer" and sampling is None:
+        # Ten thousand images ask a hundred million decisions: every shot by itself would take an hour.
+        sampling = "law"
+    records = _loaded(calibration or [])
+    options = backend_options(noise, sampling)
+    if backend == "twin":
+        if len(records) != 1:
+            raise UnsupportedError(
+                f"Option --calibration must be given once for --backend twin, but is given {len(records)} times."
+            )
+        options["record"] = records[0]
+    folder = None if dry_run else check_folder(run_folder(out), force=force)
+    device = get(backend, **options)
+    identity = content["identity"]
+    data = load_dataset(identity["data"], data_dir).first(identity["images"])
+    check_data(content, data)
+    asked = len(data.test.images) if samples is None else integer("samples", samples, at_least=1, at_most=len(data.test.images))
+    tested = LabelledImages(*(values[:asked] for values in data.test))
+
+    network = rebuilt(content, design, device, shots)
+    where = answered_in_words(network, noise, sampling)
+    plan = whole_plan(network, design, asked, batch)
+    print(
+        f"{'network':<12} {design.network}, {design.neuron}, hidden {', '.join(map(str, design.hidden))}, {design.steps} steps"
+    )
+    print(f"{'asked of':<12} {where}")
+    print(f"{'plan':<12} {asked:,} images · {plan}")
+    if dry_run or folder is None:
+        return
+    contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
+    if records or calibrate is not None:
+        corrected = rebuilt(content, design, device, shots)
+        _correct(corrected, records, calibrate, seed)
+        contenders.append((f"{where}, calibrated", corrected))
+    answers = []
+    for name, each in contenders:
+        with progress_bar(name) as progress:
+            answer = ask(each, design, tested, batch=batch, seed=seed, progress=progress)
+        answers.append(Answered(name, answer, whole_plan(each, design, asked, batch).evaluations))
+    setup = {
+        "run": str(run),
+        "backend": backend,
+        "shots": "exact" if shots is None and device.capabilities.exact else shots or 1,
+        "noise": noise or "none",
+        "sampling": sampling or "as the backend does",
+        "calibration": ", ".join(map(str, calibration or [])) or (f"{calibrate:,} shots per angle" if calibrate else "none"),
+        "test images": asked,
+        "batch": batch,
+        "seed": seed,
+    }
+    report = elsewhere_report(design, data, tested, answers, setup)
+    write_report(folder, report, command=context.obj, force=force)
+    for sentence in report.found:
+        print(sentence.replace("**", ""))
+    print(f"{'written to':<12} {folder}")
+
+
+def _loaded(paths: list[Path]) -> "list[Calibration]":
+    from qlifq.calibration import load
+
+    return [load(path) for path in paths]
+
+
+def _correct(network: "Network", records: "list[Calibration]", shots: int | None, seed: int) -> None:
+    """Correct every layer, with the records that were given or with new ones."""
+    from qlifq.calibration import fit
+    from qlifq.neurons import QLIF
+
+    layers = [layer for layer in network.neurons() if isinstance(layer, QLIF) and layer.settings.quantum_mode]
+    if not layers:
+        raise UnsupportedError("Option --calibration would be ignored: the network has no QLIF neurons.")
+    if records and len(records) != len(layers):
+        raise ShapeError(
+            f"Option --calibration must be given once for each of {len(layers)} layers of neurons, but is {len(records)} times."
+        )
+    for number, layer in enumerate(layers):
+        if records:
+            record = records[number]
+        else:
+            settings = layer.settings
+            own: dict[str, Any] = {"theta_max": settings.theta_max} if layer.mapping == "tanh" else {}
+            record = fit(
+                layer.backend,
+                neurons=layer.num_neurons * settings.quantum_wire,
+                mapping=layer.mapping,
+                q_scale=layer.q_scale.detach().repeat_interleave(settings.quantum_wire),
+                q_bias=layer.q_bias.detach().repeat_interleave(settings.quantum_wire),
+                leak=settings.quantum_leak,
+                shots=shots or 0,
+                seed=seed + number,
+                **own,
+            )
+        left = int(record.apply_to(layer, unreachable="keep").q_scale.isnan().sum())
+        print(f"{'calibration':<12} {layer.num_neurons - left:,} neurons corrected, {left:,} on qubits that none can help")

@@ -1,0 +1,123 @@
+"""What a network says about images that it is asked once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import integer
+from qlifq.errors import ShapeError
+from qlifq.neurons import SeedStream
+from qlifq.training.datasets import LabelledImages
+from qlifq.training.networks import Design, Network
+from qlifq.training.processes import ALONE, Processes
+
+__all__ = ["Evaluation", "evaluate", "numbered"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The answers of a network to some images.
+
+    Args:
+        labels: what they show, `(images,)`.
+        predicted: what it takes them for, `(images,)`; an autoencoder's is meaningless.
+        losses: `(images,)`.
+        rates: spikes per neuron and step of each hidden layer.
+        seconds: wall time.
+    """
+
+    labels: Tensor
+    predicted: Tensor
+    losses: Tensor
+    rates: tuple[float, ...]
+    seconds: float
+
+    @property
+    def right(self) -> Tensor:
+        """Which images are recognised, `(images,)` bool."""
+        return self.predicted == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction that is recognised."""
+        return float(self.right.to(torch.float64).mean())
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self.losses.mean())
+
+    def confusion(self, classes: int) -> Tensor:
+        """How often each class, a row, is taken for each, a column: `(classes, classes)` int64."""
+        return torch.bincount(classes * self.labels + self.predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def numbered(root: int, number: int) -> int:
+    """Child `number` of a root seed: what is drawn with it depends on no other draw."""
+    seeds = SeedStream(root)
+    seeds.position = number
+    return seeds.take()
+
+
+def evaluate(
+    network: Network,
+    design: Design,
+    data: LabelledImages,
+    *,
+    batch: int = 500,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Ask a network about images, without gradients.
+
+    Args:
+        network: the network, on `device`.
+        design: what it was built from.
+        data: images `(images, pixels)` and labels.
+        batch: images at a time; the spikes depend on it.
+        seed: of all spikes.
+        device: where the network is.
+        processes: those that share the work; each gets the whole result.
+        progress: called as `progress(done, images)` after every batch.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        QLIFError: if the images are of another size than the network was built for.
+    """
+    integer("batch", batch, at_least=1)
+    images, labels = data
+    if images.shape[1:] != (design.pixels,):
+        raise ShapeError(
+            f"Argument `data` must hold images of {design.pixels} pixels, but their shape is {tuple(images.shape)}."
+        )
+    predicted = torch.zeros(len(images), dtype=torch.float64, device=device)
+    losses, rates = torch.zeros_like(predicted), torch.zeros(len(network.layers), dtype=torch.float64, device=device)
+    begun = time.perf_counter()
+    with torch.no_grad():
+        for number, start in enumerate(range(0, len(images), batch)):
+            stop = min(start + batch, len(images))
+            share, rows = processes.share(stop - start)
+            here, shown = images[start:stop][rows].to(device), labels[start:stop][rows].to(device)
+            network.stage(numbered(seed, 2 * number), share)
+            run = network.run(design.encode(here, numbered(seed, 2 * number + 1), share))
+            predicted[start:stop][rows] = run.answer.scores.argmax(dim=1).to(torch.float64)
+            losses[start:stop][rows] = design.losses(run.answer, here, shown).to(torch.float64)
+            rates += torch.stack([spikes.mean(dtype=torch.float64) * len(here) for spikes in run.spikes])
+            if progress is not None:
+                progress(stop, len(images))
+    for values in (predicted, losses, rates):
+        processes.summed(values)
+    return Evaluation(
+        labels=labels,
+        predicted=predicted.to("cpu", torch.int64),
+        losses=losses.cpu(),
+        rates=tuple((rates / len(images)).tolist()),
+        seconds=time.perf_counter() - begun,
+    )

@@ -1,0 +1,184 @@
+"""A network and the classical ones of its size, trained and tested alike."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qlifq.backends import Backend
+from qlifq.backends.sampling import Share
+from qlifq.training.datasets import Dataset
+from qlifq.training.evaluation import Evaluation, evaluate
+from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, train
+from qlifq.training.networks import Design, Network, matched
+from qlifq.training.neuron_kinds import CLASSICAL, NEURONS
+from qlifq.training.processes import ALONE, Processes
+from qlifq.training.settings import TrainingSettings
+
+__all__ = ["CHECKPOINT", "Contender", "Example", "Experiment", "contenders_of", "run_experiment"]
+
+#: The checkpoint of the network itself in the folder of a run; a classical one's is named after its neuron.
+CHECKPOINT = "network.pt"
+#: Seed of the spikes in tests.
+_TEST_SEED = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A trained network and what came of it.
+
+    Args:
+        design: what it was built from.
+        parameters: how many numbers it is made of.
+        history: its epochs.
+        tested: on the test images.
+    """
+
+    design: Design
+    parameters: int
+    history: tuple[Epoch, ...]
+    tested: Evaluation
+
+    @property
+    def words(self) -> str:
+        """Its neuron in words."""
+        return NEURONS[self.design.neuron].words
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of its training."""
+        return sum(epoch.seconds for epoch in self.history)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One test image in the network.
+
+    Args:
+        image: `(pixels,)`.
+        label: what it shows.
+        signal: the input in time, `(time, pixels)`.
+        spikes: of each hidden layer, `(time, neurons)`.
+        scores: the answer, `(outputs,)`.
+    """
+
+    image: Tensor
+    label: int
+    signal: Tensor
+    spikes: tuple[Tensor, ...]
+    scores: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A network beside the classical ones of its size.
+
+    Args:
+        data: what they learned.
+        settings: how.
+        contenders: the network itself first.
+        examples: some test images in it.
+        backend: where its decisions were asked.
+    """
+
+    data: Dataset
+    settings: TrainingSettings
+    contenders: tuple[Contender, ...]
+    examples: tuple[Example, ...]
+    backend: str
+
+
+def contenders_of(design: Design) -> Iterator[tuple[str, Design]]:
+    """The name of the checkpoint and the design of every network of an experiment, the one itself first."""
+    yield CHECKPOINT, design
+    for neuron in CLASSICAL:
+        if neuron != design.neuron:
+            yield f"{neuron}.pt", matched(design, neuron)
+
+
+def run_experiment(
+    design: Design,
+    data: Dataset,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    backend: str | Backend = "analytic",
+    shots: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]] | None = None,
+    after_epoch: Callable[[Design, Epoch], None] | None = None,
+) -> Experiment:
+    """Train a network, and classical ones with as many parameters in the same way, and test them on the same images.
+
+    Args:
+        design: of the network.
+        data: what they learn and are tested on.
+        settings: how they learn.
+        folder: where their checkpoints are kept, and gone on from.
+        backend: where the network's decisions are asked.
+        shots: as for `qlifq.QLIF`.
+        checkpoint_seconds: as for `train`.
+        device: where to train.
+        processes: those that train together.
+        progress: makes a context with a `progress(done, steps)` for one network, given its neuron in words.
+        after_epoch: called with the design and every epoch that is done.
+
+    Raises:
+        QLIFError: as `train` does.
+    """
+    contenders = []
+    examples: tuple[Example, ...] = ()
+    for name, each in contenders_of(design):
+        asked = {"backend": backend, "shots": shots} if name == CHECKPOINT else {}
+        words = NEURONS[each.neuron].words
+        with progress(words) if progress is not None else contextlib.nullcontext() as update:
+            trained = train(
+                each,
+                data,
+                settings,
+                checkpoint=folder / name,
+                checkpoint_seconds=checkpoint_seconds,
+                device=device,
+                processes=processes,
+                progress=update,
+                after_epoch=None if after_epoch is None else partial(after_epoch, each),
+                **asked,  # type: ignore[arg-type]
+            )
+        tested = evaluate(trained.network, each, data.test, seed=_TEST_SEED, device=device, processes=processes)
+        contenders.append(Contender(each, trained.network.parameter_count(), trained.history, tested))
+        if name == CHECKPOINT:
+            examples = _examples(trained.network, design, data, device)
+            answered = next(trained.network.neurons()).backend.name
+    return Experiment(data, settings, tuple(contenders), examples, answered)
+
+
+def _examples(network: Network, design: Design, data: Dataset, device: torch.device | str) -> tuple[Example, ...]:
+    """The first test image of every class, in the network."""
+    firsts = [
+        int((data.test.labels == label).nonzero()[0])
+        for label in range(data.classes)
+        if bool((data.test.labels == label).any())
+    ]
+    images = data.test.images[firsts].to(device)
+    share = Share(0, len(images))
+    network.stage(_TEST_SEED, share)
+    signal = design.encode(images, _TEST_SEED, share)
+    with torch.no_grad():
+        run = network.run(signal)
+    return tuple(
+        Example(
+            images[place].cpu(),
+            int(data.test.labels[first]),
+            signal[:, place].cpu(),
+            tuple(spikes[:, place].flatten(1).cpu() for spikes in run.spikes),
+            run.answer.scores[place].float().cpu(),
+        )
+        for place, first in enumerate(firsts)
+    )

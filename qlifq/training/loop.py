@@ -1,0 +1,350 @@
+"""The training loop: whatever it draws depends on the seed and on a count alone, so that it can stop and go on anywhere."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from qlifq.backends import Backend
+from qlifq.backends.sampling import generator
+from qlifq.errors import ArgumentError, FileError, UnsupportedError
+from qlifq.neurons import SeedStream
+from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
+from qlifq.training.datasets import Dataset, LabelledImages
+from qlifq.training.evaluation import evaluate, numbered
+from qlifq.training.networks import Design, Network, build
+from qlifq.training.processes import ALONE, Processes
+from qlifq.training.settings import TrainingSettings
+
+__all__ = ["Epoch", "Trained", "held_back", "identity_of", "train", "untrained"]
+
+#: How long a training may go on without a checkpoint, seconds.
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images.
+
+    Args:
+        number: from 1.
+        loss: mean over the images, each when it was seen.
+        accuracy: fraction that was recognised, alike; None for an autoencoder.
+        validation_loss: of the images held back, after the epoch; None without any.
+        validation_accuracy: alike.
+        seconds: wall time of the pass, without the validation.
+    """
+
+    number: int
+    loss: float
+    accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+
+
+class Trained(NamedTuple):
+    """A trained network.
+
+    Args:
+        network: with its final weights: the best ones where it was stopped early.
+        history: every epoch.
+    """
+
+    network: Network
+    history: tuple[Epoch, ...]
+
+
+def held_back(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
+    """The images to learn from, and a fraction of all that is held back, spread evenly over them."""
+    counted = (torch.arange(len(data.images) + 1, dtype=torch.float64) * fraction).floor()
+    kept = counted[1:] == counted[:-1]
+    learn, rest = (LabelledImages(data.images[part], data.labels[part]) for part in (kept, ~kept))
+    return learn, rest
+
+
+def identity_of(
+    design: Design, data: Dataset, settings: TrainingSettings, backend: str, shots: int | None
+) -> dict[str, object]:
+    """What a training is of: another one cannot go on from its checkpoint."""
+    return {
+        "design": design.plain(),
+        "data": data.name,
+        "images": len(data.train.images),
+        "fingerprint": data.fingerprint(),
+        "backend": backend,
+        "shots": shots,
+        **asdict(settings),
+    }
+
+
+def train(
+    design: Design,
+    data: Dataset,
+    settings: TrainingSettings,
+    *,
+    backend: str | Backend = "analytic",
+    shots: int | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+    progress: Callable[[int, int], None] | None = None,
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train a network, or go on where a checkpoint left off.
+
+    All draws are made with seeds that follow from `settings.seed` and the number of the batch, for the whole batch whichever
+    process holds a row. So a training that was killed and started again ends with the weights of an undisturbed one, bit for
+    bit with the same number of threads, and several processes have the loss of one to rounding.
+
+    Args:
+        design: what the network is built from.
+        data: what it learns from; its test part is not looked at.
+        settings: how.
+        backend: where the decisions are asked.
+        shots: as for `qlifq.QLIF`.
+        checkpoint: the file that the state is kept in; one that is there already is continued. None keeps none.
+        checkpoint_seconds: how long to go on without writing it; after every epoch it is written anyway.
+        device: where to train.
+        processes: those that train together.
+        progress: called as `progress(done, steps)` after every step of the optimiser.
+        after_epoch: called with every epoch that is done now.
+
+    Returns:
+        The network with its history.
+
+    Raises:
+        QLIFError: if an argument cannot be used, the checkpoint is of another training, or the loss is no longer finite.
+    """
+    device = torch.device(device)
+    seeds = SeedStream(settings.seed)
+    network = untrained(design, settings, seeds.take(), backend=backend, shots=shots, device=device, processes=processes)
+    run = _Run(design, data, settings, network, device, processes, order_seed=seeds.take(), noise_seed=seeds.take())
+    identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots)
+    if checkpoint is not None and checkpoint.exists():
+        content = load_checkpoint(checkpoint, device)
+        if found := differences(content["identity"], identity):
+            raise FileError(f"File {checkpoint} cannot be continued: it is of another training, whose {found[0]}.")
+        run.resume(content)
+
+    def save() -> None:
+        if checkpoint is not None and processes.first:
+            save_checkpoint(checkpoint, identity, run.content())
+
+    written = time.monotonic()
+    while not run.finished:
+        for _ in run.batches():
+            if progress is not None:
+                progress(run.steps_done, run.steps)
+            if time.monotonic() - written >= checkpoint_seconds:
+                save()
+                written = time.monotonic()
+        epoch = run.close_epoch()
+        save()
+        written = time.monotonic()
+        if after_epoch is not None:
+            after_epoch(epoch)
+    run.take_best()
+    return Trained(network, tuple(run.history))
+
+
+def untrained(
+    design: Design,
+    settings: TrainingSettings,
+    seed: int,
+    *,
+    backend: str | Backend = "analytic",
+    shots: int | None = None,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+) -> Network:
+    """The network that a training begins with, or the reason why there can be none; arguments as for `train`."""
+    settings.check_device(torch.device(device))
+    if settings.smoothing and design.reconstructs:
+        raise UnsupportedError(
+            f"Argument `smoothing` would be ignored: an autoencoder has no labels, but it is {settings.smoothing:g}."
+        )
+    network = build(design, backend=backend, shots=shots, seed=seed).to(device)
+    sampled = [layer.backend.name for layer in network.neurons() if layer.shots is not None]
+    if processes.count > 1 and sampled:
+        # Where the backend draws, it draws for the rows of one process alone.
+        raise UnsupportedError(
+            f"Argument `shots` must be None for {processes.count} processes: the shots of backend {sampled[0]} would depend on "
+            "their number."
+        )
+    return network
+
+
+class _Run:
+    """A training in progress: everything that changes, and nothing that could not be kept in a file."""
+
+    def __init__(
+        self,
+        design: Design,
+        data: Dataset,
+        settings: TrainingSettings,
+        network: Network,
+        device: torch.device,
+        processes: Processes,
+        *,
+        order_seed: int,
+        noise_seed: int,
+    ) -> None:
+        self.design, self.settings, self.network = design, settings, network
+        self.device, self.processes = device, processes
+        self.order_seed, self.noise_seed = order_seed, noise_seed
+        learned, self.validation = held_back(data.train, settings.validation)
+        self.images, self.labels = (values.to(device) for values in learned)
+        if not len(self.images):
+            raise ArgumentError("Argument `data` must hold images to learn from, but holds none.")
+        self.model = processes.parallel(network, device)
+        self.optimiser = torch.optim.AdamW(
+            [parameter for parameter in network.parameters() if parameter.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
+        self.per_epoch = math.ceil(len(self.images) / settings.batch)
+        self.batch = 0
+        #: Summed loss, and images recognised, of the epoch so far, over all processes.
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.seconds = 0.0
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser, if it is not stopped early."""
+        return self.settings.epochs * self.per_epoch
+
+    @property
+    def steps_done(self) -> int:
+        return len(self.history) * self.per_epoch + self.batch
+
+    @property
+    def finished(self) -> bool:
+        return len(self.history) == self.settings.epochs or self._waited_enough()
+
+    def content(self) -> dict[str, object]:
+        """What a checkpoint keeps."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "batch": self.batch,
+            "sums": self.sums,
+            "seconds": self.seconds,
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": self.best,
+            "finished": self.finished,
+        }
+
+    def resume(self, content: dict[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
+        self.network.load_state_dict(content["network"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.batch, self.seconds, self.best = content["batch"], content["seconds"], content["best"]
+        self.sums = content["sums"]
+        self.history = [Epoch(**epoch) for epoch in content["history"]]
+
+    def batches(self) -> Iterator[None]:
+        """The steps of the optimiser that are left of this epoch; yields after each."""
+        order = torch.randperm(
+            len(self.images), generator=generator(numbered(self.order_seed, len(self.history)), torch.device("cpu"))
+        )
+        while self.batch < self.per_epoch:
+            begun = time.perf_counter()
+            start = self.batch * self.settings.batch
+            self._step(order[start : start + self.settings.batch])
+            self.batch += 1
+            self.seconds += time.perf_counter() - begun
+            yield
+
+    def close_epoch(self) -> Epoch:
+        """Sum up an epoch, look at the images held back, and keep the best weights."""
+        loss, accuracy = (self.sums / len(self.images)).tolist()
+        number = len(self.history) + 1
+        if not math.isfinite(loss):
+            raise self._diverged()
+        epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
+        if len(self.validation.images):
+            seen = evaluate(
+                self.network,
+                self.design,
+                self.validation,
+                batch=self.settings.batch,
+                seed=self.noise_seed,
+                device=self.device,
+                processes=self.processes,
+            )
+            validated = None if self.design.reconstructs else seen.accuracy
+            epoch = replace(epoch, validation_loss=seen.loss, validation_accuracy=validated)
+        self.history.append(epoch)
+        self.batch, self.seconds = 0, 0.0
+        self.sums.zero_()
+        if self.settings.patience is not None and self._best_number() == number:
+            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return epoch
+
+    def take_best(self) -> None:
+        """Put the best weights in, where they were kept."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best)
+
+    def _step(self, rows: Tensor) -> None:
+        """One step of the optimiser on a batch, of which this process holds its share."""
+        share, held = self.processes.share(len(rows))
+        here = rows[held].to(self.device)
+        images, labels = self.images[here], self.labels[here]
+        # Even numbers for the neurons, odd ones for the input.
+        self.network.stage(numbered(self.noise_seed, 2 * self.steps_done), share)
+        signal = self.design.encode(images, numbered(self.noise_seed, 2 * self.steps_done + 1), share)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.rate_at(self.steps_done, self.steps)
+        try:
+            with self._precision():
+                answer = self.model(signal)
+        except ArgumentError as error:
+            # A layer refuses a current that is no number; here that is what the weights have become.
+            if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+                raise
+            raise self._diverged() from error
+        losses = self.design.losses(answer, images, labels, self.settings.smoothing)
+        # The gradients are averaged over the processes: of the mean over the whole batch, each has its part times their number.
+        loss = losses.sum() * (self.processes.count / len(rows))
+        self.optimiser.zero_grad()
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        with torch.no_grad():
+            right = (answer.scores.argmax(dim=1) == labels).sum()
+            self.sums += self.processes.summed(torch.stack((losses.sum(), right)).to(torch.float64))
+
+    def _diverged(self) -> ArgumentError:
+        return ArgumentError(
+            f"Argument `learning_rate` must be lower: in epoch {len(self.history) + 1} the loss is no longer a finite number, "
+            f"but it is {self.settings.learning_rate:g}."
+        )
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self.settings.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.settings.precision))
+
+    def _best_number(self) -> int:
+        """The epoch with the least validation loss so far, from 1."""
+        losses = [cast(float, epoch.validation_loss) for epoch in self.history]
+        return 1 + losses.index(min(losses))
+
+    def _waited_enough(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and bool(self.history) and len(self.history) - self._best_number() >= patience

@@ -1,0 +1,120 @@
+"""The neurons that a network can be built of, by name."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+
+from qlifq._validation import choice
+from qlifq.backends import Backend
+from qlifq.errors import UnsupportedError
+from qlifq.neurons import QLIF, BrandPetruccione, Settings
+from qlifq.neurons.parameters import spec_of
+
+__all__ = ["CLASSICAL", "FAST", "NEURONS", "NeuronKind", "make_neurons", "parameters_for"]
+
+
+@dataclass(frozen=True)
+class NeuronKind:
+    """A neuron as a network uses it.
+
+    Args:
+        words: what it is, for a report.
+        options: what its layer is built with, beside what the user gives.
+        rotated: whether it is driven by a rotation and an interval (two weights per connection) instead of a current.
+    """
+
+    words: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    rotated: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether its decision, or its state, is asked of a qubit."""
+        return self.rotated or bool(self.options.get("quantum_mode", True))
+
+    @property
+    def untrained(self) -> bool:
+        """Whether its spikes pass no gradient, so that the layers in front of it do not train."""
+        return self.rotated and self.options["gradient"] == "published"
+
+
+_CLASSIC = {"quantum_mode": False}
+
+#: The stochastic classical neuron has the slope of the mapping `sigmoid` at the threshold, dp/dΔ = π/2.
+NEURONS: Mapping[str, NeuronKind] = MappingProxyType(
+    {
+        "qlif": NeuronKind("QLIF, mapping sigmoid", {"mapping": "sigmoid"}),
+        "qlif-linear": NeuronKind("QLIF, mapping linear", {"mapping": "linear"}),
+        "qlif-tanh": NeuronKind("QLIF, mapping tanh", {"mapping": "tanh"}),
+        "quadratic": NeuronKind("QLIF with a quadratic membrane, our discretisation", {"membrane": "quadratic"}),
+        "classical": NeuronKind("classical LIF, deterministic", _CLASSIC),
+        "classical-stochastic": NeuronKind(
+            "classical LIF, stochastic", {**_CLASSIC, "stochastic": True, "base_alpha": 2 * math.pi}
+        ),
+        "brand-petruccione": NeuronKind(
+            "Brand and Petruccione, relaxation leak, true gradient", {"leak": "relaxation", "gradient": "true"}, True
+        ),
+        "brand-petruccione-published": NeuronKind(
+            "Brand and Petruccione as published", {"leak": "published", "gradient": "published"}, True
+        ),
+        "brand-petruccione-published-leak": NeuronKind(
+            "Brand and Petruccione, published leak, true gradient", {"leak": "published", "gradient": "true"}, True
+        ),
+        "brand-petruccione-published-gradient": NeuronKind(
+            "Brand and Petruccione, relaxation leak, published gradient", {"leak": "relaxation", "gradient": "published"}, True
+        ),
+    }
+)
+#: What makes a membrane follow its input within the steps that an image is shown for.
+FAST: Mapping[str, object] = MappingProxyType({"tau": 1.5})
+#: What every network is held against, with as many parameters.
+CLASSICAL = ("classical", "classical-stochastic")
+
+
+def make_neurons(
+    kind: str,
+    neurons: int,
+    parameters: Mapping[str, object],
+    *,
+    backend: str | Backend = "analytic",
+    shots: int | None = None,
+    seed: int | None = None,
+) -> QLIF | BrandPetruccione:
+    """A layer of neurons of a kind.
+
+    Args:
+        kind: a name in `NEURONS`.
+        neurons: how many.
+        parameters: further options of the layer, which go before those of the kind.
+        backend: where its decisions are asked; a classical neuron asks none and needs "analytic".
+        shots: as for the layer.
+        seed: as for the layer.
+
+    Raises:
+        QLIFError: for an unknown kind, or an option that its layer does not take.
+    """
+    chosen = NEURONS[choice("neuron", kind, NEURONS)]
+    options = {**chosen.options, **parameters}
+    if chosen.rotated:
+        for name in parameters:
+            if name not in {"threshold", "t1", "delay_t1"}:
+                raise UnsupportedError(f"Argument `{name}` would be ignored: neuron {kind} has threshold, t1 and delay_t1.")
+        return BrandPetruccione(neurons, backend=backend, shots=shots, seed=seed, **options)  # type: ignore[arg-type]
+    return QLIF(neurons, backend=backend, shots=shots, seed=seed, **options)  # type: ignore[arg-type]
+
+
+def parameters_for(kind: str, parameters: Mapping[str, object]) -> dict[str, object]:
+    """Those of the parameters that a neuron of another kind has too: what belongs to its own decision alone falls away."""
+    if NEURONS[kind].rotated:
+        return {}
+    settings = Settings(**NEURONS[kind].options)  # type: ignore[arg-type]
+    kept = {}
+    for item in fields(Settings):
+        need = spec_of(item).need
+        decides = spec_of(item).group in {"quantum decision", "classic decision"}
+        if item.name in parameters and not (decides and need is not None and not need.holds(settings)):
+            kept[item.name] = parameters[item.name]
+    if not settings.quantum_mode:
+        kept = {name: value for name, value in kept.items() if name not in {"learnable_qscale", "learnable_qbias"}}
+    return kept

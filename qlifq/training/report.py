@@ -1,0 +1,209 @@
+"""What a training left behind, in a report that claims no more than its intervals show."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qlifq.studies.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
+from qlifq.studies.report import Picture, Report, Section
+from qlifq.studies.simulation import duration
+from qlifq.training.evaluation import Evaluation
+from qlifq.training.experiment import Contender, Experiment
+from qlifq.training.figures import confusion_figure, curves_figure, raster_figure, reconstructions_figure
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["class_rows", "compared", "frame", "measured", "percent", "training_report"]
+
+
+def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Report:
+    """The report of `qlifq train`.
+
+    Args:
+        experiment: what was found.
+        setup: what else the user chose, names and plain values.
+    """
+    network, data, settings = experiment.contenders[0], experiment.data, experiment.settings
+    design = network.design
+    task = "give images back" if design.reconstructs else "recognise what images show"
+    found = [_said(network, first=True)]
+    for other in experiment.contenders[1:]:
+        found += [
+            _said(other, first=False),
+            compared(network.words, network.tested, other.words, other.tested, design.reconstructs),
+        ]
+    facts: dict[str, object] = {
+        "data": f"{data.name}: {data.source}",
+        "training images": len(data.train.images),
+        "test images": len(data.test.images),
+        "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {network.words}",
+        "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
+        "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",
+        "backend": experiment.backend,
+        "epochs": settings.epochs,
+        "batch": settings.batch,
+        "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
+        "weight decay": settings.weight_decay,
+        "label smoothing": settings.smoothing,
+        "held back": settings.validation,
+        "patience": "none" if settings.patience is None else settings.patience,
+        "precision": settings.precision,
+        "seed": settings.seed,
+        **setup,
+    }
+    return Report(
+        title=f"{network.words} in a network of kind {design.network} on {data.name}",
+        asked=(
+            f"How well does a spiking network {'learn to ' + task}, and how well do classical networks with as many "
+            "parameters, trained in the same way on the same images?"
+        ),
+        found=found,
+        sure=(
+            f"Intervals hold {100 * CONFIDENCE:.0f} %. They are about the test images: what these trained networks would do on "
+            "others like them. Each network was trained once, with one seed, and another training gives other weights; what "
+            "differs between trainings is in no interval here."
+        ),
+        setup=facts,
+        sections=[_beside(experiment), _learning(experiment), *_answers(experiment), _inside(experiment)],
+    )
+
+
+def measured(tested: Evaluation, reconstructs: bool) -> Interval:
+    """The figure that a network is judged by: its accuracy, or an autoencoder's loss."""
+    return large_sample_mean(tested.losses.numpy()) if reconstructs else proportion(tested.right.numpy())
+
+
+def percent(interval: Interval) -> str:
+    """A proportion in percent with its interval."""
+    return f"{100 * interval.value:.2f} % ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
+
+
+def compared(name: str, tested: Evaluation, other: str, others: Evaluation, reconstructs: bool) -> str:
+    """What two networks' answers to the same images say about which is ahead, and no more."""
+    if reconstructs:
+        difference = large_sample_mean((tested.losses - others.losses).numpy())
+        ahead, behind = difference.high < 0, difference.low > 0
+        words = f"{difference.value:+.4f} in loss ({difference.low:+.4f} to {difference.high:+.4f})"
+    else:
+        difference = paired_difference(tested.right.numpy(), others.right.numpy())
+        ahead, behind = difference.low > 0, difference.high < 0
+        words = f"{100 * difference.value:+.2f} points ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+    if ahead:
+        return f"{name} is ahead of {other} on these images: {words}."
+    if behind:
+        return f"{name} is behind {other} on these images: {words}."
+    return f"Between {name} and {other} these images show no difference: {words}."
+
+
+def _said(contender: Contender, *, first: bool) -> str:
+    """One network's result."""
+    judged = measured(contender.tested, contender.design.reconstructs)
+    figure = f"a binary cross entropy of {judged}" if contender.design.reconstructs else percent(judged)
+    text = f"{contender.words}: {figure}, {contender.parameters:,} parameters, {duration(contender.seconds)}."
+    return f"**{text}**" if first else text
+
+
+def _row(contender: Contender, first: Contender) -> dict[str, Any]:
+    reconstructs = contender.design.reconstructs
+    tested = contender.tested
+    row: dict[str, Any] = {
+        "neuron": contender.words,
+        "hidden": " ".join(map(str, contender.design.hidden)),
+        "parameters": contender.parameters,
+    }
+    if reconstructs:
+        difference = large_sample_mean((first.tested.losses - tested.losses).numpy())
+        row |= measured(tested, True).columns("loss")
+    else:
+        difference = paired_difference(first.tested.right.numpy(), tested.right.numpy())
+        row |= {**measured(tested, False).columns("accuracy"), "loss": tested.loss}
+    if contender is not first:
+        row |= difference.columns("ahead_by")
+    return {**row, "spikes": " ".join(f"{rate:.3f}" for rate in tested.rates), "training_seconds": contender.seconds}
+
+
+def _beside(experiment: Experiment) -> Section:
+    first = experiment.contenders[0]
+    return Section(
+        title="Beside classical networks",
+        asked=(
+            "The same network with classical neurons in place of its own, its last hidden layer so wide that it has the "
+            "nearest number of parameters, trained with the same settings and seed."
+        ),
+        found=[
+            compared(first.words, first.tested, other.words, other.tested, first.design.reconstructs)
+            for other in experiment.contenders[1:]
+        ],
+        tables={"networks": frame([_row(contender, first) for contender in experiment.contenders])},
+        columns={
+            "ahead_by": "the first network's figure less this one's, on the same images",
+            "spikes": "per neuron and step, of each hidden layer",
+        },
+    )
+
+
+def _learning(experiment: Experiment) -> Section:
+    rows = [
+        {"neuron": contender.words, **{name: value for name, value in vars(epoch).items() if value is not None}}
+        for contender in experiment.contenders
+        for epoch in contender.history
+    ]
+    return Section(
+        title="Learning",
+        asked="Loss and accuracy of every epoch: over the training images as they were seen, and over those held back.",
+        found=[],
+        pictures={"curves": Picture(curves_figure(experiment.contenders), "Every epoch of every network.")},
+        tables={"epochs": frame(rows)},
+    )
+
+
+def _answers(experiment: Experiment) -> list[Section]:
+    """What the network says about the test images."""
+    network, data = experiment.contenders[0], experiment.data
+    if network.design.reconstructs:
+        figure = reconstructions_figure(experiment.examples, data.picture)
+        caption = "Above: the first test image of every class. Below: what the network gives back."
+        return [Section("Images given back", "What comes back of test images?", [], {"images": Picture(figure, caption)})]
+    return [
+        Section(
+            title="Classes",
+            asked="How often is each class recognised, and what is it taken for?",
+            found=[],
+            pictures={
+                "confusion": Picture(
+                    confusion_figure(network.tested, data.classes),
+                    "Rows: what the images show. Columns: what the network says.",
+                )
+            },
+            tables={"classes": frame(class_rows(network.tested, data.classes))},
+        )
+    ]
+
+
+def class_rows(tested: Evaluation, classes: int) -> list[dict[str, Any]]:
+    """One row per class: how many images, and the share that is recognised."""
+    counts = tested.confusion(classes)
+    rows = []
+    for label, row in enumerate(counts.tolist()):
+        if sum(row):
+            low, high = binomial(row[label], sum(row))
+            recall = Interval(row[label] / sum(row), float(low), float(high))
+            rows.append({"class": label, "images": sum(row), **recall.columns("recognised")})
+    return rows
+
+
+def _inside(experiment: Experiment) -> Section:
+    example = experiment.examples[0]
+    return Section(
+        title="Inside",
+        asked="What do the hidden layers do? Their spikes are 0 or 1.",
+        found=[],
+        pictures={"raster": Picture(raster_figure(example, experiment.data.picture), "One test image in the network.")},
+    )
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> "DataFrame":
+    """Rows as a table."""
+    import pandas as pd
+
+    return pd.DataFrame([dict(row) for row in rows])

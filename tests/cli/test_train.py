@@ -1,0 +1,259 @@
+"""`qlifq train` and `qlifq evaluate`: what they print and leave, and one sentence for everything they cannot do."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from qlifq.cli import main
+from qlifq.training.checkpoint import load_checkpoint
+
+Captured = pytest.CaptureFixture[str]
+
+SMALL = ["--samples", "200", "--hidden", "12", "--steps", "4", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        assert main(["train", *SMALL, "--validation", "0.1", "--out", str(folder)]) == 0
+    return folder, output.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refuse(capsys: Captured, *arguments: str) -> str:
+    before = sorted(Path.cwd().rglob("*"))
+    code = main(arguments)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert re.fullmatch(r"Error: .+\n", error), error
+    assert sorted(Path.cwd().rglob("*")) == before
+    return error
+
+
+def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]) -> None:
+    folder, printed = run
+    assert printed.startswith("data         digits, 200 images to learn, 355 for the test\nQLIF, mapping sigmoid: ")
+    assert printed.endswith(f"written to   {folder}\n")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "report.md",
+        "summary.json",
+        "networks.csv",
+        "epochs.csv",
+        "classes.csv",
+        "curves.png",
+        "confusion.png",
+        "raster.png",
+        "network.pt",
+        "classical.pt",
+        "classical-stochastic.pt",
+        "events",
+    }
+    networks = pd.read_csv(folder / "networks.csv")
+    assert networks["neuron"].tolist() == ["QLIF, mapping sigmoid", "classical LIF, deterministic", "classical LIF, stochastic"]
+    assert networks["parameters"].tolist() == [64 * 12 + 12 + 12 * 10 + 10] * 3
+    assert ((networks["accuracy_low"] <= networks["accuracy"]) & (networks["accuracy"] <= networks["accuracy_high"])).all()
+    epochs = pd.read_csv(folder / "epochs.csv")
+    assert epochs["number"].tolist() == [1, 2] * 3
+    assert epochs["validation_loss"].notna().all()
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    for line in printed.splitlines()[1:-1]:
+        assert line in report.replace("**", "")
+    for row, others in zip(networks.itertuples(), [None, "deterministic", "stochastic"], strict=True):
+        if others is not None:
+            # No claim beyond the interval.
+            sentence = next(
+                line for line in report.splitlines() if f"classical LIF, {others}" in line and "these images" in line
+            )
+            low, high = float(row.ahead_by_low), float(row.ahead_by_high)  # type: ignore[arg-type]
+            assert ("is ahead of" in sentence) == (low > 0)
+            assert ("is behind" in sentence) == (high < 0)
+            assert ("show no difference" in sentence) == (low <= 0 <= high)
+    summary = json.loads((folder / "summary.json").read_bytes())
+    assert (summary["format"], summary["setup"]["label smoothing"]) == ("qlifq run", 0.1)
+
+
+def test_the_events_of_every_network_are_those_of_its_epochs(run: tuple[Path, str]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder, _ = run
+    assert sorted(os.listdir(folder / "events")) == ["classical", "classical-stochastic", "qlif"]
+    events = EventAccumulator(str(folder / "events" / "qlif"))
+    events.Reload()
+    epochs = pd.read_csv(folder / "epochs.csv").query("neuron == 'QLIF, mapping sigmoid'")
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+    assert np.allclose([event.value for event in events.Scalars("validation_accuracy")], epochs["validation_accuracy"])
+
+
+def test_a_finished_run_is_overwritten_by_force_alone_and_a_killed_one_goes_on(
+    run: tuple[Path, str], tmp_path: Path, capsys: Captured
+) -> None:
+    folder, _ = run
+    assert "holds an earlier run, which only --force overwrites" in refuse(capsys, "train", *SMALL, "--out", str(folder))
+    # Killed while it trained its second network: a checkpoint of the first is there.
+    script = (
+        "import sys, os, signal, torch\nfrom qlifq.training import loop\nfrom qlifq.cli import main\ntorch.set_num_threads(1)\n"
+        "inner = loop.save_checkpoint\n"
+        "def save(path, *rest):\n"
+        "    inner(path, *rest)\n"
+        "    if path.name == 'classical.pt': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "loop.save_checkpoint = save\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    command = ["train", *SMALL, "--validation", "0.1", "--out", "killed"]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert sorted(path.name for path in Path("killed").glob("*.pt")) == ["classical.pt", "network.pt"]
+    begun = Path("killed/network.pt").stat().st_mtime_ns
+    assert "another training, whose seed was 0 and is 1" in refuse(capsys, *command, "--seed", "1")
+    assert main(command) == 0
+    assert Path("killed/network.pt").stat().st_mtime_ns == begun
+    for name in ("network.pt", "classical.pt", "classical-stochastic.pt"):
+        mine, its = (load_checkpoint(place / name) for place in (folder, Path("killed")))
+        assert all(torch.equal(value, its["network"][key]) for key, value in mine["network"].items())
+    assert pd.read_csv("killed/networks.csv")["accuracy"].tolist() == pd.read_csv(folder / "networks.csv")["accuracy"].tolist()
+
+
+def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Captured) -> None:
+    folder, _ = run
+    command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
+    assert main([*command, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "asked of     aer, 1 shot, noise fake_torino, sampling law\n" in planned
+    assert f"60 images · evaluations {60 * 4 * 12:,} · " in planned
+    assert list(Path.cwd().iterdir()) == []
+    assert main([*command, "--calibrate", "512", "--out", "there"]) == 0
+    printed = capsys.readouterr().out
+    assert planned in printed
+    assert "calibration  12 neurons corrected, 0 on qubits that none can help\n" in printed
+    places = pd.read_csv("there/places.csv")
+    where = "aer, 1 shot, noise fake_torino, sampling law"
+    assert places["asked of"].tolist() == ["analytic, exact", where, f"{where}, calibrated"]
+    assert places["evaluations"].tolist() == [60 * 4 * 12] * 3
+    assert places["accuracy"].between(0.1, 1.0).all()
+    # The closed form says what it said at the end of the training about these images.
+    network = load_checkpoint(folder / "network.pt")
+    assert network["finished"] is True
+    assert {path.name for path in Path("there").iterdir()} == {
+        "report.md",
+        "summary.json",
+        "places.csv",
+        "classes.csv",
+        "confusion.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [("lightning", "lightning, exact"), ("reference", "reference, exact"), ("analytic", "analytic, exact")],
+)
+def test_an_exact_backend_gives_the_closed_form_s_answers(
+    run: tuple[Path, str], capsys: Captured, backend: str, said: str
+) -> None:
+    """The spikes are drawn with the same numbers, so two exact probabilities that agree to rounding give the same answers."""
+    folder, _ = run
+    assert main(["evaluate", str(folder), "--backend", backend, "--samples", "30", "--out", "there"]) == 0
+    assert f"Between {said} and analytic, exact these images show no difference: +0.00 points" in capsys.readouterr().out
+    places = pd.read_csv("there/places.csv")
+    assert places["loss" if "loss" in places else "accuracy"].nunique() == 1
+
+
+def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Captured) -> None:
+    folder, _ = run
+    noise = ["--noise", "readout_p01=0.02,readout_p10=0.2"]
+    assert main(["calibrate", "--neurons", "12", "--shots", "2048", *noise, "--sampling", "law", "--out", "record.json"]) == 0
+    capsys.readouterr()
+    common = ["evaluate", str(folder), "--samples", "40"]
+    assert main([*common, *noise, "--calibration", "record.json", "--out", "corrected"]) == 0
+    assert "12 neurons corrected" in capsys.readouterr().out
+    assert main([*common, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]) == 0
+    assert "twin, exact, calibrated: " in capsys.readouterr().out
+    assert "must be given once for each of 1 layers of neurons, but is 2 times" in refuse(
+        capsys, *common, *noise, "--calibration", "record.json", "--calibration", "record.json"
+    )
+    assert "for --backend twin, but is given 0 times" in refuse(capsys, *common, "--backend", "twin")
+    assert "Option --calibrate would be ignored" in refuse(
+        capsys, *common, *noise, "--calibration", "record.json", "--calibrate", "9"
+    )
+
+
+def test_an_autoencoder_and_the_paper_s_network_are_trained_and_asked_too(capsys: Captured) -> None:
+    few = ["--samples", "60", "--steps", "3", "--epochs", "1", "--hidden", "6"]
+    assert main(["train", "--network", "autoencoder", *few, "--out", "auto"]) == 0
+    assert "a binary cross entropy of 0." in capsys.readouterr().out
+    assert {"images.png", "raster.png"} <= set(os.listdir("auto"))
+    assert main(["evaluate", "auto", "--samples", "20", "--out", "asked"]) == 0
+    assert "binary cross entropy" in capsys.readouterr().out
+    assert main(["train", "--network", "paper", *few, "--neuron", "brand-petruccione-published", "--out", "paper"]) == 0
+    networks = pd.read_csv("paper/networks.csv")
+    assert networks["parameters"].tolist() == [2 * (64 * 6 + 6 + 60 + 10), 910, 910]
+    assert main(["evaluate", "paper", "--samples", "20", "--backend", "analytic", "--shots", "50", "--out", "shots"]) == 0
+    assert "analytic, 50 shots: " in capsys.readouterr().out
+
+
+def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    program = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main(sys.argv[1:]))"]
+    command = [*launcher, *program, "train", *SMALL, "--validation", "0.1", "--out", "two"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written to") == 1
+    mine, its = (pd.read_csv(folder / "epochs.csv") for folder in (run[0], Path("two")))
+    assert np.allclose(mine["loss"], its["loss"], rtol=1e-5)
+    assert "| processes | 2 |" in Path("two/report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "cifar"], "Argument `dataset` must be one of digits, mnist, fashion-mnist, kmnist, but is 'cifar'"),
+        (["--dataset", "mnist", "--data-dir", "none"], "Argument `data_dir` must be a folder of IDX files, but none is none"),
+        (["--network", "rnn"], "Argument `network` must be one of mlp, conv"),
+        (["--neuron", "lif"], "Argument `neuron` must be one of qlif, "),
+        (["--hidden", "a"], "Option --hidden must be whole numbers with commas between them, but is 'a'"),
+        (["--hidden", "0"], "Argument `hidden` must be at least 1, but is 0"),
+        (["--param", "tau=0.5"], "Argument `tau` must be at least dt = 1, but is 0.5"),
+        (["--patience", "3"], "Argument `patience` would be ignored: it needs validation above 0, but is 3"),
+        (["--precision", "float16"], "Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'"),
+        (["--device", "tpu"], "Argument `device` must be cpu, cuda or cuda:N, but is 'tpu'"),
+        (["--backend", "nowhere"], "Unknown backend `nowhere`"),
+        (["--samples", "0"], "Argument `samples` must be at least 1 and at most 1442, but is 0"),
+        (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
+        (
+            ["--network", "autoencoder", "--smoothing", "0.1"],
+            "Argument `smoothing` would be ignored: an autoencoder has no labels",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence_and_leaves_nothing(
+    capsys: Captured, arguments: list[str], message: str
+) -> None:
+    assert message in refuse(capsys, "train", *arguments)
+
+
+def test_what_cannot_be_evaluated_is_one_sentence(run: tuple[Path, str], tmp_path: Path, capsys: Captured) -> None:
+    folder, _ = run
+    assert "must be a run of `qlifq train`, but does not exist" in refuse(capsys, "evaluate", "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "network.pt cannot be read: there is none" in refuse(capsys, "evaluate", "empty")
+    assert "Argument `samples` must be at least 1 and at most 355, but is 356" in refuse(
+        capsys, "evaluate", str(folder), "--samples", "356"
+    )
+    assert "Argument `data_dir` would be ignored" in refuse(capsys, "evaluate", str(folder), "--data-dir", "empty")

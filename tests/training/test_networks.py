@@ -1,0 +1,316 @@
+"""Networks: their sizes, real spikes, gradients that reach every layer, and nothing computed twice or in vain."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qlifq import QLIF, BrandPetruccione, simulate
+from qlifq.backends import Backend, get
+from qlifq.backends.sampling import Share
+from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
+from qlifq.training import NEURONS, RECIPES, Design, build, load_dataset, matched, prepared
+from qlifq.training.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
+from qlifq.training.neuron_kinds import parameters_for
+
+SMALL: dict[str, Any] = {"picture": (8, 8), "classes": 10, "hidden": (20, 12), "steps": 6, "gain": 3.0}
+MLP = Design(network="mlp", parameters={"tau": 1.5}, **SMALL)
+PAPER: dict[str, Any] = {"picture": (28, 28), "classes": 10, "steps": 3}
+DESIGNS = {
+    "mlp": MLP,
+    "conv": replace(MLP, network="conv", hidden=(3, 5)),
+    "autoencoder": replace(MLP, network="autoencoder", hidden=(9,)),
+    "mlp of Brand and Petruccione": replace(MLP, neuron="brand-petruccione", parameters={}),
+    "paper": replace(MLP, network="paper", neuron="brand-petruccione", parameters={}),
+    "paper-conv, currents pooled": replace(
+        MLP,
+        network="paper-conv",
+        neuron="brand-petruccione",
+        parameters={},
+        hidden=(2, 3),
+        picture=(16, 16),
+        pooling="currents",
+        scale=2.0,
+    ),
+    "paper-conv": replace(
+        MLP, network="paper-conv", neuron="brand-petruccione", parameters={}, hidden=(2, 3), picture=(16, 16)
+    ),
+}
+
+
+def asked(design: Design, samples: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Share]:
+    """Images, their labels, and the share that is all of them."""
+    source = torch.Generator().manual_seed(seed)
+    images = torch.rand(samples, design.pixels, generator=source)
+    return images, torch.arange(samples) % design.classes, Share(0, samples)
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+def test_hidden_layers_pass_real_spikes_and_gradients_reach_every_layer(design: Design) -> None:
+    network = build(design, seed=1)
+    images, labels, share = asked(design)
+    network.stage(3, share)
+    run = network.run(design.encode(images, 4, share))
+    for spikes in run.spikes:
+        assert set(spikes.unique().tolist()) == {0.0, 1.0}  # type: ignore[no-untyped-call]
+    losses = design.losses(run.answer, images, labels)
+    assert losses.shape == labels.shape
+    torch.autograd.backward(losses.mean())
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool((parameter.grad != 0).any()), name
+    # Every one of them, and not just some: cut one layer's spikes off, and what is before it gets none.
+    cut = build(design, seed=1)
+    cut.stage(3, share)
+    cut.layers[-1].register_forward_hook(lambda module, inputs, output: output.detach())
+    torch.autograd.backward(design.losses(cut(design.encode(images, 4, share)), images, labels).mean())
+    assert all(parameter.grad is None for parameter in cut.layers.parameters())
+
+
+@pytest.mark.parametrize("neuron", [name for name in NEURONS if not NEURONS[name].rotated])
+def test_every_neuron_fits_into_the_slot_of_a_layer_with_weights(neuron: str) -> None:
+    design = replace(MLP, neuron=neuron, parameters={"tau": 1.5})
+    network = build(design, seed=0)
+    assert network.parameter_count() == build(MLP, seed=0).parameter_count()
+    images, _, share = asked(design)
+    answer = network(design.encode(images, 0, share))
+    assert answer.trace.shape == (1, 5, 10)
+    layers = list(network.neurons())
+    assert all(isinstance(layer, QLIF) for layer in layers)
+    assert [layer.num_neurons for layer in layers] == [20, 12]
+
+
+def test_the_paper_s_networks_have_its_sizes() -> None:
+    connected = Design(network="paper", neuron="brand-petruccione-published", hidden=(1000,), **PAPER)
+    assert build(connected, seed=0).parameter_count() == 1_590_020
+    convolutional = Design(network="paper-conv", neuron="brand-petruccione", hidden=(12, 64), **PAPER)
+    network = build(convolutional, seed=0)
+    assert [layer.num_neurons for layer in network.neurons()] == [12 * 24 * 24, 64 * 8 * 8, 10]
+    weights = 12 * 25 + 12 + 64 * 12 * 25 + 64 + 1024 * 10 + 10
+    assert network.parameter_count() == 2 * weights
+    images, _, share = asked(convolutional, samples=2)
+    answer = network(convolutional.encode(images, 0, share))
+    assert answer.trace.shape == (3, 2, 10)
+    # A prediction counts spikes, and tells equal counts apart by the populations; as published it does not.
+    assert torch.allclose(answer.scores - answer.scores.floor(), answer.trace.mean(dim=0), atol=1e-6)
+    published = replace(convolutional, neuron="brand-petruccione-published")
+    answer = build(published, seed=0)(published.encode(images, 0, share))
+    assert torch.equal(answer.scores, answer.scores.round())
+
+
+def test_pooled_currents_leave_a_quarter_of_the_neurons_and_are_those_of_a_convolution_and_an_average() -> None:
+    design = Design(network="paper-conv", neuron="brand-petruccione", hidden=(12, 64), pooling="currents", scale=2.0, **PAPER)
+    network = build(design, seed=0)
+    assert [layer.num_neurons for layer in network.neurons()] == [12 * 12 * 12, 64 * 4 * 4, 10]
+    published = build(replace(design, pooling="spikes", scale=1.0), seed=0)
+    assert network.parameter_count() == published.parameter_count()
+    for side in (14, 15):
+        torch.manual_seed(0)
+        pooled = PooledConvolution(3, 4, 5)
+        images = torch.randn(2, 3, side, side)
+        plain = nn.functional.conv2d(images, pooled.weight, pooled.bias)
+        assert torch.allclose(pooled(images), nn.functional.avg_pool2d(plain, 2), atol=1e-5)
+
+
+def test_first_weights_are_scaled_and_first_biases_shifted_for_the_rotation_alone() -> None:
+    design = DESIGNS["paper"]
+    plain, changed = (build(each, seed=0).layers[0] for each in (design, replace(design, scale=3.0, bias=-0.5)))
+    (weight, bias), (scaled, shifted) = ([value.detach() for value in each.parameters()] for each in (plain, changed))
+    assert torch.equal(scaled[:20], 3 * weight[:20])
+    assert torch.equal(shifted[:20], bias[:20] - 0.5)
+    assert torch.equal(scaled[20:], weight[20:])
+    assert torch.equal(shifted[20:], bias[20:])
+
+
+def test_a_rotated_layer_drives_its_neurons_as_the_paper_says() -> None:
+    torch.manual_seed(0)
+    rotation, interval = nn.Linear(4, 3), nn.Linear(4, 3)
+    together = nn.Linear(4, 6)
+    with torch.no_grad():
+        together.weight.copy_(torch.cat((rotation.weight, interval.weight)))
+        together.bias.copy_(torch.cat((rotation.bias, interval.bias)))
+    signal = torch.randn(7, 2, 4)
+    populations, spikes = RotatedLayer(together, BrandPetruccione(3)).populations(signal)
+    weighted = rotation(signal)
+    theta, tau, x = torch.pi * weighted.abs(), 200 * interval(signal).abs(), (weighted > 0).to(torch.float32)
+    wanted, fired, _ = BrandPetruccione(3).run(theta, tau, x)
+    assert torch.allclose(populations, wanted, atol=1e-5)
+    assert torch.equal(spikes, fired)
+
+
+def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_computed_for_them() -> None:
+    design = replace(DESIGNS["paper"], neuron="brand-petruccione-published")
+    network = build(design, seed=0)
+    images, labels, share = asked(design)
+    run = network.run(design.encode(images, 0, share))
+    assert not any(spikes.requires_grad for spikes in run.spikes)
+    torch.autograd.backward(design.losses(run.answer, images, labels).sum())
+    trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert trained == {"readout.layer.weights.0.weight", "readout.layer.weights.0.bias"}
+    # It is so by the definition of that gradient, and not by a choice: where it is computed, it is zero.
+    network.layers.requires_grad_(True)
+    network.zero_grad()
+    torch.autograd.backward(design.losses(network(design.encode(images, 0, share)), images, labels).sum())
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in network.layers.parameters())
+
+
+def test_a_constant_input_is_weighted_once() -> None:
+    calls = []
+
+    def function(value: Tensor) -> Tensor:
+        calls.append(len(value))
+        return value @ torch.eye(4)[:, :3]
+
+    image = torch.rand(2, 4)
+    once = over_time(function, image.expand(5, 2, 4))
+    every = over_time(function, image.expand(5, 2, 4).clone())
+    assert calls == [2, 10]
+    assert torch.equal(once, every)
+    assert once.stride(0) == 0
+    assert over_time(function, torch.rand(1, 2, 4)).shape == (1, 2, 3)
+    assert over_time(function, torch.zeros(0, 2, 4)).shape == (0, 2, 3)
+
+
+def test_the_loss_of_the_paper_is_summed_over_the_steps_and_that_of_an_autoencoder_is_over_pixels() -> None:
+    design = DESIGNS["paper"]
+    images, labels, share = asked(design)
+    answer = build(design, seed=0)(design.encode(images, 0, share))
+    wanted = sum(nn.functional.cross_entropy(each, labels) for each in answer.trace)
+    assert torch.allclose(design.losses(answer, images, labels).mean(), torch.as_tensor(wanted))
+    design = DESIGNS["autoencoder"]
+    answer = build(design, seed=0)(design.encode(images, 0, share))
+    wanted = nn.functional.binary_cross_entropy(answer.scores.sigmoid(), images)
+    assert torch.allclose(design.losses(answer, images, labels).mean(), wanted)
+
+
+def test_the_readout_averages_before_it_weighs() -> None:
+    network = build(MLP, seed=0)
+    images, _, share = asked(MLP)
+    run = network.run(MLP.encode(images, 0, share))
+    weights = network.readout.weights
+    assert isinstance(weights, nn.Module)
+    assert torch.allclose(weights(run.spikes[-1]).mean(dim=0), run.answer.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+@pytest.mark.parametrize("neuron", ["classical", "classical-stochastic"])
+def test_the_classical_network_has_the_nearest_number_of_parameters(design: Design, neuron: str) -> None:
+    wanted = build(design, seed=0).parameter_count()
+    other = matched(design, neuron)
+    counts = {
+        width: build(replace(other, hidden=(*other.hidden[:-1], width)), seed=0).parameter_count()
+        for width in (other.hidden[-1] - 1, other.hidden[-1], other.hidden[-1] + 1)
+        if width
+    }
+    assert min(counts, key=lambda width: abs(counts[width] - wanted)) == other.hidden[-1]
+    if not NEURONS[design.neuron].rotated:
+        assert other.hidden == design.hidden
+        assert counts[other.hidden[-1]] == wanted
+
+
+def test_what_belongs_to_a_quantum_decision_alone_falls_away_for_a_classical_neuron() -> None:
+    given = {"tau": 2.0, "q_scale": 3.0, "learnable_tau": True, "learnable_qscale": True, "use_ahp": True, "quantum_wire": 1}
+    assert parameters_for("classical", given) == {"tau": 2.0, "learnable_tau": True, "use_ahp": True}
+    assert parameters_for("classical-stochastic", given) == {"tau": 2.0, "learnable_tau": True, "use_ahp": True}
+    assert parameters_for("qlif-tanh", given) == given
+    assert parameters_for("brand-petruccione", given) == {}
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_generator_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, again, other = (build(MLP, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["layers.0.weights.weight"], other["layers.0.weights.weight"])
+
+
+@pytest.mark.parametrize("neuron", ["qlif", "classical-stochastic"])
+def test_a_share_of_a_batch_has_the_spikes_that_it_has_in_the_whole(neuron: str) -> None:
+    design = replace(MLP, neuron=neuron, encoding="poisson", rate=0.7, parameters={"tau": 1.5, "noise_std": 0.2})
+    network = build(design, seed=0)
+    images, _, share = asked(design, samples=6)
+
+    def spikes(first: int, last: int) -> list[Tensor]:
+        part = Share(first, share.total)
+        network.stage(9, part)
+        return list(network.run(design.encode(images[first:last], 8, part)).spikes)
+
+    whole = spikes(0, 6)
+    for first, last in ((0, 3), (3, 6), (1, 2), (4, 4)):
+        for mine, all_of_them in zip(spikes(first, last), whole, strict=True):
+            assert torch.equal(mine, all_of_them[:, first:last])
+    network.stage(10, share)
+    assert not torch.equal(network.run(design.encode(images, 8, share)).spikes[0], whole[0])
+
+
+def test_a_design_survives_plain_values() -> None:
+    design = replace(MLP, parameters={"tau": (1.0,) * 20, "reset": "soft"}, encoding="latency")
+    assert Design.from_plain(design.plain()) == design
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"network": "rnn"}, ArgumentError, "Argument `network` must be one of mlp, conv, autoencoder, paper, paper-conv"),
+        ({"neuron": "lif"}, ArgumentError, "Argument `neuron` must be one of qlif, "),
+        ({"encoding": "phase"}, ArgumentError, "Argument `encoding` must be one of current, poisson, latency, but is 'phase'"),
+        ({"hidden": ()}, ArgumentError, "Argument `hidden` must hold the size of at least one layer, but is empty"),
+        ({"hidden": (4, 0)}, ArgumentError, "Argument `hidden` must be at least 1, but is 0"),
+        ({"steps": 0}, ArgumentError, "Argument `steps` must be at least 1, but is 0"),
+        ({"network": "conv", "hidden": (4,)}, ArgumentError, "must hold the channels of 2 layers, but holds 1"),
+        ({"network": "autoencoder"}, ArgumentError, "must hold the size of 1 layer, but holds 2"),
+        ({"spike_loss": 1.0}, UnsupportedError, "`spike_loss` would be ignored: network mlp is not read out by neurons"),
+        ({"pooling": "currents"}, UnsupportedError, "`pooling` would be ignored: it is for network paper-conv"),
+        ({"network": "paper"}, UnsupportedError, "must be a Brand and Petruccione neuron for network paper, but is 'qlif'"),
+        (
+            {"network": "paper-conv", "neuron": "brand-petruccione"},
+            ArgumentError,
+            "must have at least 16 rows and columns for network paper-conv, but is 8 × 8",
+        ),
+    ],
+)
+def test_a_design_that_cannot_be_built_is_refused(changes: dict[str, Any], error: type[QLIFError], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        replace(MLP, **changes)
+
+
+def test_what_a_neuron_does_not_have_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="`tau` would be ignored: neuron brand-petruccione has threshold, t1 and delay"):
+        build(replace(MLP, neuron="brand-petruccione"), seed=0)
+    with pytest.raises(UnsupportedError, match="Argument `backend` would be ignored"):
+        build(replace(MLP, neuron="classical"), backend="aer", seed=0)
+
+
+@pytest.mark.parametrize("backend", ["analytic", "aer"])
+def test_the_same_weights_run_on_another_backend(backend: str) -> None:
+    """The spikes of the first step against their exact probabilities: 6.6 σ on 20 neurons, false-fail rate below 1e-9.
+
+    2,000 images and 20 neurons show a bias of 0.015 in the mean probability of a neuron's spikes.
+    """
+    made: Backend = get(backend)
+    trained, elsewhere = build(MLP, seed=0), build(MLP, backend=made, shots=1, seed=1)
+    elsewhere.load_state_dict(trained.state_dict())
+    images, _, share = asked(MLP, samples=2000)
+    elsewhere.stage(1, share)
+    with torch.no_grad():
+        signal = MLP.encode(images, 2, share)[:1]
+        layer = trained.layers[0]
+        assert isinstance(layer, CurrentLayer)
+        p = simulate(layer.neurons, layer.weights(signal[0])[None], ["probability"])["probability"]
+        ones = elsewhere.run(signal).spikes[0]
+    deviation = (ones - p).sum(dim=(0, 1)) / (p * (1 - p)).sum(dim=(0, 1)).sqrt()
+    assert float(deviation.abs().max()) < 6.6
+    assert [plan.evaluations for plan in elsewhere.plans(24)] == [24 * 20, 24 * 12]
+
+
+@pytest.mark.parametrize("network", RECIPES)
+def test_the_recipe_of_every_network_has_a_classical_one_beside_it(network: str) -> None:
+    data = load_dataset("digits")._replace(picture=(28, 28))
+    design, _ = prepared(network, data)
+    assert build(matched(design, "classical"), seed=0).parameter_count() == pytest.approx(
+        build(design, seed=0).parameter_count(), rel=0.02
+    )
