@@ -123,11 +123,11 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, confidence: f
         >>> print(paired_difference([True] * 90 + [False] * 10, [True] * 80 + [False] * 20, 0.95))
         0.1 (0.0385 to 0.17)
     """
+    from scipy import stats
+
     one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     trials = len(one)
     both, none = int((one & other).sum()), int((~one & ~other).sum())
-    from scipy import stats
-
     only_one, only_other = int((one & ~other).sum()), int((~one & other).sum())
     shares = np.array([both + only_one, both + only_other]) / trials
     z = stats.norm.ppf((1 + confidence) / 2)
