@@ -53,6 +53,7 @@ class Plan:
         executions: circuits × parameter sets × shots, what a device is billed by; 0 where nothing is executed.
         turns: how often the same qubits are used in turn because there are more sites than qubits.
         estimated_seconds: a rough duration, None where it is not known.
+        device_seconds: what a device would be occupied for and charge, roughly; None where no device is.
     """
 
     evaluations: int
@@ -62,12 +63,14 @@ class Plan:
     executions: int
     turns: int = 1
     estimated_seconds: float | None = None
+    device_seconds: float | None = None
 
     def __str__(self) -> str:
         seconds = "not known" if self.estimated_seconds is None else f"about {self.estimated_seconds:.3g} s"
+        charged = "" if self.device_seconds is None else f" · device about {self.device_seconds:,.3g} s"
         return (
             f"evaluations {self.evaluations:,} · circuits {self.circuits:,} · qubits {self.qubits:,} · jobs {self.jobs:,}"
-            f" · executions {self.executions:,} · turns {self.turns:,} · time {seconds}"
+            f" · executions {self.executions:,} · turns {self.turns:,} · time {seconds}{charged}"
         )
 
 
