@@ -12,7 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
-from qlifq.cli import calibrate, compare, listing, simulate
+from qlifq.cli import calibrate, compare, jobs, listing, simulate
 from qlifq.errors import QLIFError
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app = typer.Typer(
 for command in (simulate.simulate, calibrate.calibrate, listing.circuits, listing.backends):
     app.command()(command)
 app.add_typer(compare.app, name="compare")
+app.add_typer(jobs.app, name="jobs")
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)

@@ -111,7 +111,7 @@ def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
         batch: samples side by side.
 
     Returns:
-        Two lines, or one where no qubit is asked.
+        Two lines, a third where a device is asked, or one where no qubit is.
     """
     if not layer.settings.quantum_mode:
         return f"{'plan':<12} no qubit is asked: quantum_mode=False"
@@ -123,8 +123,12 @@ def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
         jobs=step.jobs * steps,
         executions=step.executions * steps,
         estimated_seconds=None if seconds is None else seconds * steps,
+        device_seconds=None if step.device_seconds is None else step.device_seconds * steps,
     )
-    return f"{'one step':<12} {step}\n{'all ' + format(steps, ','):<12} {whole}"
+    lines = [f"{'one step':<12} {step}", f"{'all ' + format(steps, ','):<12} {whole}"]
+    if step.device_seconds is not None:
+        lines.append(f"{'in turn':<12} {counted(steps, 'step')}, each of which waits for the spikes of the one before")
+    return "\n".join(lines)
 
 
 def asked_in_words(layer: QLIF) -> str:

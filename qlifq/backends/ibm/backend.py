@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from qlifq._files import PathLike
+from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
-from qlifq.backends.flat import Asked, answer, ask
+from qlifq.backends import flat
+from qlifq.backends.flat import Asked, ask
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost
 from qlifq.backends.ibm.journal import DONE, Journal, Run, default_path, opened
@@ -20,13 +21,13 @@ from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.snapshots import QubitFacts, choose, load_backend, read_qubits
+from qlifq.backends.snapshots import choose, load_backend, read_qubits
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 
 __all__ = ["IBMBackend"]
 
-_LONGEST_NAME = 500
+_LONGEST_NAME = 2000
 
 
 @final
@@ -56,6 +57,7 @@ class IBMBackend(Backend):
         wait_seconds: how long a call waits for its jobs; they themselves go on.
         poll_seconds: the longest pause between two looks at a job.
         grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
+        answer_seconds: how long the service may take to answer a request, fifteen times that for a submission.
         journal: path of the journal; None for `QLIFQ_JOURNAL`, or `.qlifq/jobs.sqlite` at home.
         command: the command line that goes on with the run, for the journal.
         watch: told in a few words what is waited for, whenever that changes.
@@ -93,6 +95,7 @@ class IBMBackend(Backend):
         wait_seconds: float = 86_400.0,
         poll_seconds: float = 5.0,
         grace_seconds: float = 20.0,
+        answer_seconds: float = 60.0,
         journal: PathLike | None = None,
         command: str | None = None,
         watch: Callable[[str], None] | None = None,
@@ -102,7 +105,9 @@ class IBMBackend(Backend):
         self.device = device
         self.snapshot = device.startswith("fake_")
         self.run_name = _run_name(run, device)
-        self.max_device_seconds = None if max_device_seconds is None else real("max_device_seconds", max_device_seconds, above=0.0)
+        self.max_device_seconds = (
+            None if max_device_seconds is None else real("max_device_seconds", max_device_seconds, above=0.0)
+        )
         choice("mode", mode, MODES)
         choice("sampler", sampler, SAMPLERS)
         step = None if delay_step is None else real("delay_step", delay_step, above=0.0)
@@ -111,6 +116,7 @@ class IBMBackend(Backend):
             real("poll_seconds", poll_seconds, above=0.0),
             real("grace_seconds", grace_seconds, at_least=0.0),
         )
+        answer = real("answer_seconds", answer_seconds, above=0.0)
         self._command, self._watch = command, watch
         #: Nobody can take up a snapshot's run that has no name, and nothing of it was paid.
         self.journal = None if self.snapshot and run is None else (journal or default_path())
@@ -125,10 +131,14 @@ class IBMBackend(Backend):
                     )
             found = load_backend(device, "device")
         else:
-            self._remote = ServiceChannel(device, account=account, instance=instance, mode=mode, sampler=sampler)
+            self._remote = ServiceChannel(
+                device, account=account, instance=instance, mode=mode, sampler=sampler, answer_seconds=answer
+            )
             found = self._remote.backend
         facts = read_qubits(found)
-        kept = None if self.journal is None else next(iter(self._journal().runs(self.run_name)), None)
+        kept = None
+        if self.journal is not None and as_path("journal", self.journal).exists():
+            kept = next(iter(self._journal().runs(self.run_name)), None)
         chosen = choose(facts, kept.qubits if kept is not None and qubits is None else qubits)
         #: The physical qubits of the sites, in order.
         self.qubits = tuple(chosen)
@@ -163,13 +173,11 @@ class IBMBackend(Backend):
             "qubits": (self.qubits * -(-sites // len(self.qubits)))[:sites],
         }
         if not len(asked.places):
-            return answer(asked, np.zeros(0), angles, shots, **metadata)
+            return flat.answer(asked, np.zeros(0), angles, shots, **metadata)
         works, rows, change = self._works(circuit, asked, angles.shape, cast(int, shots), seed)
         journal = self._journal()
         with journal.holding(self.run_name):
-            known = journal.begin(
-                Run(self.run_name, self.device, self.qubits, self.max_device_seconds, None, self._command)
-            )
+            known = journal.begin(Run(self.run_name, self.device, self.qubits, self.max_device_seconds, None, self._command))
             if known.qubits != self.qubits:
                 raise ArgumentError(
                     f"Argument `qubits` must be those that run {known.name} began with, {list(known.qubits[:8])}…, but is "
@@ -188,7 +196,7 @@ class IBMBackend(Backend):
         metadata |= {"jobs": tuple(entry.job for entry, _ in carried), "jobs_reused": reused}
         if change is not None:
             metadata["delay_change_seconds"] = change
-        return answer(asked, every.reshape(-1)[asked.places], angles, shots, **metadata)
+        return flat.answer(asked, every.reshape(-1)[asked.places], angles, shots, **metadata)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`; circuits with delays are counted as if all delays of a slot were equal.
@@ -211,6 +219,11 @@ class IBMBackend(Backend):
             device_seconds=sum(self._cost.seconds(size * drawn, 0.0) for size in sizes),
         )
 
+    def finish(self) -> None:
+        """Say that the run has led to what it was for: its command, given again, begins another."""
+        if self.journal is not None and as_path("journal", self.journal).exists():
+            self._journal().finish(self.run_name)
+
     def close(self) -> None:
         """Close the session or batch, if one is open: a session is charged while it is."""
         if self._remote is not None and self._remote.mode != "job":
@@ -220,9 +233,7 @@ class IBMBackend(Backend):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def _works(

@@ -31,8 +31,8 @@ MODES = ("job", "batch", "session")
 #: The two samplers of the client: the one that runs on the service's side, and the one on the client's that replaces it.
 SAMPLERS = ("service", "client")
 
-_ANSWER_SECONDS = 60.0
-_SUBMIT_SECONDS = 900.0
+#: How much longer a submission may take than another request: it carries the circuits and the angles.
+_SUBMITTING = 15
 _MAX_TRANSPILED = 64
 #: The longest that the service lets a job run, seconds.
 _MOST_SECONDS = 10_800
@@ -41,7 +41,9 @@ _REFUSALS = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
 _TOO_MANY = 429
 #: The service's code for a job that ran longer than it was allowed to: another would too.
 _RAN_TOO_LONG = "1305"
-_SECRET = re.compile(r"(?i)\b(bearer|apikey|api[ _-]?key|token|authorization|password|secret)\b([\"']?\s*[:=]?\s*[\"']?)[^\s\"',;}]+")
+_SECRET = re.compile(
+    r"(?i)\b(bearer|apikey|api[ _-]?key|token|authorization|password|secret)\b([\"']?\s*[:=]?\s*[\"']?)[^\s\"',;}]+"
+)
 
 
 def connect(account: str | None, instance: str | None) -> Any:
@@ -76,7 +78,7 @@ class ServiceChannel:
         instance: str | None = None,
         mode: str = "job",
         sampler: str = "service",
-        answer_seconds: float = _ANSWER_SECONDS,
+        answer_seconds: float = 60.0,
     ) -> None:
         self.device, self.mode, self.sampler, self.answer_seconds = device, mode, sampler, answer_seconds
         self._secrets: tuple[str, ...] = ()
@@ -102,20 +104,19 @@ class ServiceChannel:
         if max_seconds is not None:
             options["max_execution_time"] = min(max(1, int(max_seconds)), _MOST_SECONDS)
         sampler = self._sampler(options)
-        job = self._call("submitting", lambda: sampler.run(pubs, shots=work.shots), _SUBMIT_SECONDS)
+        job = self._call("submitting", lambda: sampler.run(pubs, shots=work.shots), _SUBMITTING)
         return self._known(job)
 
     def find(self, entry: Entry) -> list[Found]:
         """The jobs with the tag of the entry, oldest first."""
-        jobs = self._call(
-            "looking for jobs", lambda: self._service.jobs(limit=50, job_tags=[entry.tag], descending=False)
-        )
+        jobs = self._call("looking for jobs", lambda: self._service.jobs(limit=50, job_tags=[entry.tag], descending=False))
         return [Found(self._known(job), self.state(job.job_id())) for job in jobs]
 
     def state(self, job: str) -> str:
         """The state of a job; one the client does not know passes through."""
         state = str(self._call("asking for a job", lambda: self._job(job).status()))
-        return FAILED if state == "ERROR" else state
+        # Older services put the reason into the state, as in "Cancelled - Ran too long".
+        return FAILED if state == "ERROR" else "CANCELLED" if state.startswith("CANCELLED") else state
 
     def result(self, job: str, entry: Entry) -> Counts:
         """The ones of every set and qubit, once shape, shots and request are those of the entry."""
@@ -248,7 +249,7 @@ class ServiceChannel:
         self._jobs[job.job_id()] = job
         return str(job.job_id())
 
-    def _call(self, what: str, act: Callable[[], T], seconds: float | None = None) -> T:
+    def _call(self, what: str, act: Callable[[], T], times: int = 1) -> T:
         """Ask the service, no longer than a deadline."""
         answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
 
@@ -259,7 +260,7 @@ class ServiceChannel:
                 answers.put((None, error))
 
         threading.Thread(target=ask, daemon=True).start()
-        limit = self.answer_seconds if seconds is None else seconds
+        limit = times * self.answer_seconds
         try:
             answer, error = answers.get(timeout=limit)
         except queue.Empty:

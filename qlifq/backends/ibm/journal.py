@@ -8,12 +8,13 @@ one file side by side.
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ _ROUNDING = 1e-6
 _SCHEMA = """
 CREATE TABLE run (
     name TEXT PRIMARY KEY, device TEXT NOT NULL, qubits TEXT NOT NULL, budget_seconds REAL, session TEXT, command TEXT,
-    created TEXT NOT NULL, qlifq_version TEXT NOT NULL
+    created TEXT NOT NULL, finished TEXT, qlifq_version TEXT NOT NULL
 ) STRICT;
 CREATE TABLE submission (
     request TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES run (name), digest TEXT NOT NULL, frame TEXT NOT NULL,
@@ -109,6 +110,7 @@ class Run:
         budget_seconds: the most device seconds that it may use, None for no bound.
         session: id of its open session or batch, None without.
         command: the command line that goes on with it, None where none is known.
+        finished: UTC time at which its command had written what it was for; None before.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Run:
     budget_seconds: float | None
     session: str | None
     command: str | None
+    finished: str | None = None
 
 
 def default_path() -> Path:
@@ -165,8 +168,18 @@ class Journal:
 
         with self._writing() as base:
             base.execute(
-                "INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (run.name, run.device, json.dumps(run.qubits), run.budget_seconds, None, run.command, _now(), __version__),
+                "INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.name,
+                    run.device,
+                    json.dumps(run.qubits),
+                    run.budget_seconds,
+                    None,
+                    run.command,
+                    _now(),
+                    None,
+                    __version__,
+                ),
             )
             for name in ("budget_seconds", "command"):
                 if (value := getattr(run, name)) is not None:
@@ -179,7 +192,7 @@ class Journal:
     def runs(self, name: str | None = None) -> list[Run]:
         """The run of that name, or all in the order in which they began."""
         rows = self._read(
-            "SELECT name, device, qubits, budget_seconds, session, command FROM run WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
+            "SELECT name, device, qubits, budget_seconds, session, command, finished FROM run WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
             (name,),
         )
         return [Run(row[0], row[1], tuple(json.loads(row[2])), *row[3:]) for row in rows]
@@ -189,12 +202,28 @@ class Journal:
         with self._writing() as base:
             base.execute("UPDATE run SET session = ? WHERE name = ?", (session, run))
 
+    def finish(self, run: str) -> None:
+        """Say that a run is over, so that its command begins another."""
+        with self._writing() as base:
+            base.execute("UPDATE run SET finished = ? WHERE name = ?", (_now(), run))
+
+    def unfinished(self, name: str) -> str:
+        """That name, or with a number the first of its kind whose run is not over."""
+        known = {run.name: run for run in self.runs()}
+        for number in itertools.count(1):
+            numbered = name if number == 1 else f"{name} #{number}"
+            if numbered not in known or known[numbered].finished is None:
+                return numbered
+        raise AssertionError
+
     def find(self, run: str, work: Work) -> Entry | None:
         """The last attempt at this work: by its digest, else by angles that differ by no more than rounding."""
         rows = self._entries("run = ? AND digest = ? ORDER BY attempt DESC LIMIT 1", (run, work.digest))
         if rows:
             return rows[0]
-        near = self._read("SELECT request, angles FROM submission WHERE run = ? AND frame = ? ORDER BY attempt", (run, work.frame))
+        near = self._read(
+            "SELECT request, angles FROM submission WHERE run = ? AND frame = ? ORDER BY attempt", (run, work.frame)
+        )
         for request, angles in reversed(near):
             stored = _unpacked(angles)
             if stored.shape == work.values.shape and np.abs(stored - work.values).max() <= _ROUNDING:
@@ -389,11 +418,6 @@ def opened(path: PathLike | None, *, paid: bool) -> Journal:
         _OPENED.key = (os.getpid(), paid, file, file.stat().st_ino)
     found: Journal = _OPENED.journal
     return found
-
-
-def rows_for_json(entry: Entry) -> Mapping[str, object]:
-    """A submission in plain values."""
-    return {name: getattr(entry, name) for name in Entry.__dataclass_fields__} | {"qubits": list(entry.qubits)}
 
 
 def _prepare(path: Path, *, must_exist: bool) -> None:

@@ -56,7 +56,9 @@ class Work:
     def longest_delay(self) -> float:
         """Seconds that the longest of its executions waits."""
         slots = delay_slots(self.circuit)
-        constant = sum(float(gate.angle) for gate in self.circuit.gates if gate.name == "Delay" and not isinstance(gate.angle, Slot))
+        constant = sum(
+            float(gate.angle) for gate in self.circuit.gates if gate.name == "Delay" and not isinstance(gate.angle, Slot)
+        )
         return constant + (float(self.values[:, :, slots].sum(axis=-1).max()) if slots else 0.0)
 
     @property

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
@@ -27,7 +28,6 @@ from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.json import RuntimeDecoder, RuntimeEncoder
 
 from qlifq.backends.snapshots import load_backend
-
 
 __all__ = ["ACCESS", "DEVICE", "TOKEN", "Job", "Loopback", "connected"]
 
@@ -46,19 +46,19 @@ class Job:
 
     id: str
     payload: dict[str, Any]
-    states: list[dict[str, str]]
+    states: list[dict[str, Any]]
     result: str
     created: str
     hidden: int = 0
     ran: bool = False
 
-    def look(self) -> dict[str, str]:
+    def look(self) -> dict[str, Any]:
         """Its state now; it moves on by being looked at."""
         now = self.states[0] if len(self.states) == 1 else self.states.pop(0)
-        self.ran = self.ran or now["status"] in {"Running", "Completed", "Failed", "Cancelled - Ran too long"}
+        self.ran = self.ran or now["status"] in {"Running", "Completed", "Failed"}
         return now
 
-    def told(self, state: dict[str, str]) -> dict[str, object]:
+    def told(self, state: dict[str, Any]) -> dict[str, object]:
         return {
             "id": self.id,
             "backend": DEVICE,
@@ -87,7 +87,7 @@ class Loopback:
     """
 
     snapshot: str = "fake_manila"
-    states: tuple[str | dict[str, str], ...] = GOOD
+    states: tuple[str | dict[str, object], ...] = GOOD
     faults: dict[str, list[object]] = field(default_factory=dict)
     on_commit: Callable[[], None] = lambda: None
     hide: int = 0
@@ -140,7 +140,7 @@ class Loopback:
     def commit(self, payload: dict[str, Any]) -> Job:
         """Take a job in."""
         with self.lock:
-            states = [state if isinstance(state, dict) else {"status": state} for state in self.states]
+            states: list[dict[str, Any]] = [state if isinstance(state, dict) else {"status": state} for state in self.states]
             now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
             job = Job(f"d{uuid.uuid4().hex[:19]}", payload, states, run_payload(payload, self.qubits), now, self.hide)
             self.jobs[job.id] = job
@@ -278,7 +278,11 @@ class _Handler(BaseHTTPRequestHandler):
                     return
                 session = f"s{uuid.uuid4().hex[:8]}"
                 owner.sessions[session] = {
-                    "id": session, "accepting_jobs": True, "state": "open", "backend_name": DEVICE, "mode": json.loads(body)["mode"]
+                    "id": session,
+                    "accepting_jobs": True,
+                    "state": "open",
+                    "backend_name": DEVICE,
+                    "mode": json.loads(body)["mode"],
                 }
                 self._send(owner.sessions[session])
             case _:
@@ -334,19 +338,20 @@ def run_payload(payload: dict[str, Any], qubits: int) -> str:
 
 def _run_program(params: dict[str, Any]) -> str:
     """The result of a program of the client-side sampler."""
-    from ibm_quantum_schemas.common import CompressedTensorModel
-    from ibm_quantum_schemas.executor.version_2_0 import models
-
+    schemas = import_module("ibm_quantum_schemas.common")
+    models = import_module("ibm_quantum_schemas.executor.version_2_0.models")
     program = models.ParamsModel.model_validate(params).quantum_program
     circuits = program.circuits.to_python()
     data = []
     for circuit, item in zip(circuits, program.items, strict=True):
         bits = _sampled(circuit, item.circuit_arguments.to_numpy(), program.shots)
-        tensor = CompressedTensorModel.from_numpy(bits.astype(bool))
+        tensor = schemas.CompressedTensorModel.from_numpy(bits.astype(bool))
         data.append({"results": {"spike": tensor.model_dump(mode="json")}, "metadata": {}})
     passthrough = program.model_dump(mode="json")["passthrough_data"]
     told = {"data": data, "metadata": {"chunk_timing": []}, "passthrough_data": passthrough}
-    return models.QuantumProgramResultModel.model_validate(told | {"semantic_role": program.semantic_role}).model_dump_json()
+    return str(
+        models.QuantumProgramResultModel.model_validate(told | {"semantic_role": program.semantic_role}).model_dump_json()
+    )
 
 
 def _sampled(circuit: Any, values: np.ndarray[Any, Any], shots: int) -> np.ndarray[Any, Any]:
@@ -356,7 +361,9 @@ def _sampled(circuit: Any, values: np.ndarray[Any, Any], shots: int) -> np.ndarr
     seed = int.from_bytes(words[:4], "little") >> 1
     simulator = AerSimulator(method="matrix_product_state", max_parallel_threads=1)
     simulator.set_options(seed_simulator=seed)
-    result = BackendSamplerV2(backend=simulator, options={"seed_simulator": seed}).run([(circuit, values)], shots=shots).result()
+    result = (
+        BackendSamplerV2(backend=simulator, options={"seed_simulator": seed}).run([(circuit, values)], shots=shots).result()
+    )
     found = result[0].data.spike
     unpacked = np.unpackbits(found.array, axis=-1)[..., ::-1]
     return np.asarray(unpacked[..., : circuit.num_clbits])
@@ -383,5 +390,5 @@ def service(url: str) -> QiskitRuntimeService:
 def connected(url: str) -> Iterator[None]:
     """Let the backend's own accounts lead to the loopback service."""
     os.environ |= {"IAM_URL": url, "QISKIT_FUNCTIONS_EXPERIMENTAL": "1"}
-    with mock.patch("qlifq.backends.ibm.client.connect", lambda account, instance: service(url)):
+    with mock.patch("qlifq.backends.ibm.client.connect", side_effect=lambda account, instance: service(url)):
         yield

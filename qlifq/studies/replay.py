@@ -1,0 +1,204 @@
+"""Replay: the angles of an exact trajectory, all in one call of a backend, and how far its answers are from the prediction.
+
+A closed loop asks a device once per step, one job after the other. Where the question is how well a device answers, the
+trajectory can be computed first: its angles are known before anything is asked, and one job takes them all.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import integer
+from qlifq.backends import Backend
+from qlifq.calibration import Calibration
+from qlifq.circuits import RYSpike
+from qlifq.errors import UnsupportedError
+from qlifq.neurons import QLIF, simulate
+from qlifq.neurons.mapping import MAPPINGS
+from qlifq.studies.report import Picture, Report, Section, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+__all__ = ["Replay", "replay_report", "run_replay"]
+
+_PREDICTED, _MEASURED, _NOISE = "#1d1d1f", "#2f6db3", "#d9d9de"
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What a replay measured.
+
+    Args:
+        backend: name of the backend.
+        details: what it told of itself, such as device, qubits and jobs.
+        predicted: P(1) of the trajectory, `(steps, batch, neurons)` float64.
+        ones: shots that gave 1, alike, int64.
+        shots: per evaluation.
+        spikes: of the trajectory, alike.
+        calibrated: whether the angles were corrected.
+    """
+
+    backend: str
+    details: dict[str, object]
+    predicted: Tensor
+    ones: Tensor
+    shots: int
+    spikes: Tensor
+    calibrated: bool
+
+    @property
+    def measured(self) -> Tensor:
+        """The estimates of P(1)."""
+        return self.ones.double() / self.shots
+
+    @property
+    def mean_deviation(self) -> float:
+        """Mean of |measured − predicted| over all evaluations."""
+        return float((self.measured - self.predicted).abs().mean())
+
+    @property
+    def shot_noise(self) -> float:
+        """The mean of |measured − predicted| that shots alone would give, by the normal approximation."""
+        variance = self.predicted * (1 - self.predicted) / self.shots
+        return float((variance * 2 / torch.pi).sqrt().mean())
+
+    @property
+    def bias(self) -> float:
+        """Mean over neurons of |mean over steps of measured − predicted|, which shots bring to 0 as steps grow."""
+        return float((self.measured - self.predicted).mean(dim=(0, 1)).abs().mean())
+
+    def table(self) -> "DataFrame":
+        """One row per step: predicted and measured P(1), mean |deviation|, and what shots alone give."""
+        from pandas import DataFrame
+
+        noise = (self.predicted * (1 - self.predicted) / self.shots * 2 / torch.pi).sqrt()
+        return DataFrame(
+            {
+                "step": range(len(self.predicted)),
+                "predicted": self.predicted.mean(dim=(1, 2)).numpy(),
+                "measured": self.measured.mean(dim=(1, 2)).numpy(),
+                "deviation": (self.measured - self.predicted).abs().mean(dim=(1, 2)).numpy(),
+                "shot_noise": noise.mean(dim=(1, 2)).numpy(),
+            }
+        )
+
+    def __str__(self) -> str:
+        steps, batch, neurons = self.predicted.shape
+        return (
+            f"replay on {self.details.get('device', self.backend)} · {steps:,} steps × {batch} × {neurons} neurons · "
+            f"{self.shots:,} shots · {'calibrated' if self.calibrated else 'not calibrated'}\n"
+            f"mean |measured − predicted| {self.mean_deviation:.4f}, of which shot noise {self.shot_noise:.4f} · "
+            f"mean bias of a neuron {self.bias:.4f}"
+        )
+
+
+def run_replay(
+    layer: QLIF, current: Tensor, backend: Backend, *, shots: int, seed: int, calibration: Calibration | None = None
+) -> Replay:
+    """Compute the trajectory of a layer, ask a backend for all of its decisions at once, and compare.
+
+    Args:
+        layer: the layer that is driven; its own backend must be exact.
+        current: `(time, batch, num_neurons)`.
+        backend: who is measured.
+        shots: per evaluation.
+        seed: of the shots.
+        calibration: of that backend; the angles are corrected with it, and the prediction stays that of the layer.
+
+    Returns:
+        A `Replay`.
+
+    Raises:
+        QLIFError: if an argument cannot be used.
+
+    Example:
+        >>> from qlifq.backends import get
+        >>> replay = run_replay(QLIF(3, seed=1), torch.full((5, 1, 3), 1.2), get("reference"), shots=1000, seed=1)
+        >>> replay.measured.shape
+        torch.Size([5, 1, 3])
+    """
+    settings = layer.settings
+    integer("shots", shots, at_least=1)
+    if not settings.quantum_mode or settings.quantum_wire > 1 or settings.refractory_period:
+        raise UnsupportedError(
+            "Argument `layer` must ask one qubit per neuron at every step to be replayed: quantum_mode=True, quantum_wire=1 and "
+            "refractory_period=0."
+        )
+    if not layer.backend.capabilities.exact:
+        raise UnsupportedError(f"Argument `layer` must have an exact backend, but has {layer.backend.name}.")
+    with torch.no_grad():
+        recording = simulate(layer, current, ("gap", "angle"))
+    angles = recording["angle"].double()
+    predicted = (angles / 2).sin().square()
+    if calibration is not None:
+        if settings.allow_dynamic_spike_probability or settings.neuromod_mode == "prob_slope":
+            raise UnsupportedError("Argument `calibration` needs a slope that does not change from step to step.")
+        calibration.check_backend(backend)
+        offset = layer.q_bias.detach().double()
+        found = calibration.correct(q_scale=layer.q_scale.detach().double(), q_bias=offset)
+        if bool(found.q_scale.isnan().any()):
+            raise UnsupportedError(f"Argument `calibration` cannot correct {int(found.q_scale.isnan().sum())} neurons.")
+        turn = MAPPINGS[settings.mapping].angle
+        angles = turn(recording["gap"].double(), found.q_scale, found.q_bias - settings.quantum_leak, settings.theta_max)
+    steps, batch, neurons = angles.shape
+    outcome = backend.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
+    if outcome.ones is None:
+        raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} gave none.")
+    ones = outcome.ones.cpu().reshape(steps, batch, neurons)
+    details = dict(outcome.metadata)
+    return Replay(backend.name, details, predicted, ones, shots, recording.spikes, calibration is not None)
+
+
+def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
+    """The report of a replay: a table along the trajectory and its figure."""
+    found = [*str(replay).splitlines()[1:]]
+    section = Section(
+        "Along the trajectory",
+        "Every decision of the exact trajectory was asked of the backend with the angle that it had there.",
+        found,
+        {
+            "replay": Picture(
+                replay_figure(replay),
+                "Predicted and measured P(1) over the steps, and the measured against the predicted of every evaluation.",
+            )
+        },
+        {"steps": replay.table()},
+        {"deviation": "mean of |measured − predicted|", "shot_noise": "what it would be by shots alone"},
+    )
+    told = {"backend": replay.backend, **{name: value for name, value in replay.details.items() if name != "qubits"}}
+    return Report(
+        "Replay of a trajectory",
+        "How far the probabilities that a backend measures are from those that the model predicts, along a trajectory that was "
+        "computed exactly and then asked in one call.",
+        found,
+        f"{replay.shots:,} shots per evaluation; the share that they alone explain stands beside each deviation.",
+        {**setup, **told, "calibrated": replay.calibrated},
+        [section],
+    )
+
+
+def replay_figure(replay: Replay) -> "Figure":
+    """Predicted and measured P(1) over time, and one against the other."""
+    with styled():
+        figure, axes = new_figure(11.0, 4.2, 1, 2, width_ratios=(1.6, 1.0))
+        table = replay.table()
+        left, right = axes[0]
+        left.set_title("Mean P(1) of all neurons")
+        left.plot(table["step"], table["predicted"], color=_PREDICTED, linestyle="--", linewidth=1.2, label="predicted")
+        left.plot(table["step"], table["measured"], color=_MEASURED, linewidth=1.2, label="measured")
+        left.set_xlabel("step")
+        left.set_ylabel("P(1)")
+        left.legend()
+        right.set_title(f"Mean |deviation| {replay.mean_deviation:.4f}, shots alone {replay.shot_noise:.4f}")
+        even = torch.linspace(0, 1, 101)
+        band = 1.96 * (even * (1 - even) / replay.shots).sqrt()
+        right.fill_between(even, even - band, even + band, color=_NOISE, linewidth=0, label="shot noise, 95 %")
+        right.plot(replay.predicted.flatten()[:5000], replay.measured.flatten()[:5000], ".", color=_MEASURED, markersize=2)
+        right.set_xlabel("predicted P(1)")
+        right.set_ylabel("measured P(1)")
+        right.legend(loc="upper left")
+    return figure
