@@ -99,7 +99,7 @@ def resumable(backend: "Backend", command: str) -> Iterator[None]:
 def _name(context: typer.Context) -> str:
     """The command with the options that make it what it is, and its folder."""
     told = [
-        f"--{name.replace('_', '-')} {shlex.quote(' '.join(map(str, value)) if isinstance(value, list | tuple) else str(value))}"
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in sorted(context.params.items())
         if name not in _NOT_THE_RUN and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     ]

@@ -158,7 +158,7 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
     found = [*str(replay).splitlines()[1:]]
     section = Section(
         "Along the trajectory",
-        "Every decision of the exact trajectory was asked of the backend with the angle that it had there.",
+        "Every decision of the trajectory was asked of the backend with the angle that it had there.",
         found,
         {
             "replay": Picture(
@@ -172,8 +172,8 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
     told = {"backend": replay.backend, **{name: value for name, value in replay.details.items() if name != "qubits"}}
     return Report(
         "Replay of a trajectory",
-        "How far the probabilities that a backend measures are from those that the model predicts, along a trajectory that was "
-        "computed exactly and then asked in one call.",
+        "How far the probabilities that a backend measures are from those that the model predicts, along a trajectory that "
+        "was computed exactly and then asked in one call.",
         found,
         f"{replay.shots:,} shots per evaluation; the share that they alone explain stands beside each deviation.",
         {**setup, **told, "calibrated": replay.calibrated},

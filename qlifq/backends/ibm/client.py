@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from qiskit import transpile
+from qiskit.exceptions import QiskitError
 
 from qlifq._packages import load
 from qlifq.backends.flat import Floats
@@ -20,7 +21,7 @@ from qlifq.backends.ibm.journal import FAILED, Entry
 from qlifq.backends.ibm.protocol import Found
 from qlifq.backends.ibm.work import Counts, Work, delay_slots
 from qlifq.circuits import SpikeCircuit
-from qlifq.errors import ArgumentError, ServiceError
+from qlifq.errors import ArgumentError, QLIFError, ServiceError
 
 __all__ = ["MODES", "SAMPLERS", "ServiceChannel", "connect"]
 
@@ -34,15 +35,18 @@ SAMPLERS = ("service", "client")
 #: How much longer a submission may take than another request: it carries the circuits and the angles.
 _SUBMITTING = 15
 _MAX_TRANSPILED = 64
+_LONGEST = 500
 #: The longest that the service lets a job run, seconds.
 _MOST_SECONDS = 10_800
 #: What tells that nothing was done, by its status; of these a later try may succeed after the last alone.
 _REFUSALS = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
 _TOO_MANY = 429
-#: The service's code for a job that ran longer than it was allowed to: another would too.
-_RAN_TOO_LONG = "1305"
+#: The client's error for a job that ran longer than it was allowed to: another would too.
+_RAN_TOO_LONG = "RuntimeJobMaxTimeoutError"
+#: A word that announces a secret with what follows it, and access tokens, which can be told by themselves.
 _SECRET = re.compile(
-    r"(?i)\b(bearer|apikey|api[ _-]?key|token|authorization|password|secret)\b([\"']?\s*[:=]?\s*[\"']?)[^\s\"',;}]+"
+    r"(?i)\b(authorization|bearer|apikey|api[ _-]?key|token|password|secret)\b[\"'\s:=]+((bearer|apikey)\s+)?[^\s\"',;}]+"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
 )
 
 
@@ -149,8 +153,17 @@ class ServiceChannel:
 
     def reason(self, job: str) -> tuple[str, bool]:
         """Why a job failed; another may succeed unless it ran for too long."""
-        text = self._without_secrets(str(self._call("asking why a job failed", lambda: self._job(job).error_message())))
-        return f"failed: {' '.join(text.split())}", _RAN_TOO_LONG not in text
+
+        def ask() -> tuple[str, str]:
+            try:
+                self._job(job).result()
+            except QiskitError as error:
+                # The client tells the kind of failure by the error alone.
+                return type(error).__name__, str(error.message)
+            return "", "for no reason that the service tells"
+
+        kind, text = self._call("asking why a job failed", ask)
+        return f"failed: {self._plain(text)}", kind != _RAN_TOO_LONG
 
     def cancel(self, job: str) -> bool:
         """Cancel a job; False where it was over already."""
@@ -265,6 +278,8 @@ class ServiceChannel:
             answer, error = answers.get(timeout=limit)
         except queue.Empty:
             raise ServiceError(f"IBM's service did not answer within {limit:g} seconds while {what}.") from None
+        if isinstance(error, QLIFError):
+            raise error
         if error is not None:
             # Not `from error`: what the client says may repeat what it sent, with its authorization.
             raise self._told(what, error) from None
@@ -272,28 +287,29 @@ class ServiceChannel:
 
     def _told(self, what: str, error: Exception) -> ServiceError:
         """An error of the client in one sentence, and whether anything may have happened."""
-        status, link = None, error
+        status: int | None = None
         names = set()
-        chain: BaseException | None = link
+        chain: BaseException | None = error
         while chain is not None:
             names.add(type(chain).__name__)
             code = getattr(chain, "status_code", None)
             status = code if status is None and isinstance(code, int) and code > 0 else status
             chain = chain.__cause__ or chain.__context__
-        text = " ".join(self._without_secrets(str(getattr(error, "message", error))).split()).strip("'\" ").rstrip(".")
+        text = self._plain(str(getattr(error, "message", error)))
         refused = status in _REFUSALS or bool(names & _CLIENT_SIDE)
         again = not refused or status == _TOO_MANY
-        return ServiceError(f"IBM's service failed while {what}: {text[:500]}.", refused=refused, again=again)
+        return ServiceError(f"IBM's service failed while {what}: {text}.", refused=refused, again=again)
 
     def _own_secrets(self) -> tuple[str, ...]:
         """What must not appear in a message: looked up to be left out, and kept nowhere else."""
         told = self._call("asking for the account", self._service.active_account) or {}
         return tuple(str(value) for name, value in told.items() if name in {"token", "apikey"} and value)
 
-    def _without_secrets(self, text: str) -> str:
+    def _plain(self, text: str) -> str:
+        """What the client says, in one line, without secrets and of bearable length."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return _SECRET.sub(r"\1\2***", text)
+        return " ".join(_SECRET.sub("***", text).split()).strip("'\" ").rstrip(".")[:_LONGEST]
 
 
 #: Errors of the client before it sends anything.

@@ -192,7 +192,8 @@ class Journal:
     def runs(self, name: str | None = None) -> list[Run]:
         """The run of that name, or all in the order in which they began."""
         rows = self._read(
-            "SELECT name, device, qubits, budget_seconds, session, command, finished FROM run WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
+            "SELECT name, device, qubits, budget_seconds, session, command, finished FROM run "
+            "WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
             (name,),
         )
         return [Run(row[0], row[1], tuple(json.loads(row[2])), *row[3:]) for row in rows]

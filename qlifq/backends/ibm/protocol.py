@@ -147,17 +147,20 @@ class Carrier:
 
     def _submit(self, work: Work, entry: Entry) -> Entry:
         """Submit, and where the answer is lost find out what became of it before trying again."""
-        for left in reversed(range(self.patience.attempts)):
+        for tries in range(1, self.patience.attempts + 1):
             self.watch(f"submitting {work.executions:,} executions to {work.device}")
             try:
-                job = self.channel.submit(work, entry, self._left())
+                # What is left beside this submission, which the journal counts already.
+                left = self._left()
+                most = None if left is None else left + (entry.estimated_seconds or 0.0)
+                job = self.channel.submit(work, entry, most)
             except ServiceError as error:
                 found = None if error.refused else self._recovered(entry)
                 if found is not None:
                     return found
-                if not left or (error.refused and not error.again):
+                if tries == self.patience.attempts or (error.refused and not error.again):
                     raise
-                self._pause(self.patience.attempts - left)
+                self._pause(tries)
             else:
                 return self.journal.update(entry.request, SUBMITTED, job=job)
         raise AssertionError

@@ -6,6 +6,7 @@ second time with nothing planted. Starts are forked from a process that has impo
 
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,7 @@ class Case:
         hide: how many searches by tag do not see that job.
         jobs: how many jobs may have run in the end; more than the steps only where a job that failed had run.
         answer_seconds: how long the first start waits for an answer.
+        blind: a planted fault of the protocol itself: it never looks for a job by its tag.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Case:
     hide: int = 0
     jobs: int = STEPS
     answer_seconds: float = 20.0
+    blind: bool = False
 
 
 class Seen(NamedTuple):
@@ -161,9 +164,9 @@ def run_case(case: Case, expected: list[list[int]]) -> Seen:
         service.states = GOOD
         service.released.set()
         for job in service.jobs.values():
-            if job.states == [{"status": "Daydreaming"}] or job.states == [{"status": "Queued"}]:
+            if job.states[-1]["status"] in {"Daydreaming", "Queued"}:
                 job.states = [{"status": "Running"}, {"status": "Completed"}]
-        second, counts, later = _start(service, Path(folder), None)
+        second, counts, later = _start(service, Path(folder), None, blind=case.blind)
         from qlifq.backends.ibm.journal import Journal
 
         with Journal(Path(folder) / "jobs.sqlite") as journal:
@@ -186,11 +189,11 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _start(service: Loopback, folder: Path, case: Case | None) -> tuple[str, list[list[int]], str]:
+def _start(service: Loopback, folder: Path, case: Case | None, *, blind: bool = False) -> tuple[str, list[list[int]], str]:
     """One start in a process of its own: how it ended, the counts, and the error."""
     out = folder / "out.json"
     out.unlink(missing_ok=True)
-    process = _context().Process(target=_act, args=(service.url, str(folder), case))
+    process = _context().Process(target=_act, args=(service.url, str(folder), case, blind))
     plant = _Plant(service, case, process)
     with mock.patch.object(service, "commit", plant.commit):
         process.start()
@@ -227,7 +230,7 @@ class _Plant:
         return self.real(payload)
 
 
-def _act(url: str, folder: str, case: Case | None) -> None:
+def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
     """What a start does: three steps, the angles of each made of the counts before."""
     import torch
 
@@ -237,6 +240,12 @@ def _act(url: str, folder: str, case: Case | None) -> None:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    if blind:
+        from qlifq.backends.ibm.protocol import Carrier
+
+        mock.patch.object(Carrier, "_recovered", return_value=None).start()
+        mock.patch.object(Carrier, "_alone", side_effect=lambda entry: entry).start()
     counts: list[list[int]] = []
     error = ""
     with connected(url), _killed(case):
