@@ -12,11 +12,11 @@ from torch import Tensor
 
 from qlifq._validation import integer
 from qlifq.backends import Backend
+from qlifq.backends.mitigation import Mitigated
 from qlifq.calibration import Calibration
 from qlifq.circuits import RYSpike
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, simulate
-from qlifq.neurons.mapping import MAPPINGS
 from qlifq.studies.report import Picture, Report, Section, new_figure, styled
 
 if TYPE_CHECKING:
@@ -36,24 +36,21 @@ class Replay:
         backend: name of the backend.
         details: what it told of itself, such as device, qubits and jobs.
         predicted: P(1) of the trajectory, `(steps, batch, neurons)` float64.
-        ones: shots that gave 1, alike, int64.
+        measured: estimates of P(1), alike; without the readout errors where it was calibrated, and then they may leave [0, 1].
+        widening: how much wider that makes their shot noise, `(neurons,)`.
         shots: per evaluation.
         spikes: of the trajectory, alike.
-        calibrated: whether the angles were corrected.
+        calibrated: whether readout errors were taken off.
     """
 
     backend: str
     details: dict[str, object]
     predicted: Tensor
-    ones: Tensor
+    measured: Tensor
+    widening: Tensor
     shots: int
     spikes: Tensor
     calibrated: bool
-
-    @property
-    def measured(self) -> Tensor:
-        """The estimates of P(1)."""
-        return self.ones.double() / self.shots
 
     @property
     def mean_deviation(self) -> float:
@@ -63,8 +60,7 @@ class Replay:
     @property
     def shot_noise(self) -> float:
         """The mean of |measured − predicted| that shots alone would give, by the normal approximation."""
-        variance = self.predicted * (1 - self.predicted) / self.shots
-        return float((variance * 2 / torch.pi).sqrt().mean())
+        return float(self._noise().mean())
 
     @property
     def bias(self) -> float:
@@ -75,16 +71,19 @@ class Replay:
         """One row per step: predicted and measured P(1), mean |deviation|, and what shots alone give."""
         from pandas import DataFrame
 
-        noise = (self.predicted * (1 - self.predicted) / self.shots * 2 / torch.pi).sqrt()
         return DataFrame(
             {
                 "step": range(len(self.predicted)),
                 "predicted": self.predicted.mean(dim=(1, 2)).numpy(),
                 "measured": self.measured.mean(dim=(1, 2)).numpy(),
                 "deviation": (self.measured - self.predicted).abs().mean(dim=(1, 2)).numpy(),
-                "shot_noise": noise.mean(dim=(1, 2)).numpy(),
+                "shot_noise": self._noise().mean(dim=(1, 2)).numpy(),
             }
         )
+
+    def _noise(self) -> Tensor:
+        """The mean of |deviation| by shots alone of every evaluation."""
+        return self.widening * (self.predicted * (1 - self.predicted) / self.shots * 2 / torch.pi).sqrt()
 
     def __str__(self) -> str:
         steps, batch, neurons = self.predicted.shape
@@ -107,7 +106,8 @@ def run_replay(
         backend: who is measured.
         shots: per evaluation.
         seed: of the shots.
-        calibration: of that backend; the angles are corrected with it, and the prediction stays that of the layer.
+        calibration: of that backend; the readout errors that it measured are taken off the estimates. (A closed loop, whose
+            single shots are spikes, corrects its angles instead, which cannot undo the floor of a readout.)
 
     Returns:
         A `Replay`.
@@ -125,8 +125,8 @@ def run_replay(
     integer("shots", shots, at_least=1)
     if not settings.quantum_mode or settings.quantum_wire > 1 or settings.refractory_period:
         raise UnsupportedError(
-            "Argument `layer` must ask one qubit per neuron at every step to be replayed: quantum_mode=True, quantum_wire=1 and "
-            "refractory_period=0."
+            "Argument `layer` must ask one qubit per neuron at every step to be replayed: quantum_mode=True, "
+            "quantum_wire=1 and refractory_period=0."
         )
     if not layer.backend.capabilities.exact:
         raise UnsupportedError(f"Argument `layer` must have an exact backend, but has {layer.backend.name}.")
@@ -134,23 +134,16 @@ def run_replay(
         recording = simulate(layer, current, ("gap", "angle"))
     angles = recording["angle"].double()
     predicted = (angles / 2).sin().square()
-    if calibration is not None:
-        if settings.allow_dynamic_spike_probability or settings.neuromod_mode == "prob_slope":
-            raise UnsupportedError("Argument `calibration` needs a slope that does not change from step to step.")
-        calibration.check_backend(backend)
-        offset = layer.q_bias.detach().double()
-        found = calibration.correct(q_scale=layer.q_scale.detach().double(), q_bias=offset)
-        if bool(found.q_scale.isnan().any()):
-            raise UnsupportedError(f"Argument `calibration` cannot correct {int(found.q_scale.isnan().sum())} neurons.")
-        turn = MAPPINGS[settings.mapping].angle
-        angles = turn(recording["gap"].double(), found.q_scale, found.q_bias - settings.quantum_leak, settings.theta_max)
+    asked = backend if calibration is None else calibration.mitigated(backend)
     steps, batch, neurons = angles.shape
-    outcome = backend.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
-    if outcome.ones is None:
-        raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} gave none.")
-    ones = outcome.ones.cpu().reshape(steps, batch, neurons)
-    details = dict(outcome.metadata)
-    return Replay(backend.name, details, predicted, ones, shots, recording.spikes, calibration is not None)
+    outcome = asked.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
+    measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
+    # Taking readout errors off widens what shots leave uncertain, neuron by neuron.
+    widening = torch.ones(neurons, dtype=torch.float64)
+    if isinstance(asked, Mitigated):
+        widening = 1 / (1 - asked.eps - asked.eta)
+    details = {name: value for name, value in outcome.metadata.items() if name != "widening"}
+    return Replay(backend.name, details, predicted, measured, widening, shots, recording.spikes, calibration is not None)
 
 
 def replay_report(replay: Replay, setup: dict[str, object]) -> Report:

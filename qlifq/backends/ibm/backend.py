@@ -16,7 +16,7 @@ from qlifq.backends import flat
 from qlifq.backends.flat import Asked, ask
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost
-from qlifq.backends.ibm.journal import DONE, Journal, Run, default_path, opened
+from qlifq.backends.ibm.journal import Journal, Run, default_path, opened
 from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
@@ -114,7 +114,8 @@ class IBMBackend(Backend):
         self._patience = Patience(
             real("wait_seconds", wait_seconds, above=0.0),
             real("poll_seconds", poll_seconds, above=0.0),
-            real("grace_seconds", grace_seconds, at_least=0.0),
+            # Where a process ran its own jobs, one that is not there will not appear.
+            0.0 if self.snapshot else real("grace_seconds", grace_seconds, at_least=0.0),
         )
         answer = real("answer_seconds", answer_seconds, above=0.0)
         self._command, self._watch = command, watch
@@ -185,11 +186,10 @@ class IBMBackend(Backend):
                 )
             if self._remote is not None and (session := self._remote.open(known.session)) != known.session:
                 journal.set_session(known.name, session)
-            reused = sum((row := journal.find(known.name, work)) is not None and row.state == DONE for work in works)
             carrier = Carrier(
                 journal, self._channel, known.name, known.budget_seconds, self._seconds, self._patience, self._watch or _silent
             )
-            carried = carrier.carry(works)
+            carried, reused = carrier.carry(works)
         ones = np.concatenate([counts for _, counts in carried])
         every = np.zeros((angles.shape[0], sites), dtype=np.int64)
         every[rows] = ones.reshape(len(rows), -1)[:, :sites]

@@ -208,10 +208,7 @@ class ServiceChannel:
         for sets in groups:
             values = work.values[sets]
             native = self._native(work.circuit, work.qubits, values[0][:, slots], slots)
-            told = {"qlifq_request": entry.request} | ({} if len(groups) == 1 else {"sets": sets.tolist()})
-            # A circuit that two groups share would be told twice over, so each gets its own name tag.
-            native = native.copy()
-            native.metadata = told
+            native.metadata = {"qlifq_request": entry.request} | ({} if len(groups) == 1 else {"sets": sets.tolist()})
             pubs.append((native, values[:, :, turned].reshape(len(sets), -1)))
         return pubs
 

@@ -235,8 +235,8 @@ class Journal:
         """Write down what is about to be submitted; when this returns it is on the disk."""
         with self._writing(durable=True) as base:
             base.execute(
-                "INSERT INTO submission (request, run, digest, frame, attempt, created, updated, device, circuit, qubits, sets, "
-                "shots, angles, state, estimated_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO submission (request, run, digest, frame, attempt, created, updated, device, circuit, qubits, "
+                "sets, shots, angles, state, estimated_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     request,
                     run,

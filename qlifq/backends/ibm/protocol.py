@@ -98,8 +98,8 @@ class Carrier:
     patience: Patience
     watch: Callable[[str], None]
 
-    def carry(self, works: Sequence[Work]) -> list[tuple[Entry, Counts]]:
-        """The result of each work: from the journal where it is there, else from a job.
+    def carry(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
+        """The result of each work, and how many of them the journal had already.
 
         What the journal lacks is submitted, all of it, and then waited for.
 
@@ -111,7 +111,8 @@ class Carrier:
         self._check_budget([work for work, row in zip(works, rows, strict=True) if row is None or row.state in _LOST])
         entries = [self._submitted(work, row) for work, row in zip(works, rows, strict=True)]
         entries = [self._finished(entry, work) for entry, work in zip(entries, works, strict=True)]
-        return [(entry, self.journal.result(entry.request)) for entry in entries]
+        known = sum(row is not None and row.state == DONE for row in rows)
+        return [(entry, self.journal.result(entry.request)) for entry in entries], known
 
     def resume(self, entry: Entry) -> Entry:
         """Go on with a submission as far as it goes without submitting anything."""
@@ -223,8 +224,8 @@ class Carrier:
                 told = state
             if time.monotonic() - begun > self.patience.wait_seconds:
                 raise BackendError(
-                    f"Job {job} of run {self.run} is {state} after {self.patience.wait_seconds:g} seconds. It goes on: the same "
-                    "command waits for it again."
+                    f"Job {job} of run {self.run} is {state} after {self.patience.wait_seconds:g} seconds. It goes on: the "
+                    "same command waits for it again."
                 )
             time.sleep(pause)
             pause = min(1.5 * pause, self.patience.poll_seconds)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -61,13 +62,13 @@ class Work:
         )
         return constant + (float(self.values[:, :, slots].sum(axis=-1).max()) if slots else 0.0)
 
-    @property
+    @cached_property
     def frame(self) -> str:
         """A digest of everything but the angles."""
         told = (self.circuit.gates, self.values.shape, self.qubits, self.shots, self.seed, self.part, self.device)
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A digest of everything."""
         return hashlib.sha256(self.frame.encode() + np.ascontiguousarray(self.values, dtype="<f8").tobytes()).hexdigest()

@@ -116,7 +116,7 @@ def test_a_session_is_opened_once_taken_up_again_and_closed(build: Build, servic
 
 def test_a_plan_without_sessions_says_so(build: Build, service: Loopback) -> None:
     service.plan_has_sessions = False
-    with pytest.raises(ServiceError, match="opening a session: .*the plan of this instance has no sessions"):
+    with pytest.raises(ServiceError, match=r"opening a session: .*the plan of this instance has no sessions"):
         build(mode="session").run(RY, angles(1, 2), shots=10, seed=1)
     assert service.jobs == {}
 
@@ -156,7 +156,7 @@ def test_the_result_of_another_request_is_refused(build: Build, service: Loopbac
     build().run(RY, angles(1, 2), shots=10, seed=1)
     (first,) = service.jobs.values()
     service.states = ("Queued",)
-    with pytest.raises(BackendError, match="is QUEUED after 0.1 seconds. It goes on"):
+    with pytest.raises(BackendError, match=r"is QUEUED after 0\.1 seconds\. It goes on"):
         build(wait_seconds=0.1).run(RY, angles(1, 2), shots=10, seed=2)
     second = list(service.jobs.values())[1]
     second.states, second.result = [{"status": "Completed"}], first.result
@@ -223,7 +223,7 @@ def test_a_run_keeps_its_qubits(build: Build) -> None:
 
 
 def test_an_unknown_device_and_an_account_that_is_not_there(build: Build, service: Loopback) -> None:
-    with pytest.raises(ArgumentError, match="Device ibm_nowhere cannot be reached: .*No backend matches"):
+    with pytest.raises(ArgumentError, match=r"Device ibm_nowhere cannot be reached: .*No backend matches"):
         build(device="ibm_nowhere")
 
 
@@ -327,7 +327,9 @@ def test_a_plan_says_what_a_device_is_charged_for() -> None:
     assert "device about 9.5" in str(plan)
 
 
-@pytest.mark.parametrize(("sets", "shots", "width"), [(1, 1, 1), (10, 10_000_000, 5), (9_765_000, 1, 100), (3, 10_000_000, 127)])
+@pytest.mark.parametrize(
+    ("sets", "shots", "width"), [(1, 1, 1), (10, 10_000_000, 5), (9_765_000, 1, 100), (3, 10_000_000, 127)]
+)
 def test_jobs_hold_every_set_within_the_limits(sets: int, shots: int, width: int) -> None:
     sizes = job_sizes(sets, shots, width)
     assert sum(sizes) == sets

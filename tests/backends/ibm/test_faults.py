@@ -1,4 +1,7 @@
-"""Whatever goes wrong on the way, a second start ends as if nothing had; a selection, all by `python -m benchmarks.ibm_faults`."""
+"""Whatever goes wrong on the way, a second start ends as if nothing had.
+
+A selection; `python -m benchmarks.ibm_faults` tries all.
+"""
 
 import pytest
 

@@ -157,7 +157,7 @@ def test_a_full_database_is_told_and_holds_what_it_held(tmp_path: Path) -> None:
         pages = journal._base.execute("PRAGMA page_count").fetchone()[0]
         journal._base.execute(f"PRAGMA max_page_count = {pages}")
         large = np.random.default_rng(0).integers(0, 2**40, (200, 300))
-        with pytest.raises(FileError, match="cannot be written: database or disk is full.* start the same command"):
+        with pytest.raises(FileError, match=r"cannot be written: database or disk is full.* start the same command"):
             journal.store(request, large)
         assert journal.entry(request).state == INTENT
         journal._base.execute("PRAGMA max_page_count = 100000")
