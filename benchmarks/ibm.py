@@ -25,7 +25,8 @@ from qiskit_ibm_runtime import SamplerV2
 
 from qlifq import QLIF
 from qlifq.backends import get
-from qlifq.backends.ibm import client, protocol, snapshot
+from qlifq.backends.ibm import client, snapshot
+from qlifq.backends.ibm.backend import IBMBackend
 from qlifq.backends.snapshots import load_backend
 from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
@@ -76,15 +77,15 @@ def overhead(rounds: int) -> None:
     print(f"{'device':<32} {'qubits':>6} {'call':>9} {'of it ours':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for name in LARGE:
-            backend = get("ibm", device=name, run="bench", journal=Path(folder, name))
+            backend = IBMBackend(name, run="bench", journal=Path(folder, name))
             with not_ours(snapshot.SnapshotChannel, "submit") as aer:
                 call, ours = steps(backend, rounds, (aer,))
             print(f"{name + ', run here':<32} {len(backend.qubits):6} {call:9.1f} {ours:11.1f}", flush=True)
         with Loopback("fake_brisbane") as service, connected(service.url):
             for sampler in ("service", "client"):
-                options = {"run": sampler, "sampler": sampler, "journal": Path(folder, "jobs"), "poll_seconds": 0.05}
-                backend = get("ibm", device=DEVICE, **options)
-                with not_ours(client.ServiceChannel, "_call") as asked, not_ours(protocol.time, "sleep") as slept:
+                journal = Path(folder, "jobs")
+                backend = IBMBackend(DEVICE, run=sampler, sampler=sampler, journal=journal, poll_seconds=0.05)
+                with not_ours(client.ServiceChannel, "_call") as asked, not_ours(time, "sleep") as slept:
                     call, ours = steps(backend, max(3, rounds // 4), (asked, slept))
                 label = f"service on loopback, {sampler} sampler"
                 print(f"{label:<32} {len(backend.qubits):6} {call:9.1f} {ours:11.1f}", flush=True)

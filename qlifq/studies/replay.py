@@ -134,7 +134,7 @@ def run_replay(
         recording = simulate(layer, current, ("gap", "angle"))
     angles = recording["angle"].double()
     predicted = (angles / 2).sin().square()
-    asked = backend if calibration is None else calibration.mitigated(backend)
+    asked = backend if calibration is None else calibration.mitigate(backend)
     steps, batch, neurons = angles.shape
     outcome = asked.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
     measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)

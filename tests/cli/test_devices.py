@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.snapshot import SnapshotChannel
@@ -21,6 +22,8 @@ SIMULATE = ["simulate", "--backend", "ibm", "--device", "fake_torino", "--sample
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "jobs.sqlite"))
+    # What the picture of a simulation shows is tested elsewhere, and drawing it takes longer than the run.
+    monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", lambda *_, **__: Figure())
     return tmp_path / "jobs.sqlite"
 
 
@@ -151,7 +154,10 @@ def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
     assert "Unknown run `nothing`" in refuse(capsys, "jobs", "list", "--run", "nothing")
 
 
-def test_jobs_are_resumed_and_cancelled_at_the_service(capsys: Captured, journal: Path) -> None:
+def test_jobs_are_resumed_and_cancelled_at_the_service(
+    capsys: Captured, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qlifq.backends.ibm.protocol.Carrier._pause", lambda *_: None)
     device = ["simulate", "--backend", "ibm", "--device", DEVICE, "--input", "current.npy", "--run", "mine", "--out", "run"]
     np.save("current.npy", np.full((2, 1, 3), 1.4, dtype=np.float32))
     with Loopback() as service, connected(service.url):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from qlifq.backends.snapshots import load_backend, load_snapshot
 from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, BackendError, BudgetError, FileError, QLIFError, ServiceError, UnsupportedError
 from tests.backends.ibm.conftest import Build
-from tests.backends.ibm.loopback import ACCESS, DEVICE, GOOD, TOKEN, Loopback
+from tests.backends.ibm.loopback import ACCESS, DEVICE, GOOD, TOKEN, Job, Loopback
 
 Follows = Callable[[Outcome, Tensor], bool]
 
@@ -61,9 +62,14 @@ def test_the_same_call_is_paid_once_and_another_is_not_it(build: Build, service:
     again = build().run(RY, asked, shots=50, seed=1)
     assert torch.equal(first.probability, again.probability)
     assert (service.paid, again.metadata["jobs_reused"], again.metadata["jobs"]) == (1, 1, first.metadata["jobs"])
-    for number, (options, call) in enumerate(
-        [({"run": "another"}, {}), ({}, {"seed": 2}), ({}, {"shots": 51}), ({}, {"angles": asked + 0.1}), ({}, {"seed": None})]
-    ):
+    others: list[tuple[dict[str, object], dict[str, Any]]] = [
+        ({"run": "another"}, {}),
+        ({}, {"seed": 2}),
+        ({}, {"shots": 51}),
+        ({}, {"angles": asked + 0.1}),
+        ({}, {"seed": None}),
+    ]
+    for number, (options, call) in enumerate(others):
         build(**options).run(RY, **({"angles": asked, "shots": 50, "seed": 1} | call))
         assert service.paid == number + 2
     build().run(RY, asked, shots=50, seed=None)
@@ -166,14 +172,14 @@ def test_the_result_of_another_request_is_refused(build: Build, service: Loopbac
 
 def test_a_wrong_number_of_shots_is_refused(build: Build, service: Loopback) -> None:
     real = service.commit
-    service.commit = lambda payload: _with_shots(real, payload)  # type: ignore[method-assign]
+
+    def with_seven_shots(payload: dict[str, Any]) -> Job:
+        payload["params"]["pubs"] = [[pub[0], pub[1], 7] for pub in payload["params"]["pubs"]]
+        return real(payload)
+
+    service.commit = with_seven_shots  # type: ignore[method-assign]
     with pytest.raises(ServiceError, match="gave 1 sets of 7 shots on 2 qubits, but was asked for 1 of 10 on 2"):
         build().run(RY, angles(1, 2), shots=10, seed=1)
-
-
-def _with_shots(real: Callable[..., object], payload: dict[str, object]) -> object:
-    payload["params"]["pubs"] = [[pub[0], pub[1], 7] for pub in payload["params"]["pubs"]]  # type: ignore[index]
-    return real(payload)
 
 
 def test_no_token_is_in_the_journal_the_log_or_an_error(
@@ -182,15 +188,17 @@ def test_no_token_is_in_the_journal_the_log_or_an_error(
     """The service repeats the authorization in every error that it gives, as careless ones do."""
     caplog.set_level(logging.DEBUG, logger="qlifq")
     monkeypatch.setattr(protocol.Patience, "attempts", 2)
-    messages = []
+    messages: list[str] = []
+    planted: list[tuple[dict[str, list[object]], tuple[str | dict[str, object], ...]]]
     reason = f"failed with Bearer abc.{ACCESS} and token={TOKEN}"
-    for faults, states in [
+    planted = [
         ({"submit": [400]}, service.states),
         ({"find": [500] * 30}, service.states),
         ({"state": [403] * 30}, service.states),
         ({}, ("Queued", {"status": "Failed", "reason": reason, "reason_code": 1305})),
-    ]:
-        service.faults, service.states = dict(faults), states  # type: ignore[assignment]
+    ]
+    for faults, states in planted:
+        service.faults, service.states = faults, states
         with pytest.raises(QLIFError) as caught:
             build(grace_seconds=0.0).run(RY, angles(1, 2), shots=10, seed=len(messages))
         assert caught.value.__cause__ is None
@@ -303,7 +311,8 @@ def test_a_layer_on_a_snapshot_is_interrupted_anywhere_and_goes_on_bit_for_bit(t
 
         backend = get("ibm", device="fake_manila", run=run, journal=tmp_path / "j", watch=watch)
         layer = qlifq.QLIF(4, backend=backend, seed=3)
-        return layer(torch.full((12, 2, 4), 1.4))[0]
+        found: Tensor = layer(torch.full((12, 2, 4), 1.4))[0]
+        return found
 
     whole = spikes("whole")
     with pytest.raises(KeyboardInterrupt):
