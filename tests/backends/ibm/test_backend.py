@@ -70,7 +70,7 @@ def test_the_same_call_is_paid_once_and_another_is_not_it(build: Build, service:
         ({}, {"seed": None}),
     ]
     for number, (options, call) in enumerate(others):
-        build(**options).run(RY, **({"angles": asked, "shots": 50, "seed": 1} | call))
+        build(**options).run(RY, **{"angles": asked, "shots": 50, "seed": 1, **call})
         assert service.paid == number + 2
     build().run(RY, asked, shots=50, seed=None)
     assert service.paid == 7
