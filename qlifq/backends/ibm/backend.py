@@ -119,8 +119,9 @@ class IBMBackend(Backend):
         )
         answer = real("answer_seconds", answer_seconds, above=0.0)
         self._command, self._watch = command, watch
-        #: Nobody can take up a snapshot's run that has no name, and nothing of it was paid.
-        self.journal = None if self.snapshot and run is None else (journal or default_path())
+        #: Nobody can take up a snapshot's run that has no name, and nothing of it was paid; but a budget is kept there.
+        unneeded = self.snapshot and run is None and max_device_seconds is None
+        self.journal = None if unneeded else (journal or default_path())
         self._remote: ServiceChannel | None = None
         if self.snapshot:
             ignored = {"account": account, "instance": instance, "mode": None if mode == "job" else mode}
@@ -143,7 +144,6 @@ class IBMBackend(Backend):
         chosen = choose(facts, kept.qubits if kept is not None and qubits is None else qubits)
         #: The physical qubits of the sites, in order.
         self.qubits = tuple(chosen)
-        self._facts = chosen
         self._cost = Cost.of(found, chosen)
         self._grid = Grid(self._cost.tick, step)
         self._channel: Channel = self._remote or SnapshotChannel(device, self.qubits)

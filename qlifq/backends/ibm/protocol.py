@@ -128,7 +128,7 @@ class Carrier:
         """Cancel whatever of a submission is not over."""
         if entry.state not in {INTENT, SUBMITTED}:
             return entry
-        jobs = [found.job for found in self.channel.find(entry) if found.state not in _FINAL]
+        jobs = [found.job for found in self._found(entry) if found.state not in _FINAL]
         cancelled = [job for job in jobs if self.channel.cancel(job)]
         if entry.state == INTENT and not jobs:
             return self.journal.update(entry.request, CANCELLED, error="cancelled before a job was known")
@@ -182,11 +182,7 @@ class Carrier:
 
     def _alone(self, entry: Entry) -> Entry:
         """Adopt one of the jobs with the tag of the entry and cancel the others."""
-        found = self._patiently(lambda: self.channel.find(entry))
-        if entry.job is not None and entry.job not in {each.job for each in found}:
-            # The service finds a young job by its id before it does by its tag.
-            job = entry.job
-            found = [Found(job, self._patiently(lambda: self.channel.state(job))), *found]
+        found = self._found(entry)
         if not found:
             return entry
         # One that is done, else the oldest that may still be, else what is left of it; the sort keeps the order.
@@ -198,6 +194,15 @@ class Carrier:
         if (entry.job, entry.duplicates, entry.state) == (best.job, len(others), SUBMITTED):
             return entry
         return self.journal.update(entry.request, SUBMITTED, job=best.job, duplicates=len(others))
+
+    def _found(self, entry: Entry) -> list[Found]:
+        """The jobs of an entry that the service knows, oldest first."""
+        found = self._patiently(lambda: self.channel.find(entry))
+        if entry.job is None or entry.job in {each.job for each in found}:
+            return found
+        # The service finds a young job by its id before it does by its tag.
+        job = entry.job
+        return [Found(job, self._patiently(lambda: self.channel.state(job))), *found]
 
     def _finished(self, entry: Entry, work: Work | None) -> Entry:
         """Wait for a job; where one failed and another may not, submit another, if the work is there to be submitted."""

@@ -139,6 +139,15 @@ def test_a_budget_is_refused_before_it_is_spent_and_kept(build: Build, service: 
     assert len(service.jobs) == 2
 
 
+def test_a_budget_binds_a_snapshot_s_run_over_its_calls(tmp_path: Path) -> None:
+    backend = get("ibm", device="fake_manila", max_device_seconds=5.0, journal=tmp_path / "j")
+    for seed in range(2):
+        backend.run(RY, angles(1, 2), shots=10, seed=seed)
+    with pytest.raises(BudgetError, match="is 5 for run fake_manila"):
+        backend.run(RY, angles(1, 2), shots=10, seed=2)
+    backend.run(RY, angles(1, 2), shots=10, seed=1)
+
+
 def test_an_interrupt_leaves_a_run_that_goes_on(build: Build, service: Loopback) -> None:
     service.states = ("Queued",)
 
