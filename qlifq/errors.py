@@ -42,3 +42,22 @@ class FileFormatError(QLIFError, ValueError):
 
 class FileError(QLIFError, OSError):
     """A file or folder cannot be written."""
+
+
+class ServiceError(BackendError):
+    """A service far away refused, failed or did not answer; nothing that was submitted is lost.
+
+    Args:
+        message: the sentence.
+        refused: whether it is certain that the service did not do what it was asked.
+        again: whether the same may succeed later.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False, again: bool = True) -> None:
+        super().__init__(message)
+        self.refused = refused
+        self.again = again
+
+
+class BudgetError(QLIFError, ValueError):
+    """What was asked for would cost more than was allowed."""

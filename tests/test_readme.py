@@ -15,6 +15,7 @@ import pytest
 from qlifq.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
+GUIDES = sorted(path for path in (ROOT / "docs").glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -63,6 +64,23 @@ def wrong_blocks(text: str) -> list[str]:
     return wrong
 
 
+@pytest.fixture(autouse=True)
+def _with_its_own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "journal" / "jobs.sqlite"))
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_every_block_of_a_guide_that_needs_no_account_runs(
+    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = guide.read_text(encoding="utf-8")
+    kinds = [kind for kind, _ in BLOCK.findall(text)]
+    assert kinds.count("console") + kinds.count("python") > 5
+    assert [code for kind, code in BLOCK.findall(text) if kind == "py" and "QiskitRuntimeService" not in code] == []
+    assert wrong_blocks(text) == []
+
+
 def test_every_block_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     kinds = [kind for kind, _ in BLOCK.findall(README)]
@@ -102,7 +120,7 @@ def test_the_table_of_parameters_is_the_code_s() -> None:
 
 def test_the_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
-    assert links
+    assert {f"docs/{guide.name}" for guide in GUIDES} < set(links)
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 

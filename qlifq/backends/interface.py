@@ -1,9 +1,10 @@
 """The interface between the neuron and whatever answers for the qubit."""
 
 import abc
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -53,6 +54,7 @@ class Plan:
         executions: circuits × parameter sets × shots, what a device is billed by; 0 where nothing is executed.
         turns: how often the same qubits are used in turn because there are more sites than qubits.
         estimated_seconds: a rough duration, None where it is not known.
+        device_seconds: what a device would be occupied for and charge, roughly; None where no device is.
     """
 
     evaluations: int
@@ -62,12 +64,42 @@ class Plan:
     executions: int
     turns: int = 1
     estimated_seconds: float | None = None
+    device_seconds: float | None = None
+
+    @classmethod
+    def total(cls, plans: Sequence["Plan"]) -> Self:
+        """What several calls cost, at least one: what adds up is added, circuits, qubits and turns are the most of one."""
+        charged = [plan.device_seconds for plan in plans if plan.device_seconds is not None]
+        known = [plan.estimated_seconds for plan in plans if plan.estimated_seconds is not None]
+        return cls(
+            evaluations=sum(plan.evaluations for plan in plans),
+            circuits=max(plan.circuits for plan in plans),
+            qubits=max(plan.qubits for plan in plans),
+            jobs=sum(plan.jobs for plan in plans),
+            executions=sum(plan.executions for plan in plans),
+            turns=max(plan.turns for plan in plans),
+            estimated_seconds=sum(known) if len(known) == len(plans) else None,
+            device_seconds=sum(charged) if charged else None,
+        )
+
+    def times(self, count: int) -> Self:
+        """What so many of the same calls cost."""
+        seconds, charged = self.estimated_seconds, self.device_seconds
+        return replace(
+            self,
+            evaluations=self.evaluations * count,
+            jobs=self.jobs * count,
+            executions=self.executions * count,
+            estimated_seconds=None if seconds is None else seconds * count,
+            device_seconds=None if charged is None else charged * count,
+        )
 
     def __str__(self) -> str:
         seconds = "not known" if self.estimated_seconds is None else f"about {self.estimated_seconds:.3g} s"
+        charged = "" if self.device_seconds is None else f" · device about {self.device_seconds:,.3g} s"
         return (
             f"evaluations {self.evaluations:,} · circuits {self.circuits:,} · qubits {self.qubits:,} · jobs {self.jobs:,}"
-            f" · executions {self.executions:,} · turns {self.turns:,} · time {seconds}"
+            f" · executions {self.executions:,} · turns {self.turns:,} · time {seconds}{charged}"
         )
 
 

@@ -37,6 +37,7 @@ BUILT_IN = MappingProxyType(
         "analytic": BuiltIn("qlifq.backends.analytic", "AnalyticBackend"),
         "lightning": BuiltIn("qlifq.backends.lightning", "LightningBackend", "pennylane_lightning", "pennylane-lightning"),
         "aer": BuiltIn("qlifq.backends.aer", "AerBackend", "qiskit_aer", "qiskit-aer"),
+        "ibm": BuiltIn("qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'"),
         "twin": BuiltIn("qlifq.backends.twin", "TwinBackend"),
         "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend"),
     }

@@ -6,16 +6,25 @@ from typing import Annotated
 import typer
 
 from qlifq.cli.arguments import DryRun, Noise, Sampling
+from qlifq.cli.devices import Account, Device, Instance, MaxDeviceSeconds, Run, Submit, Teller, device_options, resumable
+from qlifq.cli.progress import progress_bar
 
 __all__ = ["calibrate"]
 
 
 def calibrate(
+    context: typer.Context,
     neurons: Annotated[int, typer.Option(help="How many neurons, each on its own qubit.")],
     out: Annotated[Path, typer.Option(help="Where the record goes, a .json file; its picture goes beside it.")],
     backend: Annotated[str, typer.Option(help="What is measured, see `qlifq backends`.")] = "aer",
     noise: Noise = None,
     sampling: Sampling = None,
+    device: Device = None,
+    max_device_seconds: MaxDeviceSeconds = None,
+    account: Account = None,
+    instance: Instance = None,
+    submit: Submit = None,
+    run: Run = None,
     mapping: Annotated[str, typer.Option(help="sigmoid, linear or tanh.")] = "sigmoid",
     q_scale: Annotated[float | None, typer.Option(help="Programmed slope; default that of the mapping.")] = None,
     q_bias: Annotated[float | None, typer.Option(help="Programmed offset; default that of the mapping.")] = None,
@@ -44,29 +53,40 @@ def calibrate(
     )
 
     record = check_record_path(out, force=force)
-    options = backend_options(noise, sampling)
-    device = get(backend, **options)
+    teller = Teller()
+    on_device = device_options(
+        context,
+        device=device,
+        max_device_seconds=max_device_seconds,
+        account=account,
+        instance=instance,
+        submit=submit,
+        run=run,
+        watch=teller,
+    )
+    asked = get(backend, **backend_options(noise, sampling, on_device))
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
     if standard_error is not None and parameter is not None:
         needed = shots_for(standard_error, parameter=parameter, **programmed)  # type: ignore[arg-type]
         print(f"about {needed:,} shots per angle for {parameter} ± {standard_error:g}, with readout errors of 2 %")
     if dry_run:
-        print(plan_in_words(device, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
+        print(plan_in_words(asked, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
         return
-    calibration = fit(
-        device,
-        neurons=neurons,
-        shots=shots,
-        rounds=rounds,
-        seed=seed,
-        standard_error=standard_error,
-        parameter=parameter,
-        max_shots=max_shots,
-        **programmed,  # type: ignore[arg-type]
-    )
-    result = check_correction(device, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
-    save(calibration, record)
-    write_calibration_figure(record.with_suffix(".png"), result)
+    with resumable(asked, context.obj), progress_bar("rounds", teller):
+        calibration = fit(
+            asked,
+            neurons=neurons,
+            shots=shots,
+            rounds=rounds,
+            seed=seed,
+            standard_error=standard_error,
+            parameter=parameter,
+            max_shots=max_shots,
+            **programmed,  # type: ignore[arg-type]
+        )
+        result = check_correction(asked, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
+        save(calibration, record)
+        write_calibration_figure(record.with_suffix(".png"), result)
     print(calibration)
     print(result)
     print(f"written to {record} and {record.with_suffix('.png')}")

@@ -12,7 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
-from qlifq.cli import calibrate, compare, dashboard, evaluate, listing, simulate, train
+from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, simulate, train
 from qlifq.errors import QLIFError
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(compare.app, name="compare")
+app.add_typer(jobs.app, name="jobs")
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)

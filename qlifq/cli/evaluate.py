@@ -6,19 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, run_folder
+from qlifq.cli.devices import (
+    Account,
+    Device,
+    Instance,
+    MaxDeviceSeconds,
+    Run,
+    Submit,
+    Teller,
+    device_options,
+    measured_qubits,
+    resumable,
+)
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
     from qlifq.calibration import Calibration
-    from qlifq.training import Network
+    from qlifq.training import Design, LabelledImages, Network
+    from qlifq.training.elsewhere import Answered
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(help="A folder that `qlifq train` wrote.")],
+    trained: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `qlifq train` wrote.")],
     backend: Annotated[str, typer.Option(help="Where the decisions are asked, see `qlifq backends`.")] = "aer",
     shots: Annotated[
         int | None, typer.Option(help="Shots per decision; default exact where the backend can be, else 1.")
@@ -27,6 +40,12 @@ def evaluate(
     sampling: Annotated[
         str | None, typer.Option(help="For aer: law (default), counts from the law of the noise; or shots, each shot is run.")
     ] = None,
+    device: Device = None,
+    max_device_seconds: MaxDeviceSeconds = None,
+    account: Account = None,
+    instance: Instance = None,
+    submit: Submit = None,
+    run: Run = None,
     calibration: Annotated[
         list[Path] | None, typer.Option(help="A record of `qlifq calibrate`, one for each layer of neurons; can be repeated.")
     ] = None,
@@ -48,18 +67,30 @@ def evaluate(
     from qlifq.studies import check_folder
     from qlifq.studies.report import write_report
     from qlifq.training import LabelledImages, load_dataset
-    from qlifq.training import evaluate as ask
-    from qlifq.training.elsewhere import Answered, answered_in_words, check_data, elsewhere_report, rebuilt, whole_plan
+    from qlifq.training.elsewhere import answered_in_words, check_data, elsewhere_report, rebuilt, whole_plan
     from qlifq.training.run_folder import read_run
 
-    content, design = read_run(run)
+    content, design = read_run(trained)
     if calibration and calibrate is not None:
         raise UnsupportedError(f"Option --calibrate would be ignored: --calibration is given, but it is {calibrate}.")
     if backend == "aer" and sampling is None:
         # Ten thousand images ask a hundred million decisions: every shot by itself would take an hour.
         sampling = "law"
     records = _loaded(calibration or [])
-    options = backend_options(noise, sampling)
+    teller = Teller()
+    on_device = device_options(
+        context,
+        device=device,
+        max_device_seconds=max_device_seconds,
+        account=account,
+        instance=instance,
+        submit=submit,
+        run=run,
+        watch=teller,
+    )
+    options = backend_options(noise, sampling, on_device)
+    if backend == "ibm" and records:
+        options |= measured_qubits(records[0])
     if backend == "twin":
         if len(records) != 1:
             raise UnsupportedError(
@@ -67,15 +98,15 @@ def evaluate(
             )
         options["record"] = records[0]
     folder = None if dry_run else check_folder(run_folder(out), force=force)
-    device = get(backend, **options)
+    there = get(backend, **options)
     identity = content["identity"]
     data = load_dataset(identity["data"], data_dir).first(identity["images"])
     check_data(content, data)
     asked = len(data.test.images) if samples is None else integer("samples", samples, at_least=1, at_most=len(data.test.images))
     tested = LabelledImages(*(values[:asked] for values in data.test))
 
-    network = rebuilt(content, design, device, shots)
-    where = answered_in_words(network, noise, sampling)
+    network = rebuilt(content, design, there, shots)
+    where = answered_in_words(network, device=device, noise=noise, sampling=sampling)
     plan = whole_plan(network, design, asked, batch)
     print(
         f"{'network':<12} {design.network}, {design.neuron}, hidden {', '.join(map(str, design.hidden))}, {design.steps} steps"
@@ -84,32 +115,43 @@ def evaluate(
     print(f"{'plan':<12} {asked:,} images · {plan}")
     if dry_run or folder is None:
         return
-    contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
-    if records or calibrate is not None:
-        corrected = rebuilt(content, design, device, shots)
-        _correct(corrected, records, calibrate, seed)
-        contenders.append((f"{where}, calibrated", corrected))
-    answers = []
-    for name, each in contenders:
-        with progress_bar(name) as progress:
-            answer = ask(each, design, tested, batch=batch, seed=seed, progress=progress)
-        answers.append(Answered(name, answer, whole_plan(each, design, asked, batch).evaluations))
-    setup = {
-        "run": str(run),
-        "backend": backend,
-        "shots": "exact" if shots is None and device.capabilities.exact else shots or 1,
-        "noise": noise or "none",
-        "sampling": sampling or "as the backend does",
-        "calibration": ", ".join(map(str, calibration or [])) or (f"{calibrate:,} shots per angle" if calibrate else "none"),
-        "test images": asked,
-        "batch": batch,
-        "seed": seed,
-    }
-    report = elsewhere_report(design, data, tested, answers, setup)
-    write_report(folder, report, command=context.obj, force=force)
+    with resumable(there, context.obj):
+        contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
+        if records or calibrate is not None:
+            corrected = rebuilt(content, design, there, shots)
+            _correct(corrected, records, calibrate, seed)
+            contenders.append((f"{where}, calibrated", corrected))
+        answers = [_answered(name, each, design, tested, batch, seed, teller) for name, each in contenders]
+        setup = {
+            "run": str(trained),
+            "backend": backend,
+            "shots": "exact" if shots is None and there.capabilities.exact else shots or 1,
+            "device": device or "none",
+            "noise": noise or "none",
+            "sampling": sampling or "as the backend does",
+            "calibration": ", ".join(map(str, calibration or []))
+            or (f"{calibrate:,} shots per angle" if calibrate else "none"),
+            "test images": asked,
+            "batch": batch,
+            "seed": seed,
+        }
+        report = elsewhere_report(design, data, tested, answers, setup)
+        write_report(folder, report, command=context.obj, force=force)
     for sentence in report.found:
         print(sentence.replace("**", ""))
     print(f"{'written to':<12} {folder}")
+
+
+def _answered(
+    name: str, network: "Network", design: "Design", tested: "LabelledImages", batch: int, seed: int, teller: Teller
+) -> "Answered":
+    """What a network says in one place."""
+    from qlifq.training import evaluate
+    from qlifq.training.elsewhere import Answered, whole_plan
+
+    with progress_bar(name, teller) as progress:
+        answer = evaluate(network, design, tested, batch=batch, seed=seed, progress=progress)
+    return Answered(name, answer, whole_plan(network, design, len(tested.images), batch).evaluations)
 
 
 def _loaded(paths: list[Path]) -> "list[Calibration]":

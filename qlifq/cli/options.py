@@ -1,7 +1,8 @@
 """From the text of a command line to the values that the library takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 from qlifq._validation import unknown
@@ -39,9 +40,11 @@ def parse_noise(text: str) -> DeviceNoise | str:
     return DeviceNoise(**values)
 
 
-def backend_options(noise: str | None, sampling: str | None) -> dict[str, object]:
-    """What `qlifq.backends.get` is given: the options that the user gave."""
-    given = {"noise": None if noise is None else parse_noise(noise), "sampling": sampling}
+def backend_options(
+    noise: str | None, sampling: str | None, device: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, object]:
+    """What `qlifq.backends.get` is given: the options that the user gave, with those of `qlifq.cli.devices.device_options`."""
+    given = {"noise": None if noise is None else parse_noise(noise), "sampling": sampling, **device}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -5,17 +5,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from qlifq.cli.devices import Teller
+
 __all__ = ["AFTER_SECONDS", "progress_bar"]
 
 AFTER_SECONDS = 1.0
 
 
 @contextmanager
-def progress_bar(counted: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(counted: str, teller: Teller | None = None) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar for a run that takes longer than `AFTER_SECONDS`, on a terminal; nothing elsewhere.
 
     Args:
         counted: what is counted, such as "steps".
+        teller: who tells what is waited for; it stands beside the bar.
 
     Yields:
         A function to be called as `progress(done, total)`, or None.
@@ -29,6 +32,14 @@ def progress_bar(counted: str) -> Iterator[Callable[[int, int], None] | None]:
     bar = Progress(*columns, transient=True)
     task = bar.add_task(counted)
     begun = time.monotonic()
+
+    def show(text: str) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, description=f"{counted} · {text}")
+
+    if teller is not None:
+        teller.show = show
 
     def update(done: int, total: int) -> None:
         if not bar.live.is_started and time.monotonic() - begun > AFTER_SECONDS:

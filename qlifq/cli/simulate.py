@@ -6,14 +6,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, run_folder
+from qlifq.cli.devices import (
+    Account,
+    Device,
+    Instance,
+    MaxDeviceSeconds,
+    Run,
+    Submit,
+    Teller,
+    device_options,
+    measured_qubits,
+    resumable,
+)
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from qlifq.backends import Backend
+    from qlifq.calibration import Calibration
+    from qlifq.neurons import QLIF
+
 __all__ = ["simulate"]
 
+DEFAULT_REPLAY_SHOTS = 1024
 #: What a bright pixel means in the two encodings: a current a little above threshold, an input spike of some of it.
 DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
 
@@ -35,6 +52,15 @@ def simulate(
     membrane: Annotated[str, typer.Option(help="leaky or quadratic.")] = "leaky",
     noise: Noise = None,
     sampling: Sampling = None,
+    device: Device = None,
+    max_device_seconds: MaxDeviceSeconds = None,
+    account: Account = None,
+    instance: Instance = None,
+    submit: Submit = None,
+    run: Run = None,
+    mode: Annotated[
+        str, typer.Option(help="closed-loop, a submission a step, or replay, the exact trajectory's angles all at once.")
+    ] = "closed-loop",
     param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="A record of `qlifq calibrate`, that corrects the neurons (and is --backend twin).")
@@ -44,13 +70,26 @@ def simulate(
     dry_run: DryRun = False,
 ) -> None:
     """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
+    from qlifq._validation import choice
     from qlifq.backends import get
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
     from qlifq.studies import check_folder, plan_in_words, run_simulation, write_simulation
 
+    choice("mode", mode, ("closed-loop", "replay"))
     folder = check_folder(run_folder(out), force=force)
-    options = backend_options(noise, sampling)
+    teller = Teller()
+    on_device = device_options(
+        context,
+        device=device,
+        max_device_seconds=max_device_seconds,
+        account=account,
+        instance=instance,
+        submit=submit,
+        run=run,
+        watch=teller,
+    )
+    options = backend_options(noise, sampling, on_device)
     calibrated = None
     if calibration is not None:
         from qlifq.calibration import load
@@ -58,30 +97,73 @@ def simulate(
         calibrated = load(calibration)
         if backend == "twin":
             options["record"] = calibrated
+        if backend == "ibm":
+            options |= measured_qubits(calibrated)
     parameters = parse_parameters(param or [])
     current, described, picture = _input(source, encoding, samples, steps, gain, seed)
+    asked = get(backend, **options)
     layer = QLIF(
         current.shape[2],
-        backend=get(backend, **options),
-        shots=shots,
+        backend="analytic" if mode == "replay" else asked,
+        shots=None if mode == "replay" else shots,
         seed=seed,
         decision=decision,
         mapping=mapping,
         membrane=membrane,
         **parameters,
     )
+    print(f"{'input':<12} {described}")
+    details: dict[str, object] = {
+        "input": described,
+        "noise": noise,
+        "sampling": sampling,
+        "calibration": calibration and str(calibration),
+    }
+    if mode == "replay":
+        _replay(layer, current, asked, shots, seed, calibrated, folder, context.obj, details, teller, force, dry_run)
+        return
     if calibrated is not None:
         calibrated.apply_to(layer)
-    print(f"{'input':<12} {described}")
     if dry_run:
         print(plan_in_words(layer, steps=current.shape[0], batch=current.shape[1]))
         return
-    with progress_bar("steps") as progress:
-        run = run_simulation(layer, current, progress=progress)
-    details = {"input": described, "noise": noise, "sampling": sampling, "calibration": calibration and str(calibration)}
-    write_simulation(folder, run, command=context.obj, details=details, picture=picture, force=force)
-    print(run)
+    with resumable(asked, context.obj), progress_bar("steps", teller) as progress:
+        done = run_simulation(layer, current, progress=progress)
+        write_simulation(folder, done, command=context.obj, details=details | {"device": device}, picture=picture, force=force)
+    print(done)
     print(f"{'written to':<12} {folder}")
+
+
+def _replay(
+    layer: "QLIF",
+    current: "Tensor",
+    asked: "Backend",
+    shots: int | None,
+    seed: int,
+    calibrated: "Calibration | None",
+    folder: Path,
+    command: str,
+    details: dict[str, object],
+    teller: Teller,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """The exact trajectory, and all of its decisions asked at once."""
+    from qlifq.circuits import RYSpike
+    from qlifq.studies.replay import replay_report, run_replay
+    from qlifq.studies.report import write_report
+
+    steps, batch, neurons = current.shape
+    drawn = DEFAULT_REPLAY_SHOTS if shots is None else shots
+    if dry_run:
+        print(f"{'all at once':<12} {asked.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
+        return
+    with resumable(asked, command), progress_bar("replay", teller):
+        replay = run_replay(layer, current, asked, shots=drawn, seed=seed, calibration=calibrated)
+        setup = {name: value for name, value in details.items() if value is not None}
+        write_report(folder, replay_report(replay, setup), command=command, force=force)
+    print(replay)
+    print(f"{'written to':<12} {folder / 'report.md'}")
 
 
 def _input(

@@ -16,7 +16,6 @@ from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
 from qlifq.studies.intervals import Interval, mean, percentile, resampled_means
-from qlifq.studies.simulation import whole_plan
 
 __all__ = ["SIDES", "BackendsView", "Pair", "Side", "backends_charts", "backends_code", "layer_of", "plan_of", "run_pair"]
 
@@ -127,7 +126,7 @@ def layer_of(view: BackendsView, side: str, record: Calibration | None = None) -
 
 def plan_of(view: BackendsView, layer: QLIF) -> Plan:
     """What the whole run costs on a layer's backend; spends nothing."""
-    return whole_plan(layer.plan(view.repeats), view.steps)
+    return layer.plan(view.repeats).times(view.steps)
 
 
 def remote(view: BackendsView) -> list[str]:

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from qlifq.backends import Plan
 from qlifq.neurons import QLIF, Recording, simulate
 
-__all__ = ["SimulationRun", "asked_in_words", "counted", "duration", "plan_in_words", "run_simulation", "whole_plan"]
+__all__ = ["SimulationRun", "asked_in_words", "counted", "duration", "plan_in_words", "run_simulation"]
 
 
 @dataclass(frozen=True)
@@ -112,24 +111,15 @@ def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
         batch: samples side by side.
 
     Returns:
-        Two lines, or one where no qubit is asked.
+        Two lines, a third where a device is asked, or one where no qubit is.
     """
     if not layer.settings.quantum_mode:
         return f"{'plan':<12} no qubit is asked: quantum_mode=False"
     step = layer.plan(batch)
-    return f"{'one step':<12} {step}\n{'all ' + format(steps, ','):<12} {whole_plan(step, steps)}"
-
-
-def whole_plan(step: Plan, steps: int) -> Plan:
-    """What all steps cost, from what one does."""
-    seconds = step.estimated_seconds
-    return replace(
-        step,
-        evaluations=step.evaluations * steps,
-        jobs=step.jobs * steps,
-        executions=step.executions * steps,
-        estimated_seconds=None if seconds is None else seconds * steps,
-    )
+    lines = [f"{'one step':<12} {step}", f"{'all ' + format(steps, ','):<12} {step.times(steps)}"]
+    if step.device_seconds is not None:
+        lines.append(f"{'in turn':<12} {counted(steps, 'step')}, each of which waits for the spikes of the one before")
+    return "\n".join(lines)
 
 
 def asked_in_words(layer: QLIF) -> str:

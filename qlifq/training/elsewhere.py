@@ -61,37 +61,19 @@ def check_data(content: Mapping[str, Any], data: Dataset) -> None:
 
 
 def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:
-    """What it costs to ask the network about some images; spends nothing.
-
-    Evaluations, jobs, executions and time are those of all layers, steps and batches; circuits and qubits are the most that
-    one call needs.
-    """
+    """What it costs to ask the network about some images, over all layers, steps and batches; spends nothing."""
     sizes = [min(batch, images - start) for start in range(0, images, batch)]
-    once = {size: network.plans(size) for size in set(sizes)}
-    plans = [plan for size in sizes for plan in once[size]]
-    seconds = [plan.estimated_seconds for plan in plans]
-
-    def total(name: str) -> int:
-        return design.steps * sum(int(getattr(plan, name)) for plan in plans)
-
-    return Plan(
-        evaluations=total("evaluations"),
-        circuits=max(plan.circuits for plan in plans),
-        qubits=max(plan.qubits for plan in plans),
-        jobs=total("jobs"),
-        executions=total("executions"),
-        turns=max(plan.turns for plan in plans),
-        estimated_seconds=None if None in seconds else design.steps * sum(second or 0.0 for second in seconds),
-    )
+    once = {size: Plan.total(network.plans(size)) for size in set(sizes)}
+    return Plan.total([once[size] for size in sizes]).times(design.steps)
 
 
-def answered_in_words(network: Network, noise: str | None, sampling: str | None) -> str:
-    """Where a network is asked, such as "aer, 1 shot, noise fake_torino, sampling law"."""
+def answered_in_words(network: Network, **options: str | None) -> str:
+    """Where a network is asked, such as "aer, 1 shot, noise fake_torino, sampling law"; options that are None are left out."""
     layer = next(network.neurons())
     if isinstance(layer, QLIF) and not layer.settings.quantum_mode:
         return "none, the decision is classic"
     words = [layer.backend.name, "exact" if layer.shots is None else counted(layer.shots, "shot")]
-    words += [f"{name} {value}" for name, value in (("noise", noise), ("sampling", sampling)) if value is not None]
+    words += [f"{name} {value}" for name, value in options.items() if value is not None]
     return ", ".join(words)
 
 

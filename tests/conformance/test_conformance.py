@@ -21,6 +21,7 @@ from qlifq.backends.conformance.bench import MISS, Bench
 from qlifq.backends.conformance.shot_noise import _independent
 from qlifq.backends.conformance.suite import CHECKS, FALSE_FAIL
 from qlifq.backends.reference import ReferenceBackend
+from qlifq.backends.snapshots import load_backend
 from qlifq.circuits import Gate, Law, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, ConformanceError, DtypeError, UnsupportedError
 
@@ -49,8 +50,15 @@ class Measured(NamedTuple):
 
 _LAW = AnalyticBackend(NOISES["noise per site"]).law(RYSpike(), torch.device("cpu"))
 #: What a backend cannot be built without, and what the suite must then know about it.
-OPTIONS: dict[str, dict[str, object]] = {"twin": {"record": Measured(RYSpike(), _LAW)}}
-KNOWN: dict[str, tuple[Backend, int]] = {"twin": (ReferenceBackend(NOISES["noise per site"]), 3)}
+OPTIONS: dict[str, dict[str, object]] = {
+    "twin": {"record": Measured(RYSpike(), _LAW)},
+    "ibm": {"device": "fake_manila", "qubits": (0, 1, 3)},
+}
+_SNAPSHOT = DeviceNoise.from_backend(load_backend("fake_manila"), (0, 1, 3))
+KNOWN: dict[str, tuple[Backend, int]] = {
+    "twin": (ReferenceBackend(NOISES["noise per site"]), 3),
+    "ibm": (ReferenceBackend(_SNAPSHOT), 3),
+}
 
 
 @pytest.mark.parametrize("name", qlifq.backends.names())

@@ -1,0 +1,276 @@
+"""The backend `ibm`."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, cast, final
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from qlifq._files import PathLike, as_path
+from qlifq._validation import choice, real
+from qlifq.backends import flat
+from qlifq.backends.flat import Asked, ask
+from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
+from qlifq.backends.ibm.cost import Cost
+from qlifq.backends.ibm.journal import Journal, Run, default_path, opened
+from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
+from qlifq.backends.ibm.snapshot import SnapshotChannel
+from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
+from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.snapshots import choose, load_backend, read_qubits
+from qlifq.circuits import SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+
+__all__ = ["IBMBackend"]
+
+_LONGEST_NAME = 2000
+
+
+@final
+class IBMBackend(Backend):
+    """Shots on an IBM device, or on the snapshot of one, through the same code; never on one in place of the other.
+
+    All evaluations of a call are packed onto the best qubits of the device, site s on the s-th, and submitted at once: the
+    batch becomes parameter sets of one circuit that is transpiled once. Each submission is written to a journal before it is
+    made and its result before it is used, so after a crash the same command takes up its jobs and pays none of them again.
+
+    What makes a call the same is its run, seed, circuit, angles, shots and qubits. Within a run a seed and content that were
+    asked before give the counts that came before, on a device too. A call without a seed is never taken up again.
+
+    Args:
+        device: "ibm_…" for a device of IBM's service, with an account that the client saved; "fake_…" for the snapshot of
+            one, run here with the calibrated noise of the qubits that are used.
+        run: name under which the journal keeps the jobs; the same name takes up a run that was interrupted. None is a new
+            name, and for a snapshot no record at all.
+        qubits: the qubits of the sites, in order; None for those that work, best first, as they were when the run began. More
+            sites than qubits use them in turn.
+        max_device_seconds: the most device seconds of the run, over all its starts. None keeps the bound of an earlier start.
+        account: name of the saved account; None for the default.
+        instance: service instance; None for the account's.
+        mode: "job" submits each by itself; "batch" or "session" opens one, where the account's plan has them.
+        sampler: "service" is the client's `SamplerV2`, "client" its successor.
+        delay_step: seconds; delays are rounded to multiples of it, so that fewer circuits differ. None for the device's clock.
+        wait_seconds: how long a call waits for its jobs; they themselves go on.
+        poll_seconds: the longest pause between two looks at a job.
+        grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
+        answer_seconds: how long the service may take to answer a request, fifteen times that for a submission.
+        journal: path of the journal; None for `QLIFQ_JOURNAL`, or `.qlifq/jobs.sqlite` at home.
+        command: the command line that goes on with the run, for the journal.
+        watch: told in a few words what is waited for, whenever that changes.
+
+    Raises:
+        QLIFError: for an unknown device, an account that does not work, a missing package, or an option that is out of range
+            or would be ignored.
+
+    Example:
+        >>> import torch
+        >>> from qlifq.circuits import RYSpike
+        >>> backend = IBMBackend("fake_torino")
+        >>> backend.run(RYSpike(), torch.full((2, 3, 1), torch.pi / 2), shots=1000, seed=1).probability.round(decimals=1)
+        tensor([[0.5000, 0.5000, 0.5000],
+                [0.5000, 0.5000, 0.5000]])
+    """
+
+    name = "ibm"
+    capabilities = Capabilities(
+        exact=False, shots=True, noisy=False, differentiable=False, remote=True, max_shots=MAX_EXECUTIONS
+    )
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        run: str | None = None,
+        qubits: Sequence[int] | None = None,
+        max_device_seconds: float | None = None,
+        account: str | None = None,
+        instance: str | None = None,
+        mode: str = "job",
+        sampler: str = "service",
+        delay_step: float | None = None,
+        wait_seconds: float = 86_400.0,
+        poll_seconds: float = 5.0,
+        grace_seconds: float = 20.0,
+        answer_seconds: float = 60.0,
+        journal: PathLike | None = None,
+        command: str | None = None,
+        watch: Callable[[str], None] | None = None,
+    ) -> None:
+        if not isinstance(device, str):
+            raise DtypeError(f"Argument `device` must be a name such as ibm_boston or fake_torino, but is {device!r}.")
+        self.device = device
+        self.snapshot = device.startswith("fake_")
+        self.run_name = _run_name(run, device)
+        self.max_device_seconds = (
+            None if max_device_seconds is None else real("max_device_seconds", max_device_seconds, above=0.0)
+        )
+        choice("mode", mode, MODES)
+        choice("sampler", sampler, SAMPLERS)
+        step = None if delay_step is None else real("delay_step", delay_step, above=0.0)
+        self._patience = Patience(
+            real("wait_seconds", wait_seconds, above=0.0),
+            real("poll_seconds", poll_seconds, above=0.0),
+            # Where a process ran its own jobs, one that is not there will not appear.
+            0.0 if self.snapshot else real("grace_seconds", grace_seconds, at_least=0.0),
+        )
+        answer = real("answer_seconds", answer_seconds, above=0.0)
+        self._command, self._watch = command, watch
+        #: Nobody can take up a snapshot's run that has no name, and nothing of it was paid; but a budget is kept there.
+        unneeded = self.snapshot and run is None and max_device_seconds is None
+        self.journal = None if unneeded else (journal or default_path())
+        self._remote: ServiceChannel | None = None
+        if self.snapshot:
+            ignored = {"account": account, "instance": instance, "mode": None if mode == "job" else mode}
+            ignored["sampler"] = None if sampler == "service" else sampler
+            for option, value in ignored.items():
+                if value is not None:
+                    raise UnsupportedError(
+                        f"Argument `{option}` would be ignored: {device} is a snapshot, which runs here, but it is {value!r}."
+                    )
+            found = load_backend(device, "device")
+        else:
+            self._remote = ServiceChannel(
+                device, account=account, instance=instance, mode=mode, sampler=sampler, answer_seconds=answer
+            )
+            found = self._remote.backend
+        facts = read_qubits(found)
+        kept = None
+        if self.journal is not None and as_path("journal", self.journal).exists():
+            kept = next(iter(self._journal().runs(self.run_name)), None)
+        chosen = choose(facts, kept.qubits if kept is not None and qubits is None else qubits)
+        #: The physical qubits of the sites, in order.
+        self.qubits = tuple(chosen)
+        self._cost = Cost.of(found, chosen)
+        self._grid = Grid(self._cost.tick, step)
+        self._channel: Channel = self._remote or SnapshotChannel(device, self.qubits)
+        if self.snapshot:
+            self.capabilities = Capabilities(
+                exact=False, shots=True, noisy=False, differentiable=False, max_shots=MAX_EXECUTIONS
+            )
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        """See `Backend.run`.
+
+        `metadata` tells the device and the qubits, one per site; where something was asked also the ids of the jobs, how many
+        of them the journal had already, and for delays the greatest change by rounding, in seconds.
+        """
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        asked = ask(angles, where)
+        sites = angles.shape[1]
+        metadata: dict[str, object] = {
+            "device": self.device,
+            "qubits": (self.qubits * -(-sites // len(self.qubits)))[:sites],
+        }
+        if not len(asked.places):
+            return flat.answer(asked, np.zeros(0), angles, shots, **metadata)
+        works, rows, change = self._works(circuit, asked, angles.shape, cast(int, shots), seed)
+        journal = self._journal()
+        with journal.holding(self.run_name):
+            known = journal.begin(Run(self.run_name, self.device, self.qubits, self.max_device_seconds, None, self._command))
+            if known.qubits != self.qubits:
+                raise ArgumentError(
+                    f"Argument `qubits` must be those that run {known.name} began with, {list(known.qubits[:8])}…, but is "
+                    f"{list(self.qubits[:8])}…: another choice is another `run`."
+                )
+            if self._remote is not None and (session := self._remote.open(known.session)) != known.session:
+                journal.set_session(known.name, session)
+            carrier = Carrier(
+                journal, self._channel, known.name, known.budget_seconds, self._seconds, self._patience, self._watch or _silent
+            )
+            carried, reused = carrier.carry(works)
+        ones = np.concatenate([counts for _, counts in carried])
+        every = np.zeros((angles.shape[0], sites), dtype=np.int64)
+        every[rows] = ones.reshape(len(rows), -1)[:, :sites]
+        metadata |= {"jobs": tuple(entry.job for entry, _ in carried), "jobs_reused": reused}
+        if change is not None:
+            metadata["delay_change_seconds"] = change
+        return flat.answer(asked, every.reshape(-1)[asked.places], angles, shots, **metadata)
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        """See `Backend.plan`; circuits with delays are counted as if all delays of a slot were equal.
+
+        The device seconds of a snapshot are those of its device. How long a job waits for its turn nobody knows.
+        """
+        self.check_size(batch, sites, shots)
+        if not batch or not sites:
+            return Plan(evaluations=0, circuits=0, qubits=0, jobs=0, executions=0)
+        drawn, width = cast(int, shots), min(sites, len(self.qubits))
+        turns = -(-sites // width)
+        sizes = job_sizes(batch * turns, drawn, width)
+        return Plan(
+            evaluations=batch * sites,
+            circuits=1,
+            qubits=width,
+            jobs=len(sizes),
+            executions=batch * turns * drawn,
+            turns=turns,
+            device_seconds=sum(self._cost.seconds(size * drawn, 0.0) for size in sizes),
+        )
+
+    def finish(self) -> None:
+        """Say that the run has led to what it was for: its command, given again, begins another."""
+        if self.journal is not None and as_path("journal", self.journal).exists():
+            self._journal().finish(self.run_name)
+
+    def close(self) -> None:
+        """Close the session or batch, if one is open: a session is charged while it is."""
+        if self._remote is not None and self._remote.mode != "job":
+            self._remote.close()
+            self._journal().set_session(self.run_name, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _works(
+        self, circuit: SpikeCircuit, asked: Asked, shape: Sequence[int], shots: int, seed: int | None
+    ) -> tuple[list[Work], npt.NDArray[np.intp], float | None]:
+        """The jobs of a call, the elements of the batch that they hold, and how far delays were changed."""
+        batch, sites, slots = shape
+        every = np.zeros((batch * sites, slots))
+        every[asked.places] = asked.values
+        rows = np.unique(asked.places // sites)
+        values, change = self._grid.rounded(circuit, every.reshape(batch, sites, slots)[rows])
+        width = min(sites, len(self.qubits))
+        laid = laid_out(values, width)
+        # Without a seed nothing tells this call from another, so a random mark does, and it is not taken up again.
+        mark = secrets.randbits(63) if seed is None else seed
+        works, first = [], 0
+        for part, size in enumerate(job_sizes(len(laid), shots, width)):
+            piece = laid[first : first + size]
+            works.append(Work(self._grid.constants(circuit), piece, self.qubits[:width], shots, mark, part, self.device))
+            first += size
+        return works, rows, change
+
+    def _journal(self) -> Journal:
+        return opened(self.journal, paid=not self.snapshot)
+
+    def _seconds(self, work: Work) -> float:
+        return self._cost.seconds(work.executions, work.longest_delay)
+
+
+def _run_name(run: object, device: str) -> str:
+    """The name of the run, or a new one."""
+    if run is None:
+        return f"{device} {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {secrets.token_hex(3)}"
+    if not isinstance(run, str) or not run.strip() or len(run) > _LONGEST_NAME or not run.isprintable():
+        raise ArgumentError(f"Argument `run` must be a name of up to {_LONGEST_NAME} printable characters, but is {run!r}.")
+    return run
+
+
+def _silent(_: str) -> None:
+    pass

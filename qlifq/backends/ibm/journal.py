@@ -1,0 +1,452 @@
+"""The journal of jobs: an embedded database that is written before money is spent and before a result is used.
+
+One row per submission. SQLite with a write-ahead log; what a crash must not take away is on the disk before the call that
+writes it returns. The file is readable by its owner alone, and holds no account and no token. Processes and threads may use
+one file side by side.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from qlifq._files import PathLike, as_path
+from qlifq.backends.ibm.work import Counts, Work
+from qlifq.errors import ArgumentError, FileError, FileFormatError
+
+__all__ = ["CANCELLED", "DONE", "FAILED", "INTENT", "SUBMITTED", "Entry", "Journal", "Run", "default_path", "opened"]
+
+INTENT, SUBMITTED, DONE, FAILED, CANCELLED = "INTENT", "SUBMITTED", "DONE", "FAILED", "CANCELLED"
+
+_VERSION = 1
+_APPLICATION = 0x514C4946
+#: How long one process waits for another that is writing, seconds.
+_BUSY_SECONDS = 30.0
+#: Angles of a run that was begun again may differ by the rounding of another machine or number of threads, and by no more.
+_ROUNDING = 1e-6
+
+_SCHEMA = """
+CREATE TABLE run (
+    name TEXT PRIMARY KEY, device TEXT NOT NULL, qubits TEXT NOT NULL, budget_seconds REAL, session TEXT, command TEXT,
+    created TEXT NOT NULL, finished TEXT, qlifq_version TEXT NOT NULL
+) STRICT;
+CREATE TABLE submission (
+    request TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES run (name), digest TEXT NOT NULL, frame TEXT NOT NULL,
+    attempt INTEGER NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL, device TEXT NOT NULL, circuit TEXT NOT NULL,
+    qubits TEXT NOT NULL, sets INTEGER NOT NULL, shots INTEGER NOT NULL, angles BLOB NOT NULL, state TEXT NOT NULL, job TEXT,
+    estimated_seconds REAL, usage_seconds REAL, duplicates INTEGER NOT NULL DEFAULT 0, result BLOB, error TEXT,
+    UNIQUE (run, digest, attempt)
+) STRICT;
+CREATE INDEX by_frame ON submission (run, frame);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One submission, as the journal has it.
+
+    Args:
+        request: its id, which the job carries as a tag.
+        run: the run that it belongs to.
+        attempt: 1 for the first; a job that failed is followed by another.
+        created: UTC time of the intent.
+        device: name of the device.
+        circuit: what ran on each qubit, drawn.
+        qubits: physical qubits.
+        sets: parameter sets.
+        shots: per set.
+        state: INTENT, SUBMITTED, DONE, FAILED or CANCELLED.
+        job: the service's id, None before one is known.
+        estimated_seconds: device seconds that were expected, None where nothing is paid.
+        usage_seconds: device seconds that were charged, None where that is not known.
+        duplicates: further jobs with the same tag, which were cancelled.
+        error: why it failed.
+    """
+
+    request: str
+    run: str
+    attempt: int
+    created: str
+    device: str
+    circuit: str
+    qubits: tuple[int, ...]
+    sets: int
+    shots: int
+    state: str
+    job: str | None
+    estimated_seconds: float | None
+    usage_seconds: float | None
+    duplicates: int
+    error: str | None
+
+    @property
+    def tag(self) -> str:
+        """What the job is found by at the service."""
+        return f"qlifq-{self.request}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what a command or a layer asked of one device.
+
+    Args:
+        name: its name.
+        device: its device.
+        qubits: the qubits that it began with, best first; it keeps them when the device is calibrated anew.
+        budget_seconds: the most device seconds that it may use, None for no bound.
+        session: id of its open session or batch, None without.
+        command: the command line that goes on with it, None where none is known.
+        finished: UTC time at which its command had written what it was for; None before.
+    """
+
+    name: str
+    device: str
+    qubits: tuple[int, ...]
+    budget_seconds: float | None
+    session: str | None
+    command: str | None
+    finished: str | None = None
+
+
+def default_path() -> Path:
+    """Where the journal is: what the environment variable QLIFQ_JOURNAL names, else `.qlifq/jobs.sqlite` at home."""
+    return Path(os.environ.get("QLIFQ_JOURNAL") or Path.home() / ".qlifq" / "jobs.sqlite")
+
+
+class Journal:
+    """The journal, open; a context manager. It belongs to the thread that opened it.
+
+    Args:
+        path: the database, made if it is not there; None keeps it in memory, for a run that nobody can take up again.
+        must_exist: whether a missing file is an error.
+        paid: whether what is written must outlive a power failure, and not a crash alone.
+
+    Raises:
+        QLIFError: if the file cannot be opened or is no journal.
+    """
+
+    def __init__(self, path: PathLike | None, *, must_exist: bool = False, paid: bool = True) -> None:
+        self.path = None if path is None else as_path("journal", path).absolute()
+        if self.path is not None:
+            _prepare(self.path, must_exist=must_exist)
+        self.paid = paid
+        with self._errors():
+            self._base = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=_BUSY_SECONDS)
+            try:
+                self._open()
+            except BaseException:
+                self._base.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._base.close()
+
+    def begin(self, run: Run) -> Run:
+        """Enter a run, or find it again; a budget or a command that is given replaces the one before.
+
+        Raises:
+            ArgumentError: if the run is of another device.
+        """
+        from qlifq import __version__
+
+        with self._writing() as base:
+            base.execute(
+                "INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.name,
+                    run.device,
+                    json.dumps(run.qubits),
+                    run.budget_seconds,
+                    None,
+                    run.command,
+                    _now(),
+                    None,
+                    __version__,
+                ),
+            )
+            for name in ("budget_seconds", "command"):
+                if (value := getattr(run, name)) is not None:
+                    base.execute(f"UPDATE run SET {name} = ? WHERE name = ? AND {name} IS NOT ?", (value, run.name, value))
+        (found,) = self.runs(run.name)
+        if found.device != run.device:
+            raise ArgumentError(f"Argument `run` must be a new name for {run.device}: run {run.name} is of {found.device}.")
+        return found
+
+    def runs(self, name: str | None = None) -> list[Run]:
+        """The run of that name, or all in the order in which they began."""
+        rows = self._read(
+            "SELECT name, device, qubits, budget_seconds, session, command, finished FROM run "
+            "WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
+            (name,),
+        )
+        return [Run(row[0], row[1], tuple(json.loads(row[2])), *row[3:]) for row in rows]
+
+    def set_session(self, run: str, session: str | None) -> None:
+        """Keep the id of a session that was opened, or forget one that was closed."""
+        with self._writing() as base:
+            base.execute("UPDATE run SET session = ? WHERE name = ?", (session, run))
+
+    def finish(self, run: str) -> None:
+        """Say that a run is over, so that its command begins another."""
+        with self._writing() as base:
+            base.execute("UPDATE run SET finished = ? WHERE name = ?", (_now(), run))
+
+    def unfinished(self, name: str) -> str:
+        """That name, or with a number the first of its kind whose run is not over."""
+        known = {run.name: run for run in self.runs()}
+        for number in itertools.count(1):
+            numbered = name if number == 1 else f"{name} #{number}"
+            if numbered not in known or known[numbered].finished is None:
+                return numbered
+        raise AssertionError
+
+    def find(self, run: str, work: Work) -> Entry | None:
+        """The last attempt at this work: by its digest, else by angles that differ by no more than rounding."""
+        rows = self._entries("run = ? AND digest = ? ORDER BY attempt DESC LIMIT 1", (run, work.digest))
+        if rows:
+            return rows[0]
+        near = self._read(
+            "SELECT request, angles FROM submission WHERE run = ? AND frame = ? ORDER BY attempt", (run, work.frame)
+        )
+        for request, angles in reversed(near):
+            stored = _unpacked(angles)
+            if stored.shape == work.values.shape and np.abs(stored - work.values).max() <= _ROUNDING:
+                return self.entry(request)
+        return None
+
+    def intend(self, request: str, run: str, work: Work, *, attempt: int, estimated_seconds: float | None) -> Entry:
+        """Write down what is about to be submitted; when this returns it is on the disk."""
+        with self._writing(durable=True) as base:
+            base.execute(
+                "INSERT INTO submission (request, run, digest, frame, attempt, created, updated, device, circuit, qubits, "
+                "sets, shots, angles, state, estimated_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    request,
+                    run,
+                    work.digest,
+                    work.frame,
+                    attempt,
+                    _now(),
+                    _now(),
+                    work.device,
+                    work.circuit.draw(),
+                    json.dumps(work.qubits),
+                    work.sets,
+                    work.shots,
+                    _packed(work.values),
+                    INTENT,
+                    estimated_seconds,
+                ),
+            )
+        return self.entry(request)
+
+    def update(self, request: str, state: str, *, durable: bool = False, **values: object) -> Entry:
+        """A new state, and whatever became known with it: job, usage_seconds, duplicates, error.
+
+        Were it lost in a power failure it would be learned again from the service.
+        """
+        names = "".join(f", {name} = ?" for name in values)
+        with self._writing(durable=durable) as base:
+            base.execute(
+                f"UPDATE submission SET state = ?, updated = ?{names} WHERE request = ?",
+                (state, _now(), *values.values(), request),
+            )
+        return self.entry(request)
+
+    def store(self, request: str, ones: Counts) -> Entry:
+        """Keep a result; when this returns it is on the disk."""
+        return self.update(request, DONE, durable=True, result=_packed(ones), error=None)
+
+    def result(self, request: str) -> Counts:
+        """The ones of every set and qubit, `(sets, width)`."""
+        ((packed,),) = self._read("SELECT result FROM submission WHERE request = ?", (request,))
+        return np.asarray(_unpacked(packed), dtype=np.int64)
+
+    def angles(self, request: str) -> npt.NDArray[np.float64]:
+        """The angles that were asked, `(sets, width, num_angles)`."""
+        ((packed,),) = self._read("SELECT angles FROM submission WHERE request = ?", (request,))
+        return np.asarray(_unpacked(packed), dtype=np.float64)
+
+    def entry(self, request: str) -> Entry:
+        """A submission by its id."""
+        (found,) = self._entries("request = ?", (request,))
+        return found
+
+    def entries(self, run: str | None = None) -> list[Entry]:
+        """The submissions of a run, or all, in their order."""
+        return self._entries("?1 IS NULL OR run = ?1 ORDER BY rowid", (run,))
+
+    def match(self, text: str) -> list[Entry]:
+        """The submissions whose job, request (or its beginning) or run this is."""
+        clause = "job = ?1 OR run = ?1 OR (length(?1) >= 6 AND substr(request, 1, length(?1)) = ?1) ORDER BY rowid"
+        return self._entries(clause, (text,))
+
+    def spent(self, run: str) -> float:
+        """Device seconds of a run: what was charged, and where that is not known yet what was expected."""
+        ((seconds,),) = self._read(
+            "SELECT coalesce(sum(coalesce(usage_seconds, CASE WHEN state IN (?, ?) THEN 0 ELSE estimated_seconds END)), 0) "
+            "FROM submission WHERE run = ?",
+            (FAILED, CANCELLED, run),
+        )
+        return float(seconds)
+
+    @contextmanager
+    def holding(self, run: str) -> Iterator[None]:
+        """Keep every other process and thread off this run, until the block or the process ends, however it ends.
+
+        Raises:
+            FileError: if somebody else holds it.
+        """
+        if self.path is None:
+            yield
+            return
+        folder = self.path.with_name(self.path.name + ".locks")
+        with self._errors():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            lock = sqlite3.connect(folder / hashlib.sha256(run.encode()).hexdigest()[:32], timeout=0, isolation_level=None)
+        try:
+            try:
+                # The lock is the operating system's, which drops it when a process dies; nothing is ever written.
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                raise FileError(
+                    f"Run {run} is in use by another process or thread: wait until it ends, or give another `run`."
+                ) from error
+            yield
+        finally:
+            lock.close()
+
+    def _open(self) -> None:
+        base = self._base
+        base.isolation_level = None
+        base.execute("PRAGMA foreign_keys = ON")
+        version = base.execute("PRAGMA user_version").fetchone()[0]
+        application = base.execute("PRAGMA application_id").fetchone()[0]
+        if version == _VERSION and application == _APPLICATION:
+            return
+        if self.path is not None:
+            base.execute("PRAGMA journal_mode = WAL")
+        with self._writing():
+            # Another process may have made the tables meanwhile.
+            version = base.execute("PRAGMA user_version").fetchone()[0]
+            tables = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version == _VERSION:
+                return
+            if version or tables:
+                what = f"is of version {version}, but this is {_VERSION}" if version else "is no journal of qlifq"
+                raise FileFormatError(f"Journal {self.path} cannot be used: it {what}.")
+            for statement in _SCHEMA.split(";\n"):
+                base.execute(statement)
+            base.execute(f"PRAGMA application_id = {_APPLICATION}")
+            base.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _read(self, query: str, values: Sequence[object]) -> list[Any]:
+        with self._errors():
+            return self._base.execute(query, values).fetchall()
+
+    def _entries(self, clause: str, values: Sequence[object]) -> list[Entry]:
+        names = ", ".join(Entry.__dataclass_fields__)
+        rows = (
+            dict(zip(Entry.__dataclass_fields__, row, strict=True))
+            for row in self._read(f"SELECT {names} FROM submission WHERE {clause}", values)
+        )
+        return [Entry(**{**row, "qubits": tuple(json.loads(row["qubits"]))}) for row in rows]
+
+    @contextmanager
+    def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction, all of it or nothing, with `durable` on the disk before the block ends."""
+        with self._errors():
+            self._base.execute(f"PRAGMA synchronous = {'FULL' if durable and self.paid else 'NORMAL'}")
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._base
+                self._base.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._base.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if "not a database" in str(error) or "malformed" in str(error):
+                raise FileFormatError(f"Journal {self.path} cannot be read: {error}.") from error
+            raise FileError(
+                f"Journal {self.path} cannot be written: {error}. What it holds is whole, and jobs that were submitted are "
+                "found again: make room and start the same command."
+            ) from error
+        except OSError as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"Journal {self.path} cannot be opened: {(error.strerror or str(error)).lower()}.") from error
+
+
+_OPENED = threading.local()
+
+
+def opened(path: PathLike | None, *, paid: bool) -> Journal:
+    """The journal that this thread has open at that path, or opened now: opening and closing costs more than a call.
+
+    A connection that came through a fork, and one whose file was removed, is not used again.
+    """
+    if path is None:
+        return Journal(None, paid=paid)
+    file = as_path("journal", path).absolute()
+    key = (os.getpid(), paid, file, file.stat().st_ino if file.exists() else None)
+    if getattr(_OPENED, "key", None) != key:
+        if getattr(_OPENED, "key", (None,))[0] == os.getpid():
+            _OPENED.journal.__exit__()
+        _OPENED.journal = Journal(file, paid=paid)
+        _OPENED.key = (os.getpid(), paid, file, file.stat().st_ino)
+    found: Journal = _OPENED.journal
+    return found
+
+
+def _prepare(path: Path, *, must_exist: bool) -> None:
+    """The file and its folder, for the owner alone."""
+    if must_exist and not path.exists():
+        raise FileError(f"Journal {path} does not exist: no job was submitted yet, or it is elsewhere, see QLIFQ_JOURNAL.")
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise FileError(f"Journal {path} cannot be opened: {(error.strerror or str(error)).lower()}.") from error
+
+
+def _packed(array: npt.NDArray[np.generic]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return zlib.compress(buffer.getvalue())
+
+
+def _unpacked(packed: bytes) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False))
+    except (ValueError, zlib.error) as error:
+        raise FileFormatError(f"The journal holds numbers that cannot be read: {error}.") from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,280 @@
+"""How a job is carried so that no crash, fault or second start loses its result or pays for it twice.
+
+    intent on the disk → submit once, with a tag of its own → job id on the disk → poll → result on the disk → use
+
+Whatever happens on the way, the next start finds the row of the same work and goes on from there. A row without a job id is
+looked for at the service by its tag: what is found is adopted, further jobs with the tag are cancelled, and only what is not
+there after a time of grace is submitted again, under the same tag.
+"""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+from qlifq.backends.ibm.journal import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry, Journal
+from qlifq.backends.ibm.work import Counts, Work
+from qlifq.errors import BackendError, BudgetError, ServiceError
+
+__all__ = ["Carrier", "Channel", "Found", "Patience"]
+
+T = TypeVar("T")
+
+#: States of a job that are final, as every channel tells them, and those of them that leave nothing.
+_FINAL = (DONE, FAILED, CANCELLED)
+_LOST = (FAILED, CANCELLED)
+
+
+class Found(NamedTuple):
+    """A job at the service: its id and its state."""
+
+    job: str
+    state: str
+
+
+class Channel(Protocol):
+    """Who runs jobs. A service that fails or does not answer is a `ServiceError`."""
+
+    def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
+        """Submit a job with the tag of the entry, and return its id."""
+
+    def find(self, entry: Entry) -> list[Found]:
+        """The jobs with the tag of the entry, oldest first."""
+
+    def state(self, job: str) -> str:
+        """DONE, FAILED, CANCELLED, or what else the service says, such as QUEUED."""
+
+    def result(self, job: str, entry: Entry) -> Counts:
+        """The ones of every set and qubit, `(sets, width)`, once it is sure that they are those of the entry."""
+
+    def usage(self, job: str) -> float | None:
+        """The device seconds that were charged, None where they are not known yet."""
+
+    def reason(self, job: str) -> tuple[str, bool]:
+        """Why a job failed, and whether another attempt may succeed."""
+
+    def cancel(self, job: str) -> bool:
+        """Cancel a job; False where it was over already."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long and how often to try.
+
+    Args:
+        wait_seconds: how long a call waits for a job before it gives up; the job itself goes on.
+        poll_seconds: the longest pause between two looks at a job.
+        grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
+        attempts: how often a job may fail, or the service not answer, before the call gives up.
+    """
+
+    wait_seconds: float = 86_400.0
+    poll_seconds: float = 5.0
+    grace_seconds: float = 20.0
+    attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """Carries the jobs of one run, which it holds.
+
+    Args:
+        journal: the journal.
+        channel: who runs the jobs.
+        run: name of the run.
+        budget_seconds: the most device seconds that the run may use, None for no bound.
+        estimate: device seconds that a job is expected to take, None where nothing is paid.
+        patience: how long to try.
+        watch: told what is waited for, whenever that changes.
+    """
+
+    journal: Journal
+    channel: Channel
+    run: str
+    budget_seconds: float | None
+    estimate: Callable[[Work], float | None]
+    patience: Patience
+    watch: Callable[[str], None]
+
+    def carry(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
+        """The result of each work, and how many of them the journal had already.
+
+        What the journal lacks is submitted, all of it, and then waited for.
+
+        Raises:
+            BudgetError: before anything of this call is submitted.
+            BackendError: if a job failed for good or the service does not answer. The journal knows how far it came.
+        """
+        rows = [self.journal.find(self.run, work) for work in works]
+        self._check_budget([work for work, row in zip(works, rows, strict=True) if row is None or row.state in _LOST])
+        entries = [self._submitted(work, row) for work, row in zip(works, rows, strict=True)]
+        entries = [self._finished(entry, work) for entry, work in zip(entries, works, strict=True)]
+        known = sum(row is not None and row.state == DONE for row in rows)
+        return [(entry, self.journal.result(entry.request)) for entry in entries], known
+
+    def resume(self, entry: Entry) -> Entry:
+        """Go on with a submission as far as it goes without submitting anything."""
+        if entry.state == INTENT:
+            entry = self._recovered(entry) or entry
+        if entry.state == SUBMITTED:
+            entry = self._finished(entry, None)
+        if entry.state == DONE and entry.usage_seconds is None:
+            entry = self._charged(entry)
+        return entry
+
+    def cancel(self, entry: Entry) -> Entry:
+        """Cancel whatever of a submission is not over."""
+        if entry.state not in {INTENT, SUBMITTED}:
+            return entry
+        jobs = [found.job for found in self._found(entry) if found.state not in _FINAL]
+        cancelled = [job for job in jobs if self.channel.cancel(job)]
+        if entry.state == INTENT and not jobs:
+            return self.journal.update(entry.request, CANCELLED, error="cancelled before a job was known")
+        return self.journal.update(entry.request, CANCELLED, error="cancelled here") if cancelled else entry
+
+    def _submitted(self, work: Work, row: Entry | None) -> Entry:
+        """The entry of a work, of which the service has a job."""
+        if row is not None and row.state in {SUBMITTED, DONE}:
+            return row
+        if row is not None and row.state == INTENT:
+            return self._recovered(row) or self._submit(work, row)
+        return self._submit(work, self._intend(work, 1 if row is None else row.attempt + 1))
+
+    def _intend(self, work: Work, attempt: int) -> Entry:
+        request = uuid.uuid4().hex
+        return self.journal.intend(request, self.run, work, attempt=attempt, estimated_seconds=self.estimate(work))
+
+    def _submit(self, work: Work, entry: Entry) -> Entry:
+        """Submit, and where the answer is lost find out what became of it before trying again."""
+        for tries in range(1, self.patience.attempts + 1):
+            self.watch(f"submitting {work.executions:,} executions to {work.device}")
+            try:
+                # What is left beside this submission, which the journal counts already.
+                left = self._left()
+                most = None if left is None else left + (entry.estimated_seconds or 0.0)
+                job = self.channel.submit(work, entry, most)
+            except ServiceError as error:
+                found = None if error.refused else self._recovered(entry)
+                if found is not None:
+                    return found
+                if tries == self.patience.attempts or (error.refused and not error.again):
+                    raise
+                self._pause(tries)
+            else:
+                return self.journal.update(entry.request, SUBMITTED, job=job)
+        raise AssertionError
+
+    def _recovered(self, entry: Entry) -> Entry | None:
+        """The entry with the job that the service has of it; None where there is none after the time of grace."""
+        self.watch(f"looking for a job of {entry.created}")
+        end = time.monotonic() + self.patience.grace_seconds
+        pause = min(0.5, self.patience.grace_seconds / 4)
+        while True:
+            entry = self._alone(entry)
+            if entry.state != INTENT:
+                return entry
+            if time.monotonic() + pause > end:
+                return None
+            time.sleep(pause)
+            pause *= 2
+
+    def _alone(self, entry: Entry) -> Entry:
+        """Adopt one of the jobs with the tag of the entry and cancel the others."""
+        found = self._found(entry)
+        if not found:
+            return entry
+        # One that is done, else the oldest that may still be, else what is left of it; the sort keeps the order.
+        best = sorted(found, key=lambda each: (each.state != DONE, each.state in _FINAL, each.job != entry.job))[0]
+        others = [each for each in found if each.job != best.job]
+        for each in others:
+            if each.state not in _FINAL:
+                self._patiently(lambda job=each.job: self.channel.cancel(job))  # type: ignore[misc]
+        if (entry.job, entry.duplicates, entry.state) == (best.job, len(others), SUBMITTED):
+            return entry
+        return self.journal.update(entry.request, SUBMITTED, job=best.job, duplicates=len(others))
+
+    def _found(self, entry: Entry) -> list[Found]:
+        """The jobs of an entry that the service knows, oldest first."""
+        found = self._patiently(lambda: self.channel.find(entry))
+        if entry.job is None or entry.job in {each.job for each in found}:
+            return found
+        # The service finds a young job by its id before it does by its tag.
+        job = entry.job
+        return [Found(job, self._patiently(lambda: self.channel.state(job))), *found]
+
+    def _finished(self, entry: Entry, work: Work | None) -> Entry:
+        """Wait for a job; where one failed and another may not, submit another, if the work is there to be submitted."""
+        tries = 1
+        while entry.state == SUBMITTED:
+            entry = self._waited(self._alone(entry))
+            if entry.state == FAILED and work is not None and tries < self.patience.attempts and self._may_succeed(entry):
+                tries += 1
+                self._check_budget([work])
+                entry = self._submit(work, self._intend(work, entry.attempt + 1))
+        if entry.state in _LOST and work is not None:
+            raise BackendError(
+                f"Job {entry.job} of run {self.run} {entry.error}. Nothing else is lost: the same command submits it again."
+            )
+        return entry
+
+    def _waited(self, entry: Entry) -> Entry:
+        """The entry once its job is over, its result on the disk."""
+        assert entry.job is not None
+        job, begun, pause, told = entry.job, time.monotonic(), min(0.2, self.patience.poll_seconds), ""
+        while (state := self._patiently(lambda: self.channel.state(job))) not in _FINAL:
+            if state != told:
+                self.watch(f"job {job} {state.lower()}")
+                told = state
+            if time.monotonic() - begun > self.patience.wait_seconds:
+                raise BackendError(
+                    f"Job {job} of run {self.run} is {state} after {self.patience.wait_seconds:g} seconds. It goes on: the "
+                    "same command waits for it again."
+                )
+            time.sleep(pause)
+            pause = min(1.5 * pause, self.patience.poll_seconds)
+        if state == DONE:
+            ones = self._patiently(lambda: self.channel.result(job, entry))
+            return self._charged(self.journal.store(entry.request, ones))
+        reason = self._patiently(lambda: self.channel.reason(job))[0] if state == FAILED else "was cancelled"
+        return self._charged(self.journal.update(entry.request, state, error=reason))
+
+    def _charged(self, entry: Entry) -> Entry:
+        """The entry with what its job was charged, where the service tells; that is not worth a failure."""
+        assert entry.job is not None
+        with contextlib.suppress(ServiceError):
+            if (seconds := self.channel.usage(entry.job)) is not None:
+                return self.journal.update(entry.request, entry.state, usage_seconds=seconds)
+        return entry
+
+    def _may_succeed(self, entry: Entry) -> bool:
+        assert entry.job is not None
+        job = entry.job
+        return self._patiently(lambda: self.channel.reason(job))[1]
+
+    def _check_budget(self, works: Sequence[Work]) -> None:
+        """Refuse what would cost more than is left."""
+        left, expected = self._left(), sum(self.estimate(work) or 0.0 for work in works)
+        if left is not None and expected > left:
+            raise BudgetError(
+                f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run}, of which {max(left, 0):.3g} are "
+                f"left, but this needs about {expected:.3g}. Nothing of it was submitted."
+            )
+
+    def _left(self) -> float | None:
+        return None if self.budget_seconds is None else self.budget_seconds - self.journal.spent(self.run)
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Ask again where the service does not answer, a few times."""
+        for attempt in range(1, self.patience.attempts):
+            try:
+                return act()
+            except ServiceError as error:
+                if not error.again:
+                    raise
+                self._pause(attempt)
+        return act()
+
+    def _pause(self, attempt: int) -> None:
+        time.sleep(min(self.patience.poll_seconds, 0.5 * 2**attempt))

@@ -1,0 +1,124 @@
+"""What commands that run on a device share: its options, the name of the run, its progress, and a way back after Ctrl-C."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from qlifq.backends import Backend
+    from qlifq.calibration import Calibration
+
+__all__ = [
+    "Account",
+    "Device",
+    "Instance",
+    "MaxDeviceSeconds",
+    "Run",
+    "Submit",
+    "Teller",
+    "device_options",
+    "measured_qubits",
+    "resumable",
+]
+
+Device = Annotated[str | None, typer.Option(help="For --backend ibm: ibm_… is a device, fake_… its snapshot, run here.")]
+MaxDeviceSeconds = Annotated[float | None, typer.Option(help="The most device seconds of the run, over all its starts.")]
+Account = Annotated[str | None, typer.Option(help="Name of the account that IBM's client saved; default its default.")]
+Instance = Annotated[str | None, typer.Option(help="Service instance; default that of the account.")]
+Submit = Annotated[str | None, typer.Option(help="How jobs reach the device: job, batch or session.")]
+Run = Annotated[
+    str | None, typer.Option(help="Name of the run in the journal; default the command, begun anew once it is over.")
+]
+
+#: What a run may be taken up with in another way than it began.
+_NOT_THE_RUN = ("out", "force", "dry_run", "max_device_seconds", "account", "instance", "submit", "run")
+
+
+class Teller:
+    """Passes on what a backend waits for, to whoever shows it."""
+
+    def __init__(self) -> None:
+        self.show: Callable[[str], None] = lambda text: None
+
+    def __call__(self, text: str) -> None:
+        """Show it."""
+        self.show(text)
+
+
+def device_options(
+    context: typer.Context,
+    *,
+    device: str | None,
+    max_device_seconds: float | None,
+    account: str | None,
+    instance: str | None,
+    submit: str | None,
+    run: str | None,
+    watch: Callable[[str], None] | None,
+) -> dict[str, object]:
+    """What the backend `ibm` is given: the options that the user gave, and with a device the name of the run.
+
+    A run that was interrupted is taken up by the same command in the same folder, whatever its output, its budget and its
+    account; a command whose run is over begins another.
+    """
+    given: dict[str, object] = {
+        "device": device,
+        "max_device_seconds": max_device_seconds,
+        "account": account,
+        "instance": instance,
+        "mode": submit,
+        "run": run,
+    }
+    if device is not None:
+        from qlifq.backends.ibm.journal import Journal, default_path
+
+        if run is None:
+            given["run"] = _name(context)
+            if default_path().exists():
+                with Journal(default_path()) as journal:
+                    given["run"] = journal.unfinished(_name(context))
+        given |= {"command": context.obj, "watch": watch}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def measured_qubits(record: "Calibration") -> dict[str, object]:
+    """The qubits that a record is of, as an option of the backend: a device ranks its qubits anew every day."""
+    qubits = record.measurement.details.get("qubits")
+    return {} if qubits is None else {"qubits": qubits}
+
+
+@contextmanager
+def resumable(backend: "Backend", command: str) -> Iterator[None]:
+    """Run something on a device: its session is closed at the end, and an interrupt says how to go on."""
+    if backend.name != "ibm":
+        yield
+        return
+    from qlifq.backends.ibm.backend import IBMBackend
+
+    assert isinstance(backend, IBMBackend)
+    try:
+        with backend:
+            yield
+        backend.finish()
+    except KeyboardInterrupt:
+        print(
+            f"Interrupted: nothing is lost, and jobs that were submitted go on. To continue: {command}\n"
+            "To see them: qlifq jobs list",
+            file=sys.stderr,
+        )
+        raise
+
+
+def _name(context: typer.Context) -> str:
+    """The command with the options that make it what it is, and its folder."""
+    told = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in sorted(context.params.items())
+        if name not in _NOT_THE_RUN and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    return " ".join((str(context.info_name), *told, "in", os.getcwd()))

@@ -1,0 +1,197 @@
+"""Replay: the angles of an exact trajectory, all in one call of a backend, and how far its answers are from the prediction.
+
+A closed loop asks a device once per step, one job after the other. Where the question is how well a device answers, the
+trajectory can be computed first: its angles are known before anything is asked, and one job takes them all.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import integer
+from qlifq.backends import Backend
+from qlifq.backends.mitigation import Mitigated
+from qlifq.calibration import Calibration
+from qlifq.circuits import RYSpike
+from qlifq.errors import UnsupportedError
+from qlifq.neurons import QLIF, simulate
+from qlifq.studies.report import Picture, Report, Section, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+__all__ = ["Replay", "replay_report", "run_replay"]
+
+_PREDICTED, _MEASURED, _NOISE = "#1d1d1f", "#2f6db3", "#d9d9de"
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What a replay measured.
+
+    Args:
+        backend: name of the backend.
+        details: what it told of itself, such as device, qubits and jobs.
+        predicted: P(1) of the trajectory, `(steps, batch, neurons)` float64.
+        measured: estimates of P(1), alike; without the readout errors where it was calibrated, and then they may leave [0, 1].
+        widening: how much wider that makes their shot noise, `(neurons,)`.
+        shots: per evaluation.
+        spikes: of the trajectory, alike.
+        calibrated: whether readout errors were taken off.
+    """
+
+    backend: str
+    details: dict[str, object]
+    predicted: Tensor
+    measured: Tensor
+    widening: Tensor
+    shots: int
+    spikes: Tensor
+    calibrated: bool
+
+    @property
+    def mean_deviation(self) -> float:
+        """Mean of |measured − predicted| over all evaluations."""
+        return float((self.measured - self.predicted).abs().mean())
+
+    @property
+    def shot_noise(self) -> float:
+        """The mean of |measured − predicted| that shots alone would give, by the normal approximation."""
+        return float(self._noise().mean())
+
+    @property
+    def bias(self) -> float:
+        """Mean over neurons of |mean over steps of measured − predicted|, which shots bring to 0 as steps grow."""
+        return float((self.measured - self.predicted).mean(dim=(0, 1)).abs().mean())
+
+    def table(self) -> "DataFrame":
+        """One row per step: predicted and measured P(1), mean |deviation|, and what shots alone give."""
+        from pandas import DataFrame
+
+        return DataFrame(
+            {
+                "step": range(len(self.predicted)),
+                "predicted": self.predicted.mean(dim=(1, 2)).numpy(),
+                "measured": self.measured.mean(dim=(1, 2)).numpy(),
+                "deviation": (self.measured - self.predicted).abs().mean(dim=(1, 2)).numpy(),
+                "shot_noise": self._noise().mean(dim=(1, 2)).numpy(),
+            }
+        )
+
+    def _noise(self) -> Tensor:
+        """The mean of |deviation| by shots alone of every evaluation."""
+        return self.widening * (self.predicted * (1 - self.predicted) / self.shots * 2 / torch.pi).sqrt()
+
+    def __str__(self) -> str:
+        steps, batch, neurons = self.predicted.shape
+        return (
+            f"replay on {self.details.get('device', self.backend)} · {steps:,} steps × {batch} × {neurons} neurons · "
+            f"{self.shots:,} shots · {'calibrated' if self.calibrated else 'not calibrated'}\n"
+            f"mean |measured − predicted| {self.mean_deviation:.4f}, of which shot noise {self.shot_noise:.4f} · "
+            f"mean bias of a neuron {self.bias:.4f}"
+        )
+
+
+def run_replay(
+    layer: QLIF, current: Tensor, backend: Backend, *, shots: int, seed: int, calibration: Calibration | None = None
+) -> Replay:
+    """Compute the trajectory of a layer, ask a backend for all of its decisions at once, and compare.
+
+    Args:
+        layer: the layer that is driven; its own backend must be exact.
+        current: `(time, batch, num_neurons)`.
+        backend: who is measured.
+        shots: per evaluation.
+        seed: of the shots.
+        calibration: of that backend; the readout errors that it measured are taken off the estimates. (A closed loop, whose
+            single shots are spikes, corrects its angles instead, which cannot undo the floor of a readout.)
+
+    Returns:
+        A `Replay`.
+
+    Raises:
+        QLIFError: if an argument cannot be used.
+
+    Example:
+        >>> from qlifq.backends import get
+        >>> replay = run_replay(QLIF(3, seed=1), torch.full((5, 1, 3), 1.2), get("reference"), shots=1000, seed=1)
+        >>> replay.measured.shape
+        torch.Size([5, 1, 3])
+    """
+    settings = layer.settings
+    integer("shots", shots, at_least=1)
+    if not settings.quantum_mode or settings.quantum_wire > 1 or settings.refractory_period:
+        raise UnsupportedError(
+            "Argument `layer` must ask one qubit per neuron at every step to be replayed: quantum_mode=True, "
+            "quantum_wire=1 and refractory_period=0."
+        )
+    if not layer.backend.capabilities.exact:
+        raise UnsupportedError(f"Argument `layer` must have an exact backend, but has {layer.backend.name}.")
+    with torch.no_grad():
+        recording = simulate(layer, current, ("gap", "angle"))
+    angles = recording["angle"].double()
+    predicted = (angles / 2).sin().square()
+    asked = backend if calibration is None else calibration.mitigate(backend)
+    steps, batch, neurons = angles.shape
+    outcome = asked.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
+    measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
+    # Taking readout errors off widens what shots leave uncertain, neuron by neuron.
+    widening = torch.ones(neurons, dtype=torch.float64)
+    if isinstance(asked, Mitigated):
+        widening = 1 / (1 - asked.eps - asked.eta)
+    details = {name: value for name, value in outcome.metadata.items() if name != "widening"}
+    return Replay(backend.name, details, predicted, measured, widening, shots, recording.spikes, calibration is not None)
+
+
+def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
+    """The report of a replay: a table along the trajectory and its figure."""
+    found = [*str(replay).splitlines()[1:]]
+    section = Section(
+        "Along the trajectory",
+        "Every decision of the trajectory was asked of the backend with the angle that it had there.",
+        found,
+        {
+            "replay": Picture(
+                replay_figure(replay),
+                "Predicted and measured P(1) over the steps, and the measured against the predicted of every evaluation.",
+            )
+        },
+        {"steps": replay.table()},
+        {"deviation": "mean of |measured − predicted|", "shot_noise": "what it would be by shots alone"},
+    )
+    told = {"backend": replay.backend, **{name: value for name, value in replay.details.items() if name != "qubits"}}
+    return Report(
+        "Replay of a trajectory",
+        "How far the probabilities that a backend measures are from those that the model predicts, along a trajectory that "
+        "was computed exactly and then asked in one call.",
+        found,
+        f"{replay.shots:,} shots per evaluation; the share that they alone explain stands beside each deviation.",
+        {**setup, **told, "calibrated": replay.calibrated},
+        [section],
+    )
+
+
+def replay_figure(replay: Replay) -> "Figure":
+    """Predicted and measured P(1) over time, and one against the other."""
+    with styled():
+        figure, axes = new_figure(11.0, 4.2, 1, 2, width_ratios=(1.6, 1.0))
+        table = replay.table()
+        left, right = axes[0]
+        left.set_title("Mean P(1) of all neurons")
+        left.plot(table["step"], table["predicted"], color=_PREDICTED, linestyle="--", linewidth=1.2, label="predicted")
+        left.plot(table["step"], table["measured"], color=_MEASURED, linewidth=1.2, label="measured")
+        left.set_xlabel("step")
+        left.set_ylabel("P(1)")
+        left.legend()
+        right.set_title(f"Mean |deviation| {replay.mean_deviation:.4f}, shots alone {replay.shot_noise:.4f}")
+        even = torch.linspace(0, 1, 101)
+        band = 1.96 * (even * (1 - even) / replay.shots).sqrt()
+        right.fill_between(even, even - band, even + band, color=_NOISE, linewidth=0, label="shot noise, 95 %")
+        right.plot(replay.predicted.flatten()[:5000], replay.measured.flatten()[:5000], ".", color=_MEASURED, markersize=2)
+        right.set_xlabel("predicted P(1)")
+        right.set_ylabel("measured P(1)")
+        right.legend(loc="upper left")
+    return figure

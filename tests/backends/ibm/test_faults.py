@@ -1,0 +1,49 @@
+"""Whatever goes wrong on the way, a second start ends as if nothing had.
+
+A selection; `python -m benchmarks.ibm_faults` tries all.
+"""
+
+import pytest
+
+from tests.backends.ibm.faults import CASES, Case, run_case, undisturbed
+
+SELECTED = (
+    "kill -9 after the intent is written",
+    "the same, and the job is found by its tag late",
+    "kill -9 while the job id is written",
+    "kill -9 while the job is queued",
+    "kill -9 while the result is written",
+    "503 at every submission of the first start",
+    "commit followed by 502, which the client submits again",
+    "commit, and then the socket hangs",
+    "empty result at every request of the first start",
+    "the job fails",
+    "the job runs too long",
+    "the job stays in a state that nobody knows",
+)
+BY_NAME = {case.name: case for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[list[int]]:
+    return undisturbed()
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_a_second_start_ends_as_if_nothing_had_happened(name: str, expected: list[list[int]]) -> None:
+    seen = run_case(BY_NAME[name], expected)
+    assert seen.right(BY_NAME[name]), seen
+
+
+def test_a_protocol_that_does_not_look_for_its_jobs_is_caught(expected: list[list[int]]) -> None:
+    """The planted fault: after a kill between commit and reply it submits again, and somebody pays twice."""
+    case = Case("planted", "killed", faults={"submit": ["commit+call"]}, blind=True)
+    seen = run_case(case, expected)
+    assert seen.same
+    assert not seen.right(case)
+    assert seen.submitted == 4
+    assert seen.paid + seen.alive == 4
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
+    assert len(BY_NAME) == len(CASES) > 50

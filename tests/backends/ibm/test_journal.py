@@ -1,0 +1,211 @@
+"""The journal: what is in it survives crashes, other processes and full disks, and nobody else can read it."""
+
+import multiprocessing
+import os
+import resource
+import sqlite3
+import stat
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qlifq.backends.ibm.journal import DONE, INTENT, SUBMITTED, Journal, Run, opened
+from qlifq.backends.ibm.work import Work
+from qlifq.circuits import RYSpike
+from qlifq.errors import ArgumentError, FileError, FileFormatError
+
+RUN = Run("a run", "fake_torino", (3, 1, 2), None, None, None)
+
+
+def work(seed: int = 0, sets: int = 2, change: float = 0.0) -> Work:
+    values = np.random.default_rng(seed).random((sets, 3, 1)) + change
+    return Work(RYSpike(), values, (3, 1, 2), 10, seed, 0, "fake_torino")
+
+
+def submit(journal: Journal, asked: Work) -> str:
+    journal.begin(RUN)
+    return journal.intend(uuid.uuid4().hex, RUN.name, asked, attempt=1, estimated_seconds=2.0).request
+
+
+def test_a_submission_is_found_again_with_its_numbers(tmp_path: Path) -> None:
+    asked, ones = work(), np.array([[1, 2, 3], [4, 5, 6]])
+    with Journal(tmp_path / "j") as journal:
+        request = submit(journal, asked)
+        assert journal.update(request, SUBMITTED, job="d1").job == "d1"
+        journal.store(request, ones)
+    with Journal(tmp_path / "j") as journal:
+        found = journal.find(RUN.name, asked)
+        assert found is not None
+        assert (found.request, found.state, found.qubits, found.shots, found.sets) == (request, DONE, (3, 1, 2), 10, 2)
+        assert np.array_equal(journal.result(request), ones)
+        assert np.array_equal(journal.angles(request), asked.values)
+        assert journal.match("d1") == journal.match(request[:8]) == journal.match("a run") == [found]
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [(work(change=1e-9), True), (work(change=1e-4), False), (work(seed=1), False), (work(sets=3), False)],
+)
+def test_only_rounding_is_overlooked(tmp_path: Path, other: Work, same: bool) -> None:
+    """A run that is begun again on another number of threads may ask for angles that differ in their last digits."""
+    with Journal(tmp_path / "j") as journal:
+        submit(journal, work())
+        assert (journal.find(RUN.name, other) is not None) is same
+        assert journal.find("another run", work()) is None
+
+
+def test_it_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "jobs.sqlite"
+    with Journal(path) as journal:
+        submit(journal, work())
+        names = [path.parent, *path.parent.iterdir()]
+        assert len(names) == 4
+        assert [name for name in names if stat.S_IMODE(name.stat().st_mode) & 0o077] == []
+    path.chmod(0o644)
+    with Journal(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("something else entirely, and long enough to be looked at" * 50, encoding="utf-8")
+    with pytest.raises(FileFormatError, match="text cannot be read: file is not a database"):
+        Journal(tmp_path / "text")
+    with sqlite3.connect(tmp_path / "other") as other:
+        other.execute("CREATE TABLE something (x)")
+    other.close()
+    with pytest.raises(FileFormatError, match="other cannot be used: it is no journal of qlifq"):
+        Journal(tmp_path / "other")
+    with Journal(tmp_path / "later") as journal:
+        journal._base.execute("PRAGMA user_version = 9")
+    with pytest.raises(FileFormatError, match="later cannot be used: it is of version 9, but this is 1"):
+        Journal(tmp_path / "later")
+    with pytest.raises(FileError, match="nothing does not exist"):
+        Journal(tmp_path / "nothing", must_exist=True)
+    with pytest.raises(FileError, match="cannot be opened"):
+        Journal(tmp_path / "text" / "below")
+
+
+def test_a_run_keeps_its_device_qubits_and_budget(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.begin(Run("r", "ibm_a", (5, 6), 10.0, None, "qlifq …"))
+        again = journal.begin(Run("r", "ibm_a", (6, 5), None, None, None))
+        assert (again.qubits, again.budget_seconds, again.command) == ((5, 6), 10.0, "qlifq …")
+        assert journal.begin(Run("r", "ibm_a", (5, 6), 20.0, None, None)).budget_seconds == 20.0
+        with pytest.raises(ArgumentError, match="a new name for ibm_b: run r is of ibm_a"):
+            journal.begin(Run("r", "ibm_b", (5, 6), None, None, None))
+        assert journal.unfinished("r") == "r"
+        journal.finish("r")
+        assert journal.unfinished("r") == "r #2"
+
+
+def write_many(path: str, name: str) -> None:
+    with Journal(path) as journal:
+        for seed in range(25):
+            journal.begin(Run(name, "fake_torino", (3, 1, 2), None, None, None))
+            asked = work(seed)
+            entry = journal.intend(uuid.uuid4().hex, name, asked, attempt=1, estimated_seconds=1.0)
+            journal.store(entry.request, np.full((2, 3), seed))
+
+
+def test_two_processes_write_side_by_side_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = str(tmp_path / "j")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=write_many, args=(path, f"run {number}")) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    with Journal(path) as journal:
+        for number in range(2):
+            entries = journal.entries(f"run {number}")
+            assert [int(journal.result(entry.request)[0, 0]) for entry in entries] == list(range(25))
+
+
+def hold(path: str, ready: str) -> None:
+    with Journal(path) as journal, journal.holding("a run"):
+        Path(ready).touch()
+        multiprocessing.Event().wait(60)
+
+
+def test_a_run_is_one_process_s_until_that_is_dead(tmp_path: Path) -> None:
+    path, ready = tmp_path / "j", tmp_path / "ready"
+    other = multiprocessing.get_context("fork").Process(target=hold, args=(str(path), str(ready)))
+    other.start()
+    try:
+        while not ready.exists():
+            assert other.is_alive()
+        with Journal(path) as journal:
+            with pytest.raises(FileError, match="Run a run is in use by another process"), journal.holding("a run"):
+                pass
+            with journal.holding("another run"):
+                pass
+            other.kill()
+            other.join()
+            with journal.holding("a run"), pytest.raises(FileError, match="in use"), journal.holding("a run"):
+                pass
+    finally:
+        other.kill()
+        other.join()
+
+
+def test_a_full_database_is_told_and_holds_what_it_held(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        request = submit(journal, work())
+        pages = journal._base.execute("PRAGMA page_count").fetchone()[0]
+        journal._base.execute(f"PRAGMA max_page_count = {pages}")
+        large = np.random.default_rng(0).integers(0, 2**40, (200, 300))
+        with pytest.raises(FileError, match=r"cannot be written: database or disk is full.* start the same command"):
+            journal.store(request, large)
+        assert journal.entry(request).state == INTENT
+        journal._base.execute("PRAGMA max_page_count = 100000")
+        journal.store(request, large)
+        assert np.array_equal(journal.result(request), large)
+
+
+def fill(path: str, out: str) -> None:
+    """Write until the system refuses: no file of this process may grow beyond 400 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    kept = 0
+    try:
+        with Journal(path) as journal:
+            for seed in range(200):
+                request = submit(journal, work(seed))
+                journal.store(request, np.random.default_rng(seed).integers(0, 2**40, (20, 60)))
+                kept += 1
+    except FileError as error:
+        with open(out, "w", encoding="utf-8") as file:
+            file.write(f"{kept} {error}")
+
+
+def test_a_full_disk_is_told_and_nothing_that_was_kept_is_lost(tmp_path: Path) -> None:
+    path, out = tmp_path / "j", tmp_path / "out"
+    process = multiprocessing.get_context("fork").Process(target=fill, args=(str(path), str(out)))
+    process.start()
+    process.join(60)
+    kept, _, message = out.read_text(encoding="utf-8").partition(" ")
+    assert "cannot be written" in message
+    assert "start the same command" in message
+    assert int(kept) > 3
+    with Journal(path) as journal:
+        done = [entry for entry in journal.entries() if entry.state == DONE]
+        assert len(done) == int(kept)
+        assert journal.result(done[-1].request).shape == (20, 60)
+        submit(journal, work(1000))
+
+
+def test_the_open_journal_of_a_thread_is_not_used_beyond_its_file_or_its_process(tmp_path: Path) -> None:
+    first = opened(tmp_path / "j", paid=True)
+    assert opened(tmp_path / "j", paid=True) is first
+    for name in tmp_path.glob("j*"):
+        name.unlink()
+    second = opened(tmp_path / "j", paid=True)
+    assert second is not first
+    submit(second, work())
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if opened(tmp_path / "j", paid=True) is not second else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert opened(None, paid=True) is not opened(None, paid=True)

@@ -1,0 +1,182 @@
+"""Commands on devices: what a run is, how it is taken up again, and the journal at the command line."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from qlifq.backends.ibm.journal import Journal
+from qlifq.backends.ibm.snapshot import SnapshotChannel
+from qlifq.cli import main
+from tests.backends.ibm.loopback import DEVICE, GOOD, Loopback, connected
+
+Captured = pytest.CaptureFixture[str]
+SIMULATE = ["simulate", "--backend", "ibm", "--device", "fake_torino", "--samples", "1", "--steps", "6"]
+
+
+@pytest.fixture(autouse=True)
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "jobs.sqlite"))
+    # What the picture of a simulation shows is tested elsewhere, and drawing it takes longer than the run.
+    monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", lambda *_, **__: Figure())
+    return tmp_path / "jobs.sqlite"
+
+
+def succeed(capsys: Captured, *arguments: str) -> str:
+    code = main(arguments)
+    output = capsys.readouterr()
+    assert (code, output.err) == (0, "")
+    return output.out
+
+
+def refuse(capsys: Captured, *arguments: str) -> str:
+    code = main(arguments)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert re.fullmatch(r"Error: .+\n", error), error
+    return error
+
+
+def spikes(folder: str) -> list[int]:
+    with np.load(Path(folder, "spikes.npz")) as arrays:
+        return np.flatnonzero(arrays["spikes"]).tolist()
+
+
+def cut_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the submission of a step."""
+    real: Callable[..., str] = SnapshotChannel.submit
+    calls = [0]
+
+    def submit(*arguments: object) -> str:
+        calls[0] += 1
+        if calls[0] == step:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(SnapshotChannel, "submit", submit)
+
+
+def test_a_dry_run_leaves_nothing_behind(capsys: Captured, tmp_path: Path) -> None:
+    out = succeed(capsys, *SIMULATE, "--dry-run")
+    assert "jobs 6 · executions 6" in out
+    assert "device about 12 s" in out
+    assert "in turn      6 steps, each of which waits for the spikes of the one before" in out
+    assert "in turn" not in succeed(capsys, *SIMULATE, "--mode", "replay", "--dry-run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_command_says_how_it_goes_on_and_does(
+    capsys: Captured, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed(capsys, *SIMULATE, "--seed", "3", "--run", "whole", "--out", "whole")
+    with monkeypatch.context() as patched:
+        cut_at(4, patched)
+        assert main([*SIMULATE, "--seed", "3", "--max-device-seconds", "100"]) == 130
+    error = capsys.readouterr().err
+    assert "Interrupted: nothing is lost" in error
+    assert "To continue: qlifq simulate --backend ibm --device fake_torino" in error
+    with Journal(journal) as book:
+        name = book.runs()[1].name
+        assert name.startswith("simulate --backend ibm --device fake_torino --samples 1 --seed 3 --steps 6 in /")
+        before = [entry.request for entry in book.entries(name)]
+        assert [entry.state for entry in book.entries(name)] == ["DONE"] * 3 + ["INTENT"]
+    succeed(capsys, *SIMULATE, "--seed", "3", "--out", "again")
+    with Journal(journal) as book:
+        assert [entry.request for entry in book.entries(name)][:4] == before
+        assert len(book.entries(name)) == 6
+        assert book.runs(name)[0].budget_seconds == 100
+    assert spikes("again") == spikes("whole")
+
+
+def test_a_command_that_is_done_begins_another_run(capsys: Captured, journal: Path) -> None:
+    for number in range(2):
+        succeed(capsys, *SIMULATE, "--out", f"run{number}")
+        succeed(capsys, *SIMULATE, "--run", "mine", "--out", f"mine{number}")
+    with Journal(journal) as book:
+        first, mine, second = (run.name for run in book.runs())
+        assert second == f"{first} #2"
+        assert [len(book.entries(name)) for name in (first, mine, second)] == [6, 6, 6]
+
+
+def test_a_budget_is_kept_over_the_starts(capsys: Captured) -> None:
+    error = refuse(capsys, *SIMULATE, "--max-device-seconds", "5", "--out", "run")
+    assert re.search(r"`max_device_seconds` is 5 for run .*, of which 0\.\d+ are left, but this needs about 2\. Nothing", error)
+    assert "max_device_seconds` is 5" in refuse(capsys, *SIMULATE, "--out", "run")
+    succeed(capsys, *SIMULATE, "--max-device-seconds", "20", "--out", "run")
+
+
+def test_replay_writes_a_report(capsys: Captured) -> None:
+    out = succeed(capsys, *SIMULATE, "--mode", "replay", "--out", "replay")
+    assert "replay on fake_torino · 6 steps × 1 × 64 neurons · 1,024 shots · not calibrated" in out
+    text = Path("replay/report.md").read_text(encoding="utf-8")
+    assert "mean |measured − predicted|" in text
+    assert Path("replay/replay.png").is_file()
+    assert len(Path("replay/steps.csv").read_text(encoding="utf-8").splitlines()) == 7
+
+
+def test_a_calibration_brings_its_qubits(capsys: Captured) -> None:
+    qubits = ["calibrate", "--backend", "ibm", "--device", "fake_torino", "--neurons", "64", "--shots", "400"]
+    succeed(capsys, *qubits, "--check-shots", "200", "--out", "record.json")
+    record = json.loads(Path("record.json").read_text(encoding="utf-8"))
+    record["details"]["qubits"].reverse()
+    Path("record.json").write_text(json.dumps(record), encoding="utf-8")
+    succeed(capsys, *SIMULATE, "--calibration", "record.json", "--out", "run")
+    with Journal("jobs.sqlite") as book:
+        assert list(book.entries()[-1].qubits) == record["details"]["qubits"]
+
+
+def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
+    assert "jobs.sqlite does not exist: no job was submitted yet" in refuse(capsys, "jobs", "list")
+    succeed(capsys, *SIMULATE, "--run", "mine", "--out", "run")
+    header, line = succeed(capsys, "jobs", "list").splitlines()
+    assert header.split() == ["run", "device", "jobs", "done", "open", "failed", "device", "s", "of"]
+    assert line.split() == ["mine", "fake_torino", "6", "6", "0", "0", "12.0", "no", "bound"]
+    rows = succeed(capsys, "jobs", "list", "--run", "mine").splitlines()
+    assert len(rows) == 7
+    job = re.search(r"local-\w+", rows[1])
+    assert job is not None
+    shown = succeed(capsys, "jobs", "show", job[0])
+    assert re.search(r"^state +DONE$", shown, re.MULTILINE)
+    assert re.search(r"^continue with +qlifq simulate --backend ibm", shown, re.MULTILINE)
+    succeed(capsys, "jobs", "export", "mine", "--out", "mine.npz")
+    with np.load("mine.npz") as arrays:
+        facts = json.loads(str(arrays["facts"]))
+        assert [entry["state"] for entry in facts["submissions"]] == ["DONE"] * 6
+        assert arrays["angles_5"].shape == (1, 64, 1)
+        assert arrays["ones_5"].shape == (1, 64)
+    assert "has no job, request or run `nothing`" in refuse(capsys, "jobs", "show", "nothing")
+    assert "must be an .npz file" in refuse(capsys, "jobs", "export", "mine", "--out", "mine.txt")
+    assert "Unknown run `nothing`" in refuse(capsys, "jobs", "list", "--run", "nothing")
+
+
+def test_jobs_are_resumed_and_cancelled_at_the_service(
+    capsys: Captured, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qlifq.backends.ibm.protocol.Carrier._pause", lambda *_: None)
+    device = ["simulate", "--backend", "ibm", "--device", DEVICE, "--input", "current.npy", "--run", "mine", "--out", "run"]
+    np.save("current.npy", np.full((2, 1, 3), 1.4, dtype=np.float32))
+    with Loopback() as service, connected(service.url):
+        service.states = ("Queued", "Queued", {"status": "Failed", "reason": "not today", "reason_code": 1305})
+        assert "not today" in refuse(capsys, *device)
+        service.faults = {"submit": ["commit+drop"] + [400] * 9, "find": ["empty"] * 99}
+        service.states = GOOD
+        refuse(capsys, *device)
+        service.faults.clear()
+        with Journal(journal) as book:
+            assert [entry.state for entry in book.entries()] == ["FAILED", "INTENT"]
+        out = succeed(capsys, "jobs", "resume", "mine")
+        assert [line.split()[3] for line in out.splitlines()[1:]] == ["FAILED", "DONE"]
+        succeed(capsys, *device)
+        assert (len(service.jobs), service.paid) == (3, 3)
+        service.states = ("Queued",)
+        service.faults = {"find": ["empty"] * 99, "state": [400] * 99}
+        refuse(capsys, *device[:-3], "another", "--out", "other")
+        service.faults.clear()
+        out = succeed(capsys, "jobs", "cancel", "another")
+        assert "CANCELLED" in out
+        assert service.alive == 0
