@@ -122,3 +122,13 @@ def test_an_outcome_prints_on_one_line_and_is_frozen() -> None:
         Outcome(torch.zeros(1, 1)).shots = 3  # type: ignore[misc]
     with pytest.raises(TypeError, match="item assignment"):
         Outcome(torch.zeros(1, 1)).metadata["key"] = 1  # type: ignore[index]
+
+
+def test_plans_add_up_and_multiply() -> None:
+    first = Plan(6, 1, 3, 2, 600, turns=2, estimated_seconds=1.5, device_seconds=4.0)
+    second = Plan(4, 5, 2, 1, 400, estimated_seconds=0.5)
+    assert Plan.total([first, second]) == Plan(10, 5, 3, 3, 1000, turns=2, estimated_seconds=2.0, device_seconds=4.0)
+    # A duration that one of them does not know, all of them together do not know.
+    assert Plan.total([first, Plan(1, 1, 1, 1, 1)]).estimated_seconds is None
+    assert first.times(3) == Plan(18, 1, 3, 6, 1800, turns=2, estimated_seconds=4.5, device_seconds=12.0)
+    assert second.times(2) == Plan.total([second, second])

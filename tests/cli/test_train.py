@@ -159,6 +159,27 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     }
 
 
+def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
+    run: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    folder, _ = run
+    monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "jobs.sqlite"))
+    command = ["evaluate", str(folder), "--backend", "ibm", "--device", "fake_manila", "--samples", "8"]
+    assert main([*command, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "asked of     ibm, 1 shot, device fake_manila\n" in planned
+    assert re.search(r"8 images · evaluations 384 · circuits 1 · qubits \d · jobs 4 · .* · device about 8\.\d+ s\n", planned)
+    assert not (tmp_path / "jobs.sqlite").exists()
+    assert main([*command, "--max-device-seconds", "1", "--out", "refused"]) == 2
+    assert "`max_device_seconds` is 1 for run" in capsys.readouterr().err
+    assert main([*command, "--max-device-seconds", "60", "--out", "there"]) == 0
+    assert pd.read_csv("there/places.csv")["evaluations"].tolist() == [384, 384]
+    capsys.readouterr()
+    assert main(["jobs", "list"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert re.search(r"fake_manila +4 +4 +0 +0 ", line), line
+
+
 @pytest.mark.parametrize(
     ("backend", "said"),
     [("lightning", "lightning, exact"), ("reference", "reference, exact"), ("analytic", "analytic, exact")],
