@@ -54,16 +54,7 @@ def calibrate(
 
     record = check_record_path(out, force=force)
     teller = Teller()
-    on_device = device_options(
-        context,
-        device=device,
-        max_device_seconds=max_device_seconds,
-        account=account,
-        instance=instance,
-        submit=submit,
-        run=run,
-        watch=teller,
-    )
+    on_device = device_options(context, teller)
     asked = get(backend, **backend_options(noise, sampling, on_device))
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
     if standard_error is not None and parameter is not None:

@@ -35,6 +35,15 @@ Run = Annotated[
     str | None, typer.Option(help="Name of the run in the journal; default the command, begun anew once it is over.")
 ]
 
+#: The options above by the name of their parameter in a command, and what the backend calls them.
+_OPTIONS = {
+    "device": "device",
+    "max_device_seconds": "max_device_seconds",
+    "account": "account",
+    "instance": "instance",
+    "submit": "mode",
+    "run": "run",
+}
 #: What a run may be taken up with in another way than it began.
 _NOT_THE_RUN = ("out", "force", "dry_run", "max_device_seconds", "account", "instance", "submit", "run")
 
@@ -50,34 +59,17 @@ class Teller:
         self.show(text)
 
 
-def device_options(
-    context: typer.Context,
-    *,
-    device: str | None,
-    max_device_seconds: float | None,
-    account: str | None,
-    instance: str | None,
-    submit: str | None,
-    run: str | None,
-    watch: Callable[[str], None] | None,
-) -> dict[str, object]:
-    """What the backend `ibm` is given: the options that the user gave, and with a device the name of the run.
+def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict[str, object]:
+    """What the backend `ibm` is given: the options above as the user gave them, and with a device the name of the run.
 
     A run that was interrupted is taken up by the same command in the same folder, whatever its output, its budget and its
     account; a command whose run is over begins another.
     """
-    given: dict[str, object] = {
-        "device": device,
-        "max_device_seconds": max_device_seconds,
-        "account": account,
-        "instance": instance,
-        "mode": submit,
-        "run": run,
-    }
-    if device is not None:
+    given = {option: context.params[name] for name, option in _OPTIONS.items()}
+    if given["device"] is not None:
         from qlifq.backends.ibm.journal import Journal, default_path
 
-        if run is None:
+        if given["run"] is None:
             given["run"] = _name(context)
             if default_path().exists():
                 with Journal(default_path()) as journal:

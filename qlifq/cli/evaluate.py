@@ -78,16 +78,7 @@ def evaluate(
         sampling = "law"
     records = _loaded(calibration or [])
     teller = Teller()
-    on_device = device_options(
-        context,
-        device=device,
-        max_device_seconds=max_device_seconds,
-        account=account,
-        instance=instance,
-        submit=submit,
-        run=run,
-        watch=teller,
-    )
+    on_device = device_options(context, teller)
     options = backend_options(noise, sampling, on_device)
     if backend == "ibm" and records:
         options |= measured_qubits(records[0])

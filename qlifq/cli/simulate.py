@@ -79,16 +79,7 @@ def simulate(
     choice("mode", mode, ("closed-loop", "replay"))
     folder = check_folder(run_folder(out), force=force)
     teller = Teller()
-    on_device = device_options(
-        context,
-        device=device,
-        max_device_seconds=max_device_seconds,
-        account=account,
-        instance=instance,
-        submit=submit,
-        run=run,
-        watch=teller,
-    )
+    on_device = device_options(context, teller)
     options = backend_options(noise, sampling, on_device)
     calibrated = None
     if calibration is not None:
