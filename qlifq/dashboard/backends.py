@@ -11,7 +11,7 @@ from qlifq.backends import Plan
 from qlifq.calibration import Calibration
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import Value, control
-from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, backend_code, build, noisy
+from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, SNAPSHOTS, backend_code, build, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
@@ -43,12 +43,18 @@ class BackendsView(View):
     first_backend: str = control("analytic", "choice", "first backend", "who answers for the qubit", options=BACKENDS)
     first_shots: str = control("exact", "choice", "first backend", "shots per decision", options=SHOTS)
     first_noise: str = control(
-        "none", "choice", "first backend", "errors of the qubits", options=NOISES, need=_noise_of("first")
+        {name: SNAPSHOTS[0] if name == "ibm" else "none" for name in BACKENDS},
+        "choice",
+        "first backend",
+        "errors of the qubits",
+        options=NOISES,
+        need=_noise_of("first"),
+        by="first_backend",
     )
     second_backend: str = control("aer", "choice", "second backend", "who answers for the qubit", options=BACKENDS)
     second_shots: str = control("1", "choice", "second backend", "shots per decision", options=SHOTS)
     second_noise: str = control(
-        {name: "numbers" if name == "aer" else "none" for name in BACKENDS},
+        {name: {"aer": "numbers", "ibm": SNAPSHOTS[0]}.get(name, "none") for name in BACKENDS},
         "choice",
         "second backend",
         "errors of the qubits",

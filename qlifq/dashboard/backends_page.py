@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from qlifq.backends import Plan
 from qlifq.dashboard.backends import (
     SIDES,
     BackendsView,
@@ -20,11 +21,12 @@ from qlifq.dashboard.backends import (
 from qlifq.dashboard.calibration_page import kept_record
 from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
-from qlifq.studies.simulation import asked_in_words
+from qlifq.studies.simulation import asked_in_words, duration
 
 __all__ = ["backends_page"]
 
 _RAN = "backends:ran"
+_COUNTS = ("evaluations", "circuits", "qubits", "jobs", "executions", "turns")
 
 
 def backends_page() -> None:
@@ -55,12 +57,17 @@ def backends_page() -> None:
         panel.draw(opened=("first backend", "second backend", "run"))
 
 
-def _costs(plans: dict[str, tuple[str, object]]) -> pd.DataFrame:
+def _costs(plans: dict[str, tuple[str, Plan]]) -> pd.DataFrame:
     rows = {}
     for side, (asked, plan) in plans.items():
-        words = dict(part.rsplit(" ", 1) for part in str(plan).split(" · ")[:-1])
-        rows[f"{side} backend"] = {"asked": asked, **words, "time": str(plan).rpartition(" · ")[2].removeprefix("time ")}
-    return pd.DataFrame(rows)
+        counts = {name: f"{getattr(plan, name):,}" for name in _COUNTS}
+        times = {"time": plan.estimated_seconds, "device time": plan.device_seconds}
+        told = {name: "not known" if value is None else f"about {duration(value)}" for name, value in times.items()}
+        rows[f"{side} backend"] = {"asked": asked, **counts, **told}
+    costs = pd.DataFrame(rows)
+    # Only a device charges its time.
+    charged = any(plan.device_seconds is not None for _, plan in plans.values())
+    return costs if charged else costs.drop(index="device time")
 
 
 def _show(ran: Pair) -> None:

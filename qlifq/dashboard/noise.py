@@ -7,9 +7,9 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from qlifq.backends import Backend, Capabilities, DeviceNoise, capabilities, get, names
 from qlifq.calibration import Calibration
-from qlifq.errors import QLIFError
+from qlifq.errors import ArgumentError, QLIFError
 
-__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "Numbers", "ask", "backend_code", "build", "noisy"]
+__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "SNAPSHOTS", "Numbers", "ask", "backend_code", "build", "noisy"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +37,8 @@ def _installed() -> dict[str, Capabilities]:
 CAPABILITIES = ask(_installed)
 #: One that runs elsewhere shows what it would cost, and is not run from here.
 BACKENDS = tuple(CAPABILITIES)
-NOISES = ("none", "numbers", "fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")
+SNAPSHOTS = ("fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")
+NOISES = ("none", "numbers", *SNAPSHOTS)
 
 
 class Numbers(Protocol):
@@ -57,8 +58,8 @@ class Numbers(Protocol):
 
 
 def noisy(name: str) -> bool:
-    """Whether a backend takes a noise."""
-    return CAPABILITIES[name].noisy
+    """Whether a backend takes a noise; that of `ibm` is the device itself."""
+    return name == "ibm" or CAPABILITIES[name].noisy
 
 
 def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -> Backend:
@@ -67,6 +68,10 @@ def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -
     Raises:
         QLIFError: if it cannot be had.
     """
+    if name == "ibm":
+        if noise not in SNAPSHOTS:
+            raise ArgumentError(f"Backend ibm needs a device, one of {', '.join(SNAPSHOTS)} as its noise, but has {noise!r}.")
+        return get(name, device=noise)
     options: dict[str, object] = {}
     if noise != "none":
         given = {"readout_p01": numbers.readout_p01, "readout_p10": numbers.readout_p10, "gate_error": numbers.gate_error}
@@ -78,6 +83,8 @@ def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -
 
 def backend_code(name: str, noise: str, numbers: Numbers, record: str) -> str:
     """The Python that builds it; `record` is the file of the twin."""
+    if name == "ibm":
+        return f"get('ibm', device={noise!r})"
     if name == "twin":
         return f"get('twin', record=calibration.load({record!r}))"
     if noise == "none":

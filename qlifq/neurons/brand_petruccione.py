@@ -276,6 +276,8 @@ def preparing_angle(population: Tensor) -> Tensor:
     Its derivative 1/√(α (1 − α)) has no limit at α = 0 and 1; there it is taken as 0, where a reset leaves no gradient to carry
     and an infinite one would turn into NaN.
     """
+    if not (torch.is_grad_enabled() and population.requires_grad):
+        return population.sqrt().asin_().mul_(2)
     margin = torch.finfo(population.dtype).eps
     inside = (population > margin) & (population < 1 - margin)
     smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
