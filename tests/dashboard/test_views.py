@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from qlifq.dashboard.backends import SIDES, BackendsView, backends_charts, backends_code, layer_of, plan_of, run_pair
+from qlifq.dashboard.backends import SIDES, BackendsView, backends_charts, backends_code, layer_of, plan_of, remote, run_pair
 from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, read, table, written
 from qlifq.dashboard.charts import picture
 from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
@@ -18,7 +18,7 @@ from qlifq.dashboard.controls import Value, parameter_controls, relevant
 from qlifq.dashboard.neuron import PRESETS, SOURCES, NeuronView, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron_charts import neuron_charts
 from qlifq.dashboard.view import View, from_address, to_address
-from qlifq.errors import FileFormatError, QLIFError, ShapeError
+from qlifq.errors import ArgumentError, FileFormatError, QLIFError, ShapeError
 from qlifq.neurons import Settings
 from qlifq.training.datasets import read_current
 
@@ -231,6 +231,18 @@ def test_two_backends_are_planned_run_and_written_out(values: dict[str, Value]) 
     for side in SIDES:
         assert float(printed.split(f"{side} ")[1].split()[0]) == pytest.approx(pair.rates[side].value, abs=1e-6)
     assert picture(backends_charts(pair), "svg")
+
+
+def test_a_device_is_planned_by_its_snapshot_and_not_run_from_the_page() -> None:
+    view = BackendsView.of({"second_backend": "ibm", "neurons": 3, "steps": 20, "repeats": 4})
+    assert view.second_noise == "fake_torino"
+    assert remote(view) == ["ibm"]
+    plan = plan_of(view, layer_of(view, "second"))
+    assert (plan.jobs, plan.executions, plan.qubits) == (20, 80, 3)
+    assert (plan.device_seconds or 0.0) > 40
+    assert "backend=get('ibm', device='fake_torino')" in backends_code(view)
+    with pytest.raises(ArgumentError, match=r"Backend ibm needs a device, one of fake_torino, .* but has 'numbers'\."):
+        layer_of(BackendsView.of({"second_backend": "ibm", "second_noise": "numbers"}), "second")
 
 
 def test_a_noisy_backend_shows_in_the_difference_and_an_equal_one_does_not() -> None:
