@@ -12,7 +12,7 @@ from pathlib import Path
 from qlifq._packages import load
 from qlifq._validation import integer
 from qlifq.dashboard.folder import FOLDER
-from qlifq.errors import QLIFError
+from qlifq.errors import ArgumentError, QLIFError
 
 __all__ = ["MOST_MEGABYTES", "main", "server_options"]
 
@@ -34,6 +34,21 @@ def server_options(address: str, port: int, *, open_browser: bool) -> dict[str, 
     }
 
 
+def _check_address(address: str) -> None:
+    """Refuse an address that no server can listen at here."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(place)
+    except (OSError, UnicodeError) as error:
+        raise ArgumentError(f"Option --address must be an address of this machine, but is {address!r}.") from error
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentError(f"Option --folder must be a folder, but {folder} is a file.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve the dashboard until it is interrupted."""
     parser = argparse.ArgumentParser(prog="python -m qlifq.dashboard", description=__doc__)
@@ -45,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         server = load("streamlit.web.cli", package="streamlit", feature="The dashboard", install="'qlifq[dashboard]'")
         options = server_options(given.address, given.port, open_browser=given.open_browser)
+        _check_address(given.address)
+        _check_folder(given.folder)
     except QLIFError as error:
         print("Error:", error, file=sys.stderr)
         return 2

@@ -34,6 +34,10 @@ NUMBERS = Need(
     "noise='numbers'",
     lambda view: any(_noise_of(side).holds(view) and getattr(view, f"{side}_noise") == "numbers" for side in SIDES),
 )
+DRAWN = Need(
+    "decision='sample' or finite shots",
+    lambda view: view.decision == "sample" or any(getattr(view, f"{side}_shots") != "exact" for side in SIDES),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ class BackendsView(View):
     neurons: int = control(4, "integer", "run", "neurons, each on its own qubit", at_least=1, at_most=32)
     steps: int = control(100, "integer", "run", "time steps", at_least=10, at_most=500)
     repeats: int = control(20, "integer", "run", "independent runs side by side", at_least=2, at_most=100)
-    seed: int = control(0, "integer", "run", "the same seed gives the same spikes", at_least=0, at_most=999)
+    seed: int = control(0, "integer", "run", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999)
 
     def of_side(self, side: str, name: str) -> Any:
         """The value of a control of one side."""
@@ -103,12 +107,20 @@ class Pair(NamedTuple):
         sides: what each gave, by name.
         rates: spikes per neuron and step, with the interval of the bootstrap over repeats.
         difference: of the rates, second less first, alike.
+        record: of the twin, where there was one.
+        file: its name.
     """
 
     view: BackendsView
     sides: dict[str, Side]
     rates: dict[str, Interval]
     difference: Interval
+    record: Calibration | None = None
+    file: str = "calibration.json"
+
+    def shows(self, view: BackendsView, record: Calibration | None) -> bool:
+        """Whether this is what a view gives with a record, which matters to the twin alone."""
+        return self.view == view and (self.record is record or not _twinned(view))
 
 
 def layer_of(view: BackendsView, side: str, record: Calibration | None = None) -> QLIF:
@@ -141,8 +153,20 @@ def remote(view: BackendsView) -> list[str]:
     return [name for name in dict.fromkeys(chosen) if CAPABILITIES[name].remote]
 
 
-def run_pair(view: BackendsView, layers: dict[str, QLIF]) -> Pair:
+def _twinned(view: BackendsView) -> bool:
+    return "twin" in {view.of_side(side, "backend") for side in SIDES}
+
+
+def run_pair(
+    view: BackendsView, layers: dict[str, QLIF], record: Calibration | None = None, file: str = "calibration.json"
+) -> Pair:
     """Run both.
+
+    Args:
+        view: what is run.
+        layers: the layer of each side.
+        record: of the twin, that its layer was built with.
+        file: its name.
 
     Raises:
         QLIFError: if one cannot run.
@@ -156,7 +180,7 @@ def run_pair(view: BackendsView, layers: dict[str, QLIF]) -> Pair:
     first, second = (sides[side].rates for side in SIDES)
     draws = resampled_means(second, rng) - resampled_means(first, rng)
     difference = percentile(float(second.mean() - first.mean()), draws)
-    return Pair(view, sides, {side: mean(sides[side].rates, rng) for side in SIDES}, difference)
+    return Pair(view, sides, {side: mean(sides[side].rates, rng) for side in SIDES}, difference, record, file)
 
 
 def backends_charts(pair: Pair) -> list[Chart]:
@@ -195,7 +219,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
 def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
     """The lines that give the two rates, ready to run."""
     lines_ = ["import torch", "", "import qlifq", "from qlifq.backends import DeviceNoise, get"]
-    if "twin" in {view.of_side(side, "backend") for side in SIDES}:
+    if _twinned(view):
         lines_[2:2] = ["from qlifq import calibration"]
     arguments: dict[str, Value] = {
         "seed": view.seed,

@@ -18,7 +18,7 @@ from qlifq.dashboard.backends import (
     remote,
     run_pair,
 )
-from qlifq.dashboard.calibration_page import kept_record
+from qlifq.dashboard.calibration_page import kept_file, kept_record
 from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.studies.simulation import asked_in_words, duration
@@ -37,7 +37,8 @@ def backends_page() -> None:
     with refused():
         view = BackendsView.of(panel.values)
         panel.share()
-        layers = {side: ask(layer_of, view, side, kept_record()) for side in SIDES}
+        record = kept_record()
+        layers = {side: ask(layer_of, view, side, record) for side in SIDES}
         st.markdown("**What it would cost**")
         st.table(_costs({side: (asked_in_words(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
         elsewhere = remote(view)
@@ -45,13 +46,13 @@ def backends_page() -> None:
             st.info(said(f"{', '.join(elsewhere)} runs on somebody else's machine: run it from Python or the command line."))
         if st.button("Run both", type="primary", disabled=bool(elsewhere), key="backends:run"):
             with st.spinner("The qubits are asked…"):
-                st.session_state[_RAN] = ask(run_pair, view, layers)
+                st.session_state[_RAN] = ask(run_pair, view, layers, record, kept_file())
         ran: Pair | None = st.session_state.get(_RAN)
         if ran is None:
             st.caption("Nothing has run yet.")
         else:
-            if ran.view != view:
-                st.warning("What follows is of an earlier run, with other settings.")
+            if not ran.shows(view, record):
+                st.warning("What follows is of an earlier run, with other settings or another calibration record.")
             _show(ran)
     with st.sidebar:
         panel.draw(opened=("first backend", "second backend", "run"))
@@ -83,7 +84,7 @@ def _show(ran: Pair) -> None:
     charts = backends_charts(ran)
     for chart in charts:
         draw(chart, "backends")
-    downloads("backends", charts, ("Data (npz)", "backends.npz", lambda: _data(ran)), backends_code(ran.view))
+    downloads("backends", charts, ("Data (npz)", "backends.npz", lambda: _data(ran)), backends_code(ran.view, ran.file))
 
 
 def _data(ran: Pair) -> bytes:

@@ -82,14 +82,14 @@ def measure(view: CalibrationView) -> Calibration:
     )
 
 
-def read(content: bytes, name: str) -> Calibration:
+def read(content: bytes) -> Calibration:
     """A record from the bytes of a file.
 
     Raises:
         QLIFError: if they are none.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(name).name
+        path = Path(folder) / "record.json"
         path.write_bytes(content)
         return load(path)
 

@@ -19,12 +19,13 @@ from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.errors import QLIFError
 
-__all__ = ["calibration_page", "kept_record"]
+__all__ = ["calibration_page", "kept_file", "kept_record"]
 
 #: The record that is looked at, with the view or the name of the file that it is from.
 _KEPT = "calibration:kept"
 _FILE = "calibration:file"
 _SENTENCE = "calibration:sentence"
+_OFFERED = "calibration.json"
 
 
 def calibration_page() -> None:
@@ -59,6 +60,12 @@ def kept_record() -> Calibration | None:
     return None if kept is None else kept[0]
 
 
+def kept_file() -> str:
+    """The name of its file: the one that it was loaded from, or that it is offered under."""
+    made = st.session_state.get(_KEPT, (None, None))[1]
+    return made if isinstance(made, str) else _OFFERED
+
+
 def _load() -> None:
     """Take the record of a file that was just chosen."""
     file = st.session_state[_FILE]
@@ -66,7 +73,7 @@ def _load() -> None:
     if file is None:
         return
     try:
-        st.session_state[_KEPT] = (read(file.getvalue(), file.name), file.name)
+        st.session_state[_KEPT] = (read(file.getvalue()), file.name)
     except QLIFError as error:
         st.session_state[_SENTENCE] = str(error)
 
@@ -95,5 +102,5 @@ def _show(view: CalibrationView) -> None:
     shown = replace(made, p0=view.p0, slope=view.slope) if isinstance(made, CalibrationView) else view
     code = calibration_code(shown, made if isinstance(made, str) else None)
     with st.container(horizontal=True):
-        st.download_button("Record (json)", lambda: written(record), "calibration.json", "application/json", on_click="ignore")
+        st.download_button("Record (json)", lambda: written(record), _OFFERED, "application/json", on_click="ignore")
     downloads("calibration", charts, ("Table (csv)", "calibration.csv", lambda: found.to_csv(index=False).encode()), code)

@@ -72,6 +72,11 @@ class CircuitRun(NamedTuple):
     path: Tensor
     p: float
 
+    @property
+    def solved(self) -> bool:
+        """Whether the response has the wanted probability and slope: they are solved for a circuit of one angle."""
+        return self.circuit.num_angles == 1
+
 
 def run_circuit(view: CircuitView) -> CircuitRun:
     """Solve the mapping and turn the qubit.
@@ -128,14 +133,19 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
     at = int(np.abs(gaps - run.view.gap).argmin())
     here = np.full(len(gaps), np.nan)
     here[at] = run.p
-    tangent = run.view.p0 + run.view.slope * gaps
-    tangent[(tangent < 0) | (tangent > 1)] = np.nan
+    columns = {"gap": gaps, "p": run.probability.numpy(), "here": here}
+    drawn = [Line("p", "P(1)", COLOURS["purple"])]
+    if run.solved:
+        tangent = run.view.p0 + run.view.slope * gaps
+        tangent[(tangent < 0) | (tangent > 1)] = np.nan
+        columns["tangent"] = tangent
+        drawn.append(Line("tangent", "wanted at gap 0", COLOURS["grey"], dash=True))
     over = ("gap", "gap Δ = V − threshold (dimensionless)")
     response = lines(
         "response",
         "Response of the neuron",
-        {"gap": gaps, "p": run.probability.numpy(), "tangent": tangent, "here": here},
-        [Line("p", "P(1)", COLOURS["purple"]), Line("tangent", "wanted at gap 0", COLOURS["grey"], dash=True)],
+        columns,
+        drawn,
         y_title="P(1)",
         y_domain=(0.0, 1.0),
         marks=[Line("here", "at the gap", COLOURS["red"])],

@@ -30,6 +30,11 @@ def circuit_page() -> None:
                 "Bloch vector (x, y, z)": f"{x:.2f}, {y:.2f}, {z:.2f}",
             }
         )
+        if not run.solved:
+            st.caption(
+                "p0 and slope are those of a circuit of one angle with these q_scale and q_bias: the second angle moves the "
+                "response off them."
+            )
         charts, ball = circuit_charts(run), sphere(run)
         left, right = st.columns([3, 2])
         with left:

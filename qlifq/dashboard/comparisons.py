@@ -3,6 +3,8 @@
 import csv
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ __all__ = ["RunFolder", "code", "find_runs", "open_run"]
 _DEEPEST = 3
 _MOST_RUNS = 500
 _MOST_BYTES = 50_000_000
+_MOST_BYTES_OF_FACTS = 1_000_000
+_MOST_UNPACKED = 500_000_000
 _PICTURE = re.compile(r"^!\[[^\]]*\]\(([\w-]+)\.png\)$")
 
 _TABLE = re.compile(r"\[([\w-]+\.csv)\]\(\1\)")
@@ -55,7 +59,7 @@ def find_runs(root: Path) -> list[str]:
         path = Path(folder)
         depth = len(path.relative_to(base).parts)
         below[:] = sorted(name for name in below if not name.startswith(".")) if depth < _DEEPEST else []
-        if "summary.json" in files and _summary(path) is not None:
+        if "summary.json" in files and _summary(path, base) is not None:
             found.append(str(path.relative_to(base)))
         if len(found) >= _MOST_RUNS:
             break
@@ -79,7 +83,7 @@ def open_run(root: Path, name: str) -> RunFolder:
     path = (base / name).resolve()
     if not path.is_relative_to(base):
         raise FileFormatError(f"Folder {name} must be under {base}, but is not.")
-    summary = _summary(path)
+    summary = _summary(path, base)
     if summary is None:
         raise FileFormatError(f"Folder {path} must hold the summary.json of a run, but does not.")
     inside = {item.name: item for item in sorted(path.iterdir()) if item.is_file() and item.resolve().is_relative_to(base)}
@@ -88,18 +92,28 @@ def open_run(root: Path, name: str) -> RunFolder:
             raise FileFormatError(f"File {item} must have at most {_MOST_BYTES:,} bytes to be shown, but has more.")
     pictures = {Path(file).stem: item for file, item in inside.items() if file.endswith(".png")}
     tables = {Path(file).stem: _table(item) for file, item in inside.items() if file.endswith(".csv")}
-    text = _pieces(inside["report.md"].read_text(encoding="utf-8"), pictures) if "report.md" in inside else ()
+    text = _pieces(_text(inside["report.md"]), pictures) if "report.md" in inside else ()
     spikes = _spikes(inside["spikes.npz"]) if "spikes.npz" in inside else None
     return RunFolder(path, summary, text, tables, pictures, spikes)
 
 
-def _summary(path: Path) -> dict[str, object] | None:
-    """The facts of a run, or None where there are none that this version reads."""
+def _summary(path: Path, base: Path) -> dict[str, object] | None:
+    """The facts of a run, or None where there are none under `base` that this version reads."""
+    file = path / "summary.json"
+    if not file.resolve().is_relative_to(base) or not file.is_file() or file.stat().st_size > _MOST_BYTES_OF_FACTS:
+        return None
     try:
-        facts = read_json(path / "summary.json")
+        facts = read_json(file)
     except QLIFError:
         return None
     return facts if facts.get("format") == FORMAT and facts.get("format_version") == VERSION else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise FileFormatError(f"File {path} must be text in UTF-8, but cannot be read as such.") from error
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -120,15 +134,23 @@ def _pieces(text: str, pictures: dict[str, Path]) -> list[tuple[str, str]]:
             lines = []
         else:
             # Nothing is fetched from elsewhere for a file that somebody else may have written; the tables are chosen beside it.
-            lines.append(_TABLE.sub(r"**\1**", line.replace("![", "[")))
+            lines.append(_TABLE.sub(r"**\1**", re.sub(r"!+\[", "[", line)))
     return [*pieces, ("text", "\n".join(lines))]
 
 
 def _spikes(path: Path) -> np.ndarray[Any, Any]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > _MOST_UNPACKED:
+            raise FileFormatError(
+                f"File {path} must unpack to at most {_MOST_UNPACKED:,} bytes to be shown, but says {unpacked:,}."
+            )
         with np.load(path, allow_pickle=False) as arrays:
             spikes = np.asarray(arrays["spikes"])
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except FileFormatError:
+        raise
+    except (ValueError, KeyError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"File {path} must hold the array `spikes`, but does not.") from error
     if spikes.ndim != 3 or spikes.dtype.kind not in "fb" or not spikes.size:
         raise FileFormatError(f"File {path} must hold spikes of shape (time, batch, neurons), but has {spikes.shape}.")

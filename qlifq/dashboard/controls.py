@@ -32,6 +32,8 @@ TRANSFORMS: Mapping[str, Callable[[torch.Tensor], torch.Tensor] | None] = {
 #: Positions of a slider over its range.
 _POSITIONS = 100
 _LONGEST = 40
+#: Of a number without a bound of its own: far from where float32 ends, and as many samples as a file may hold.
+_GREATEST = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,15 @@ class Control:
         if self.kind == "choice":
             return check.choice(self.name, value, self.options)
         if self.kind == "integer":
-            whole = {side: int(bound) for side, bound in self.bounds.items()}
+            whole = {side: int(bound) for side, bound in self._all_bounds().items()}
             return check.integer(self.name, value, **whole)
-        return check.real(self.name, value, **self.bounds)
+        return check.real(self.name, value, **self._all_bounds())
+
+    def _all_bounds(self) -> Mapping[str, float]:
+        """The bounds, and on a side without one that of all numbers."""
+        low = {} if self.bounds.keys() & {"at_least", "above"} else {"at_least": -_GREATEST}
+        high = {} if self.bounds.keys() & {"at_most", "below"} else {"at_most": _GREATEST}
+        return {**low, **self.bounds, **high}
 
     def parsed(self, text: str) -> Value:
         """A value from the text of an address.

@@ -14,19 +14,30 @@ from torch import Tensor
 
 from qlifq import training
 from qlifq.dashboard.controls import TRANSFORMS, Control, Value, control, controls_of, parameter_controls
-from qlifq.dashboard.view import View
+from qlifq.dashboard.view import View, settle
 from qlifq.errors import ShapeError
 from qlifq.neurons import QLIF, Recording, Settings, simulate
 from qlifq.neurons.parameters import DETERMINISTIC, QUANTUM, Need
 from qlifq.studies.spike_trains import coefficient_of_variation, interval_sums
 
-__all__ = ["PRESETS", "SOURCES", "NeuronRun", "NeuronView", "Statistics", "check_upload", "python_code", "run_neuron"]
+__all__ = [
+    "AS_SET",
+    "PRESETS",
+    "SOURCES",
+    "NeuronRun",
+    "NeuronView",
+    "Statistics",
+    "check_upload",
+    "preset_of",
+    "python_code",
+    "run_neuron",
+]
 
 SOURCES = ("constant", "ramp", "staircase", "pulses", "poisson", "digits", "upload")
 SHOTS = ("exact", "1", "10", "100", "1000")
 _LEARNABLE = tuple(item.name for item in fields(Settings) if item.name.startswith("learnable_"))
 #: What a page can show without a wait of seconds.
-MOST_STEPS, MOST_NEURONS = 2000, 256
+MOST_STEPS, MOST_NEURONS, MOST_WIRES = 2000, 256, 20
 
 
 def _source(*names: str) -> Need:
@@ -41,6 +52,16 @@ MODULATED = Need("a modulation other than 'none'", lambda view: view.modulation 
 LEARNED = Need(
     f"{DETERMINISTIC.words} and something learnable, since it is the gradient that it changes",
     lambda view: DETERMINISTIC.holds(view) and any(getattr(view, name) for name in _LEARNABLE),
+)
+
+
+def _drawn(view: Any) -> bool:
+    asked = view.decision == "sample" or view.shots != "exact"
+    return (asked if view.quantum_mode else view.stochastic) or view.noise_std > 0 or view.source in {"poisson", "digits"}
+
+
+DRAWN = Need(
+    "decision='sample', finite shots, stochastic=True, noise_std above 0, or source='poisson' or source='digits'", _drawn
 )
 
 
@@ -80,8 +101,16 @@ class NeuronView(View):
         at_least=10,
         at_most=MOST_STEPS,
     )
-    seed: int = control(0, "integer", "input", "the same seed gives the same spikes", at_least=0, at_most=999)
-    shown: int = control(0, "integer", "input", "the neuron whose traces are drawn", need=SEVERAL, at_least=0)
+    seed: int = control(0, "integer", "input", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999)
+    shown: int = control(
+        0,
+        "integer",
+        "input",
+        "the neuron whose traces are drawn",
+        need=SEVERAL,
+        at_least=0,
+        at_most=MOST_NEURONS - 1,
+    )
     modulation: str = control(
         "none", "choice", "neuromodulation", "modulation m over time", options=("none", "step", "ramp", "pulses")
     )
@@ -102,19 +131,17 @@ def _controls() -> tuple[Control, ...]:
     found = []
     for item in controls_of(NeuronView):
         if item.group == "neuromodulation" and item.name != "modulation":
-            item = replace(item, need=_both(MODULATED, item.need))  # noqa: PLW2901
+            # Off is what modulation='none' is for.
+            options = tuple(name for name in item.options if name != "off")
+            item = replace(item, need=MODULATED, options=options)  # noqa: PLW2901
         elif item.name in {"alpha", "surrogate_gradient_function"}:
             item = replace(item, need=LEARNED)  # noqa: PLW2901
+        elif item.name == "quantum_wire":
+            item = replace(item, bounds={**item.bounds, "at_most": MOST_WIRES})  # noqa: PLW2901
         found.append(item)
     # The input first, then the mechanisms as the table has them.
     groups = ["input", *dict.fromkeys(item.group for item in parameter_controls())]
     return tuple(sorted(found, key=lambda item: groups.index(item.group)))
-
-
-def _both(first: Need, second: Need | None) -> Need:
-    if second is None or second is first:
-        return first
-    return Need(f"{first.words} and {second.words}", lambda view: first.holds(view) and second.holds(view))
 
 
 #: Named places to start from, and what each one shows.
@@ -146,6 +173,16 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Value]]] = MappingProxyType(
     }
 )
 
+#: Stands for the presets where the view is none of them.
+AS_SET = "as set below"
+
+
+def preset_of(values: Mapping[str, Value]) -> str:
+    """The preset that shows what these values show, or `AS_SET`."""
+    settled = settle(NeuronView, values)
+    same = (name for name, (_, preset) in PRESETS.items() if settle(NeuronView, preset) == settled)
+    return next(same, AS_SET)
+
 
 class _Call(NamedTuple):
     """A function of `qlifq.training` and its arguments: it is run for the page and written out for the user."""
@@ -165,7 +202,7 @@ class NeuronRun:
     """A view that ran.
 
     Args:
-        view: the view.
+        view: the view, its sample one that the upload has.
         layer: the layer.
         current: its input, `(time, 1, neurons)`.
         modulation: its modulation, `(time, 1, 1)`, or None.
@@ -260,6 +297,8 @@ def run_neuron(view: NeuronView, upload: Tensor | None = None) -> NeuronRun:
         QLIFError: if it cannot be run.
     """
     start = time.perf_counter()
+    if upload is not None:
+        view = replace(view, sample=min(view.sample, upload.shape[1] - 1))
     current = _current(view, upload)
     modulation = _modulation(view, len(current))
     layer = QLIF(current.shape[2], **_layer_arguments(view))
@@ -346,8 +385,7 @@ def _current(view: NeuronView, upload: Tensor | None) -> Tensor:
     if view.source == "upload":
         if upload is None:
             raise ShapeError("The source 'upload' needs a .npy file of shape (time, batch, neurons): choose one under input.")
-        sample = min(view.sample, upload.shape[1] - 1)
-        return view.gain * upload[:, sample : sample + 1]
+        return view.gain * upload[:, view.sample : view.sample + 1]
     scale = torch.linspace(1 - view.spread, 1.0, view.neurons) if view.neurons > 1 else torch.ones(1)
     if view.source in {"ramp", "staircase", "pulses"}:
         return _wave(view).run()[:, None, None] * scale
@@ -370,7 +408,7 @@ def _encoder(view: NeuronView) -> _Call:
 
 
 def _modulation_call(view: NeuronView, steps: int) -> _Call | None:
-    if view.modulation == "none" or view.settings.neuromod_mode == "off":
+    if view.modulation == "none":
         return None
     height = view.modulation_height
     if view.modulation == "pulses":

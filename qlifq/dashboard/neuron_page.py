@@ -7,7 +7,17 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from qlifq.dashboard.neuron import PRESETS, NeuronRun, NeuronView, Statistics, check_upload, python_code, run_neuron
+from qlifq.dashboard.neuron import (
+    AS_SET,
+    PRESETS,
+    NeuronRun,
+    NeuronView,
+    Statistics,
+    check_upload,
+    preset_of,
+    python_code,
+    run_neuron,
+)
 from qlifq.dashboard.neuron_charts import neuron_charts
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.training.datasets import read_current
@@ -32,15 +42,19 @@ def neuron_page() -> None:
         panel.share()
         _show(run_neuron(view, upload), "current.npy" if file is None else file.name)
     with st.sidebar:
-        st.selectbox("preset", list(PRESETS), key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
-        st.caption(PRESETS[st.session_state[_PRESET]][0])
+        preset = st.session_state[_PRESET] = preset_of(panel.values)
+        names = [AS_SET, *PRESETS]
+        st.selectbox("preset", names, key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
+        if preset in PRESETS:
+            st.caption(PRESETS[preset][0])
         if panel.values["source"] == "upload":
             st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
         panel.draw(opened=("input",), limits=_limits(panel, upload))
 
 
 def _start_from(panel: Panel) -> None:
-    panel.put(PRESETS[st.session_state[_PRESET]][1])
+    if st.session_state[_PRESET] in PRESETS:
+        panel.put(PRESETS[st.session_state[_PRESET]][1])
 
 
 def _limits(panel: Panel, upload: Tensor | None) -> dict[str, int]:

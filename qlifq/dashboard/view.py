@@ -27,8 +27,7 @@ class View:
     @classmethod
     def defaults(cls) -> dict[str, Value]:
         """Every control as it stands at first."""
-        plain = {item.name: item.default for item in cls.controls() if not isinstance(item.default, Mapping)}
-        return {**plain, **{item.name: item.default_among(plain) for item in cls.controls()}}
+        return _complete(cls, {})
 
     @classmethod
     def of(cls, values: Mapping[str, Value]) -> Self:
@@ -47,14 +46,27 @@ class View:
 
 def settle(view: type[View], values: Mapping[str, Value]) -> dict[str, Value]:
     """A value for every control: the given one, checked, or the default where none is given or it would have no effect."""
-    given = {**view.defaults(), **values}
-    settled: dict[str, Value] = {}
-    for item in view.controls():
-        # What a default depends on can be without an effect itself, and then stands at its own.
-        default = item.default_among(given)
-        named = item.name in values and relevant(item, given)
-        settled[item.name] = item.checked(values[item.name]) if named else default
-    return settled
+    given = dict(values)
+    # One that falls back to its default can take the effect of others with it.
+    while ignored := _ignored(view, given):
+        for item in ignored:
+            del given[item.name]
+    return _complete(view, given)
+
+
+def _complete(view: type[View], values: Mapping[str, Value]) -> dict[str, Value]:
+    """A value for every control: the given one, checked, or the default, which may follow from those before."""
+    complete: dict[str, Value] = {}
+    for item in sorted(view.controls(), key=lambda item: item.by is not None):
+        named = item.name in values
+        complete[item.name] = item.checked(values[item.name]) if named else item.default_among(complete)
+    return complete
+
+
+def _ignored(view: type[View], values: Mapping[str, Value]) -> list[Control]:
+    """The controls whose given value would have no effect."""
+    complete = _complete(view, values)
+    return [item for item in view.controls() if item.name in values and not relevant(item, complete)]
 
 
 def _changed(view: type[View], settled: Mapping[str, Value]) -> dict[str, Any]:
@@ -109,9 +121,8 @@ def from_address(view: type[View], address: Mapping[str, str]) -> tuple[dict[str
 
 def _without_effect(view: type[View], values: dict[str, Value]) -> Iterable[str]:
     """A sentence for each value that would be ignored; they are taken out."""
-    given = {**view.defaults(), **values}
-    for item in view.controls():
-        if item.name in values and not relevant(item, given):
+    while ignored := _ignored(view, values):
+        for item in ignored:
             words = item.need.words if item.need else ""
             del values[item.name]
             yield str(UnsupportedError(f"Argument `{item.name}` would be ignored: it needs {words}."))

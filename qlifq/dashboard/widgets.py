@@ -10,7 +10,7 @@ import streamlit as st
 
 from qlifq.dashboard.charts import Chart, picture
 from qlifq.dashboard.controls import Control, Value, relevant
-from qlifq.dashboard.view import View, from_address, to_address
+from qlifq.dashboard.view import View, from_address, settle, to_address
 from qlifq.errors import QLIFError
 from qlifq.neurons.parameters import FORMULAS
 
@@ -70,6 +70,7 @@ class Panel:
             limits: highest values that follow from elsewhere; a control that could only be 0 is not shown.
         """
         values = self.values
+        settled = settle(self.view, values)
         for group, items in _groups(self.view.controls()).items():
             with st.expander(group.capitalize(), expanded=group in opened):
                 if group in FORMULAS:
@@ -79,7 +80,7 @@ class Panel:
                     limit = (limits or {}).get(item.name)
                     if limit == 0:
                         continue
-                    if relevant(item, values):
+                    if relevant(item, settled):
                         self._widget(item, values, limit)
                     elif item.need is not None:
                         unmet.setdefault(item.need.words, []).append(f"`{item.name}`")

@@ -1,7 +1,9 @@
 """Every control of every page, moved in a real browser: the picture or the numbers must change."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,26 +114,35 @@ class Page:
 
         Args:
             names: those that are tried.
-            button: the key of a button that is pressed where moving alone changes nothing.
+            button: the key of a button that is pressed where moving alone changes nothing, and whenever the page was opened,
+                so that what it gives is there to compare with.
         """
+        if button is not None:
+            self.again(button)
         self.unfold()
         silent = []
         kinds = {name: kind for name, kind in self.controls().items() if name in names}
         sliders = [name for name, kind in kinds.items() if kind == "range"]
         for name in [*sliders, *reversed([name for name in kinds if name not in sliders])]:
             if name not in self.controls() or self.refused():
-                self.open(*self.opened)
-                self.unfold()
+                self.again(button)
             self.rest = self.settle()
             if self.moves(name, kinds[name], button):
                 continue
             # Those before it may have hidden its effect: it has another chance where the page begins.
-            self.open(*self.opened)
-            self.unfold()
-            self.rest = self.settle()
+            self.again(button)
             if not self.moves(name, kinds[name], button):
                 silent.append(name)
         return silent
+
+    def again(self, button: str | None) -> None:
+        """Open the page as it was opened, with what its button gives, and take it as what is compared with."""
+        self.open(*self.opened)
+        self.unfold()
+        self.rest = self.settle()
+        if button is not None:
+            self.press(button)
+            self.rest = self.settle(self.rest, 20.0)
 
     def moves(self, name: str, kind: str, button: str | None) -> bool:
         attempts = 1 if kind == "checkbox" else 4
@@ -226,9 +237,7 @@ def test_every_control_of_the_backends_changes_what_is_shown(page: Page) -> None
 def test_every_control_of_the_calibration_changes_what_is_shown(page: Page) -> None:
     page.open("calibration", "?v=1&noise=numbers&neurons=2&shots=200")
     assert page.wrong() == []
-    page.rest = page.settle()
-    page.press("calibration:run")
-    page.settle(page.rest, 20.0)
+    page.again("calibration:run")
     names = set(page.controls())
     from qlifq.dashboard.calibration import CalibrationView
 
@@ -263,18 +272,43 @@ class Planted(View):
 panel = Panel("planted", Planted)
 for sentence in panel.wrong:
     st.warning(said(sentence))
-figures({"live": str(panel.values["live"])})
+SHOWN
 with st.sidebar:
     panel.draw(opened=("input",))
 """
 
 
-def test_a_planted_control_that_changes_nothing_is_found(browser: Any, serve: Any, tmp_path: Path) -> None:
-    script = tmp_path / "planted.py"
-    script.write_text(PLANTED, encoding="utf-8")
-    run = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", "--browser.gatherUsageStats=false"]
-    with serve(*run, "--server.address=127.0.0.1", "--server.port") as address:
-        page = Page(browser, address)
+AT_ONCE = 'figures({"live": str(panel.values["live"])})'
+PRESSED = """
+if st.button("Run", key="planted:run"):
+    st.session_state["planted:ran"] = str(panel.values["live"])
+figures({"live": st.session_state.get("planted:ran", "nothing has run")})
+"""
+
+
+@pytest.fixture
+def planted(browser: Any, serve: Any, tmp_path: Path) -> Any:
+    """Serves the planted page, given how it shows its values."""
+
+    @contextlib.contextmanager
+    def opened(shown: str) -> Iterator[Page]:
+        script = tmp_path / "planted.py"
+        script.write_text(PLANTED.replace("SHOWN", shown), encoding="utf-8")
+        run = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
+        with serve(*run, "--browser.gatherUsageStats=false", "--server.address=127.0.0.1", "--server.port") as address:
+            yield Page(browser, address)
+
+    return opened
+
+
+def test_a_planted_control_that_changes_nothing_is_found_behind_a_button(planted: Any) -> None:
+    with planted(PRESSED) as page:
+        page.open("")
+        assert page.dead({"live", "off"}, button="planted:run") == ["off"]
+
+
+def test_a_planted_control_that_changes_nothing_is_found(planted: Any) -> None:
+    with planted(AT_ONCE) as page:
         page.open("")
         assert page.dead({"live", "silent", "off"}) == ["silent", "off"]
         page.open("", "?v=1&live=%3Cscript%3Ealert(1)%3C/script%3E&other=2")

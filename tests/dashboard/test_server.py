@@ -1,5 +1,7 @@
 """Starting the server: what it is told, and what is refused before it starts."""
 
+from pathlib import Path
+
 import pytest
 
 from qlifq.cli import main as command_line
@@ -20,6 +22,15 @@ def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["--port", "0"]) == 2
     assert "Argument `port` must be at least 1 and at most 65535, but is 0." in capsys.readouterr().err
     assert command_line(["dashboard", "--port", "0"]) == 2
+
+
+def test_an_address_or_a_folder_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for address in ("no.such.host.invalid", "192.0.2.1", "a" * 300):
+        assert main(["--address", address]) == 2
+        assert f"Option --address must be an address of this machine, but is '{address}'." in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["--folder", str(tmp_path / "file")]) == 2
+    assert "Option --folder must be a folder, but" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

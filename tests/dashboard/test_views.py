@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import shutil
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,17 @@ from qlifq.dashboard.charts import picture
 from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.comparisons import code, find_runs, open_run
 from qlifq.dashboard.controls import Value, parameter_controls, relevant
-from qlifq.dashboard.neuron import PRESETS, SOURCES, NeuronView, Statistics, check_upload, python_code, run_neuron
+from qlifq.dashboard.neuron import (
+    AS_SET,
+    PRESETS,
+    SOURCES,
+    NeuronView,
+    Statistics,
+    check_upload,
+    preset_of,
+    python_code,
+    run_neuron,
+)
 from qlifq.dashboard.neuron_charts import neuron_charts
 from qlifq.dashboard.view import View, from_address, to_address
 from qlifq.errors import ArgumentError, FileFormatError, QLIFError, ShapeError
@@ -87,11 +100,17 @@ def test_an_address_gives_back_what_was_shown(values: dict[str, Value]) -> None:
         ({"v": "1", "tau": "1e999"}, "`tau` must be finite, but is inf"),
         ({"v": "1", "tau": "__import__('os')"}, "`tau` must be a number, but is"),
         ({"v": "1", "tau": "9" * 100}, "at most 40 characters, but has 100"),
-        ({"v": "1", "tau": "-1"}, "`tau` must be above 0, but is -1"),
+        ({"v": "1", "tau": "-1"}, "`tau` must be above 0 and at most 1e+06, but is -1"),
         ({"v": "1", "neurons": "100000"}, "`neurons` must be at least 1 and at most 64, but is 100000"),
         ({"v": "1", "steps": "2.5"}, "`steps` must be an integer, but is '2.5'"),
         ({"v": "1", "use_ahp": "yes"}, "`use_ahp` must be True or False, but is 'yes'"),
         ({"v": "1", "mapping": "<script>"}, "`mapping` must be one of sigmoid, linear, tanh, but is '<script>'"),
+        ({"v": "1", "noise_std": "1e39"}, "`noise_std` must be at least 0 and at most 1e+06, but is 1e+39"),
+        ({"v": "1", "V_reset": "-1e300"}, "`V_reset` must be at least -1e+06 and at most 1e+06, but is -1e+300"),
+        ({"v": "1", "refractory_period": "9" * 20}, "must be at least 0 and at most 1e+06, but is 99999999999999999999"),
+        ({"v": "1", "quantum_wire": "1000"}, "`quantum_wire` must be at least 1 and at most 20, but is 1000"),
+        ({"v": "1", "neuromod_mode": "off"}, "must be one of gain, threshold, prob_slope, but is 'off'"),
+        ({"v": "1", "decision": "threshold", "seed": "1"}, "`seed` would be ignored: it needs decision='sample', finite shots"),
         ({"v": "1", "<b>": "1"}, "names of controls, but holds '<b>'"),
         ({"v": "1", "eta": "0.2"}, "`eta` would be ignored: it needs use_adaptive_threshold=True"),
         ({"v": "1", "V_th": "-1"}, "`V_th` must be above V_reset = 0, but is -1"),
@@ -99,9 +118,58 @@ def test_an_address_gives_back_what_was_shown(values: dict[str, Value]) -> None:
 )
 def test_a_bad_address_gives_a_sentence_and_the_defaults(address: dict[str, str], sentence: str) -> None:
     values, wrong = from_address(NeuronView, address)
-    assert values == {}
+    assert values == ({"decision": "threshold"} if "decision" in address else {})
     assert len(wrong) == 1
     assert sentence in wrong[0]
+
+
+def test_an_integer_of_every_page_has_an_end() -> None:
+    for view in VIEWS:
+        for item in view.controls():
+            if item.kind in {"integer", "real"}:
+                with pytest.raises(ArgumentError, match=f"`{item.name}` must be .*at most|below"):
+                    item.parsed("9" * 20)
+
+
+def test_a_value_without_effect_counts_neither_for_what_follows_from_it_nor_for_the_rest() -> None:
+    # The slope of tanh is another than that of sigmoid; without a qubit neither matters.
+    classic: dict[str, Value] = {**NeuronView.defaults(), "mapping": "tanh", "q_scale": 2.5, "quantum_mode": False}
+    assert NeuronView.of(classic).settings == Settings(quantum_mode=False)
+    values, wrong = from_address(BackendsView, {"v": "1", "second_backend": "analytic", "readout_p01": "0.3"})
+    assert values == {"second_backend": "analytic"}
+    assert wrong == ["Argument `readout_p01` would be ignored: it needs noise='numbers'."]
+
+
+@pytest.mark.parametrize(
+    ("view", "values", "drawn"),
+    [
+        (NeuronView, {}, True),
+        (NeuronView, {"decision": "threshold"}, False),
+        (NeuronView, {"decision": "threshold", "shots": "10"}, True),
+        (NeuronView, {"decision": "threshold", "noise_std": 0.1}, True),
+        (NeuronView, {"quantum_mode": False, "gain": 2.0}, False),
+        (NeuronView, {"quantum_mode": False, "gain": 2.0, "shots": "10"}, False),
+        (NeuronView, {"quantum_mode": False, "stochastic": True}, True),
+        (NeuronView, {"decision": "threshold", "source": "poisson"}, True),
+        (BackendsView, {"decision": "threshold", "second_shots": "10"}, True),
+        (BackendsView, {"decision": "threshold", "second_shots": "exact"}, False),
+    ],
+)
+def test_a_seed_is_shown_where_it_changes_the_numbers(view: type[View], values: dict[str, Value], drawn: bool) -> None:
+    small: dict[str, Value] = {"neurons": 3, "steps": 80}
+    if view is BackendsView:
+        small |= {"repeats": 3, "second_backend": "analytic"}
+    views = [view.of({**small, **values, "seed": seed}) for seed in (0, 1)]
+    assert (views[0] != views[1]) is drawn
+    if isinstance(views[0], NeuronView):
+        first, second = (run_neuron(replace(views[0], seed=seed)).recording["potential"] for seed in (0, 1))
+        assert (not torch.equal(first, second)) is drawn
+
+
+def test_the_preset_that_is_named_is_the_one_that_is_shown() -> None:
+    for name, (_, values) in PRESETS.items():
+        assert preset_of({**NeuronView.defaults(), **values}) == name
+    assert preset_of({"tau": 7.0}) == AS_SET
 
 
 def test_many_bad_values_give_few_sentences() -> None:
@@ -123,7 +191,8 @@ def test_the_code_of_the_neuron_gives_the_numbers_of_the_page(
     upload = None
     if values.get("source") == "upload":
         monkeypatch.chdir(tmp_path)
-        values = {"source": "upload", "sample": 1, "gain": 1.5, "modulation": "ramp"}
+        # The page shows the last sample for one that the file has not.
+        values = {"source": "upload", "sample": 7, "gain": 1.5, "modulation": "ramp"}
         array = np.random.default_rng(0).uniform(0, 2, (50, 3, 4)).astype(np.float32)
         np.save("current.npy", array)
         upload = torch.from_numpy(array)
@@ -210,6 +279,7 @@ def test_the_circuit_is_solved_turned_and_written_out(values: dict[str, Value]) 
         assert float(run.probability[middle]) == pytest.approx(run.view.p0)
         rise = (run.probability[middle + 1] - run.probability[middle - 1]) / (run.gaps[middle + 1] - run.gaps[middle - 1])
         assert float(rise) == pytest.approx(run.view.slope, rel=1e-2)
+    assert ("tangent" in circuit_charts(run)[0].columns) is (run.view.circuit == "RYSpike")
     assert picture([*circuit_charts(run), sphere(run)], "png").startswith(b"\x89PNG")
 
 
@@ -263,7 +333,7 @@ def test_a_noisy_backend_shows_in_the_difference_and_an_equal_one_does_not() -> 
 def test_a_calibration_is_measured_kept_and_written_out() -> None:
     view = CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 400})
     record = measure(view)
-    again = read(written(record), "../../torino.json")
+    again = read(written(record))
     correction = again.correct(p0=view.p0, slope=view.slope)
     rows = table(again, correction)
     assert list(rows["neuron"]) == [0, 1]
@@ -273,7 +343,19 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     assert "correction of 2 neurons" in printed
     assert picture(calibration_charts(again, correction, 1), "png")
     with pytest.raises(QLIFError, match="must hold JSON"):
-        read(b"{", "x.json")
+        read(b"{")
+
+
+def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
+    record = measure(CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 100}))
+    values: dict[str, Value] = {"neurons": 2, "steps": 10, "repeats": 2, "second_backend": "analytic"}
+    plain, twin = BackendsView.of(values), BackendsView.of({**values, "second_backend": "twin"})
+    layers = {side: layer_of(twin, side, record) for side in SIDES}
+    pair = run_pair(twin, layers, record, "torino.json")
+    assert pair.shows(twin, record)
+    assert not pair.shows(twin, read(written(record)))
+    assert "calibration.load('torino.json')" in backends_code(pair.view, pair.file)
+    assert run_pair(plain, {side: layer_of(plain, side) for side in SIDES}).shows(plain, record)
 
 
 def test_runs_are_found_and_read_under_the_folder_alone(runs: Path) -> None:
@@ -297,6 +379,41 @@ def test_a_link_out_of_the_folder_is_not_followed(runs: Path, tmp_path: Path) ->
     assert find_runs(tmp_path) == []
     with pytest.raises(FileFormatError, match="must be under"):
         open_run(tmp_path, "link")
+
+
+def test_facts_that_lie_elsewhere_or_are_too_many_are_no_run(runs: Path, tmp_path: Path) -> None:
+    for name in ("link", "long"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link" / "summary.json").symlink_to(runs / "report" / "summary.json")
+    facts = (runs / "report" / "summary.json").read_text(encoding="utf-8")
+    (tmp_path / "long" / "summary.json").write_text(facts + " " * 1_000_000, encoding="utf-8")
+    assert find_runs(tmp_path) == []
+    with pytest.raises(FileFormatError, match="must hold the summary"):
+        open_run(tmp_path, "link")
+
+
+def test_files_of_a_run_that_are_broken_give_a_sentence(runs: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(runs / "digits-a", tmp_path / "run")
+    whole = (run / "spikes.npz").read_bytes()
+    array = io.BytesIO()
+    np.save(array, np.zeros((2, 2, 2)))
+    damaged = bytearray(whole)
+    damaged[100 : len(whole) // 2] = b"\xff" * (len(whole) // 2 - 100)
+    for content in (whole[: len(whole) // 2], array.getvalue(), bytes(damaged), b"", b"PK"):
+        (run / "spikes.npz").write_bytes(content)
+        with pytest.raises(FileFormatError, match="must hold the array `spikes`, but does not"):
+            open_run(tmp_path, "run")
+    with zipfile.ZipFile(run / "spikes.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("spikes.npy", "w") as member:
+        for _ in range(501):
+            member.write(bytes(1_000_000))
+    with pytest.raises(FileFormatError, match="must unpack to at most 500,000,000 bytes to be shown, but says 501,000,000"):
+        open_run(tmp_path, "run")
+    (run / "spikes.npz").unlink()
+    (run / "report.md").write_bytes(b"caf\xe9")
+    with pytest.raises(FileFormatError, match=r"report\.md must be text in UTF-8"):
+        open_run(tmp_path, "run")
+    (run / "report.md").write_text("!![x](http://elsewhere/a.png) ![y](b.png)", encoding="utf-8")
+    assert open_run(tmp_path, "run").text == [("text", "[x](http://elsewhere/a.png) [y](b.png)")]
 
 
 def test_a_control_that_would_have_no_effect_is_hidden() -> None:
