@@ -273,7 +273,8 @@ class _Run:
         """Sum up an epoch, look at the images held back, and keep the best weights."""
         loss, accuracy = (self.sums / len(self.images)).tolist()
         number = len(self.history) + 1
-        if not math.isfinite(loss):
+        # The last step may have spoiled the weights after the last loss was taken.
+        if not math.isfinite(loss) or not self._has_finite_weights():
             raise self._diverged()
         epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
         if len(self.validation.images):
@@ -315,7 +316,7 @@ class _Run:
                 answer = self.model(signal)
         except ArgumentError as error:
             # A layer refuses a current that is no number; here that is what the weights have become.
-            if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            if self._has_finite_weights():
                 raise
             raise self._diverged() from error
         losses = self.design.losses(answer, images, labels, self.settings.smoothing)
@@ -328,6 +329,9 @@ class _Run:
         with torch.no_grad():
             right = (answer.scores.argmax(dim=1) == labels).sum()
             self.sums += self.processes.summed(torch.stack((losses.sum(), right)).to(torch.float64))
+
+    def _has_finite_weights(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
 
     def _diverged(self) -> ArgumentError:
         return ArgumentError(

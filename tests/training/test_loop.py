@@ -237,6 +237,17 @@ def test_a_loss_that_is_no_number_ends_the_training(data: Dataset, design: Desig
             train(design, data, replace(settings, learning_rate=rate, weight_decay=decay))
 
 
+def test_weights_that_the_last_step_spoiled_are_not_kept(
+    tmp_path: Path, data: Dataset, design: Design, settings: TrainingSettings
+) -> None:
+    # One step: its loss is taken before, and is finite.
+    settings = replace(settings, epochs=1, batch=300, schedule="constant", learning_rate=1e38, weight_decay=1e3)
+    place = tmp_path / "network.pt"
+    with pytest.raises(ArgumentError, match="`learning_rate` must be lower: in epoch 1"):
+        train(design, data, settings, checkpoint=place)
+    assert not place.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
