@@ -62,9 +62,18 @@ class Trained(NamedTuple):
 
 
 def held_back(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
-    """The images to learn from, and a fraction of all that is held back, spread evenly over them."""
+    """The images to learn from, and a fraction of all that is held back, spread evenly over them.
+
+    Raises:
+        ArgumentError: if the fraction is above 0, but of no whole image.
+    """
     counted = (torch.arange(len(data.images) + 1, dtype=torch.float64) * fraction).floor()
     kept = counted[1:] == counted[:-1]
+    if fraction > 0 and bool(kept.all()):
+        raise ArgumentError(
+            f"Argument `validation` must hold back at least 1 of {len(data.images)} images, but is {fraction:g}, which holds "
+            "back none."
+        )
     learn, rest = (LabelledImages(data.images[part], data.labels[part]) for part in (kept, ~kept))
     return learn, rest
 

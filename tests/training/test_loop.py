@@ -203,6 +203,16 @@ def test_images_are_held_back_evenly() -> None:
     assert learn.labels.tolist() == [0, 1, 2, 4, 5, 7, 8]
     learn, rest = held_back(images, 0.0)
     assert (len(learn.images), len(rest.images)) == (10, 0)
+    assert len(held_back(images, 0.1)[1].images) == 1
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_fraction_that_holds_back_no_image_is_refused(
+    data: Dataset, design: Design, settings: TrainingSettings, patience: int | None
+) -> None:
+    message = "Argument `validation` must hold back at least 1 of 300 images, but is 0.003, which holds back none"
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        train(design, data, replace(settings, validation=0.003, patience=patience))
 
 
 def test_schedules() -> None:
