@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qlifq.errors import ArgumentError, FileError, FileFormatError, QLIFError, UnsupportedError
-from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, train
+from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, prepared, train
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.loop import held_back
 
@@ -236,6 +236,17 @@ def test_mixed_precision_trains_and_what_a_cpu_has_not_is_refused(
     assert half.history[-1].loss < 0.4 * half.history[0].loss
     with pytest.raises(UnsupportedError, match="must be float32 or bfloat16 on cpu, but is 'float16'"):
         train(design, data, replace(settings, precision="float16"))
+
+
+@pytest.mark.parametrize(("network", "hidden"), [("paper", (8,)), ("paper-conv", (2, 2))])
+def test_mixed_precision_trains_the_paper_s_networks(data: Dataset, network: str, hidden: tuple[int, ...]) -> None:
+    data = data.first(64)
+    if network == "paper-conv":
+        wide = (LabelledImages(part.images.repeat(1, 4), part.labels) for part in (data.train, data.test))
+        data = Dataset(data.name, *wide, (16, 16), data.classes, data.source)
+    design, settings = prepared(network, data, {"hidden": hidden, "steps": 4}, {"epochs": 3, "precision": "bfloat16"})
+    history = train(design, data, settings).history
+    assert history[-1].loss < history[0].loss
 
 
 def test_a_loss_that_is_no_number_ends_the_training(data: Dataset, design: Design, settings: TrainingSettings) -> None:
