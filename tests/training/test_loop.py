@@ -238,15 +238,16 @@ def test_mixed_precision_trains_and_what_a_cpu_has_not_is_refused(
         train(design, data, replace(settings, precision="float16"))
 
 
-@pytest.mark.parametrize(("network", "hidden"), [("paper", (8,)), ("paper-conv", (2, 2))])
+@pytest.mark.parametrize(("network", "hidden"), [("paper", (24,)), ("paper-conv", (2, 2))])
 def test_mixed_precision_trains_the_paper_s_networks(data: Dataset, network: str, hidden: tuple[int, ...]) -> None:
     data = data.first(64)
     if network == "paper-conv":
-        wide = (LabelledImages(part.images.repeat(1, 4), part.labels) for part in (data.train, data.test))
-        data = Dataset(data.name, *wide, (16, 16), data.classes, data.source)
-    design, settings = prepared(network, data, {"hidden": hidden, "steps": 4}, {"epochs": 3, "precision": "bfloat16"})
+        learn, test = (LabelledImages(part.images.repeat(1, 4), part.labels) for part in (data.train, data.test))
+        data = data._replace(train=learn, test=test, picture=(16, 16))
+    trained = {"epochs": 8, "batch": 16, "learning_rate": 1e-2, "schedule": "constant", "precision": "bfloat16"}
+    design, settings = prepared(network, data, {"hidden": hidden, "steps": 4}, trained)
     history = train(design, data, settings).history
-    assert history[-1].loss < history[0].loss
+    assert history[-1].loss < 0.98 * history[0].loss
 
 
 def test_a_loss_that_is_no_number_ends_the_training(data: Dataset, design: Design, settings: TrainingSettings) -> None:
