@@ -1,11 +1,12 @@
 """A network and the classical ones of its size, trained and tested alike."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -109,6 +110,7 @@ def run_experiment(
     *,
     backend: str | Backend = "analytic",
     shots: int | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
@@ -124,6 +126,7 @@ def run_experiment(
         folder: where their checkpoints are kept, and gone on from.
         backend: where the network's decisions are asked.
         shots: as for `qlifq.QLIF`.
+        options: what the backend was made with, as for `train`.
         checkpoint_seconds: as for `train`.
         device: where to train.
         processes: those that train together.
@@ -136,7 +139,7 @@ def run_experiment(
     contenders = []
     examples: tuple[Example, ...] = ()
     for name, each in contenders_of(design):
-        asked = {"backend": backend, "shots": shots} if name == CHECKPOINT else {}
+        asked = {"backend": backend, "shots": shots, "options": options} if name == CHECKPOINT else {}
         words = NEURONS[each.neuron].words
         with progress(words) if progress is not None else contextlib.nullcontext() as update:
             trained = train(

@@ -3,9 +3,10 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -79,7 +80,12 @@ def held_back(data: LabelledImages, fraction: float) -> tuple[LabelledImages, La
 
 
 def identity_of(
-    design: Design, data: Dataset, settings: TrainingSettings, backend: str, shots: int | None
+    design: Design,
+    data: Dataset,
+    settings: TrainingSettings,
+    backend: str,
+    shots: int | None,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, object]:
     """What a training is of: another one cannot go on from its checkpoint."""
     return {
@@ -89,6 +95,7 @@ def identity_of(
         "fingerprint": data.fingerprint(),
         "backend": backend,
         "shots": shots,
+        **options,
         **asdict(settings),
     }
 
@@ -100,6 +107,7 @@ def train(
     *,
     backend: str | Backend = "analytic",
     shots: int | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
@@ -119,6 +127,8 @@ def train(
         settings: how.
         backend: where the decisions are asked.
         shots: as for `qlifq.QLIF`.
+        options: what the backend was made with, such as its noise, names and plain values; a checkpoint is continued with the
+            same ones alone.
         checkpoint: the file that the state is kept in; one that is there already is continued. None keeps none.
         checkpoint_seconds: how long to go on without writing it; after every epoch it is written anyway.
         device: where to train.
@@ -136,7 +146,7 @@ def train(
     seeds = SeedStream(settings.seed)
     network = untrained(design, settings, seeds.take(), backend=backend, shots=shots, device=device, processes=processes)
     run = _Run(design, data, settings, network, device, processes, order_seed=seeds.take(), noise_seed=seeds.take())
-    identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots)
+    identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots, options)
     if checkpoint is not None and checkpoint.exists():
         content = load_checkpoint(checkpoint, device)
         if found := differences(content["identity"], identity):

@@ -228,6 +228,40 @@ def test_an_autoencoder_and_the_paper_s_network_are_trained_and_asked_too(capsys
     assert "analytic, 50 shots: " in capsys.readouterr().out
 
 
+def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qlifq.training import loop
+
+    def calibrate(p01: float) -> None:
+        told = ["--neurons", "6", "--shots", "512", "--noise", f"readout_p01={p01}", "--sampling", "law"]
+        assert main(["calibrate", *told, "--out", "record.json", *(["--force"] if Path("record.json").exists() else [])]) == 0
+
+    def kill(*ignored: object) -> None:
+        raise KeyboardInterrupt
+
+    few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "6"]
+    noisy = ["train", *few, "--backend", "aer", "--shots", "1", "--sampling", "law", "--out", "noisy"]
+    twin = ["train", *few, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]
+    calibrate(0.02)
+    inner = loop.save_checkpoint
+    for command in ([*noisy, "--noise", "readout_p01=0.01"], twin):
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "save_checkpoint", lambda *given: (inner(*given), kill()))
+            assert main(command) == 130
+    capsys.readouterr()
+    assert "another training, whose noise was 'DeviceNoise(" in refuse(capsys, *noisy, "--noise", "readout_p01=0.4")
+    record = Path("record.json").read_bytes()
+    calibrate(0.2)
+    capsys.readouterr()
+    assert "another training, whose calibration was 'sha256 " in refuse(capsys, *twin)
+    Path("record.json").write_bytes(record)
+    assert main([*noisy, "--noise", "readout_p01=0.01"]) == 0
+    assert main(twin) == 0
+    report = Path("noisy/report.md").read_text(encoding="utf-8")
+    for row in ("| noise | readout_p01=0.01 |", "| sampling | law |", "| shots | 1 |", "| calibration | none |"):
+        assert row in report
+    assert "| calibration | record.json, sha256 " in Path("twin/report.md").read_text(encoding="utf-8")
+
+
 def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     program = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main(sys.argv[1:]))"]
