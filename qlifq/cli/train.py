@@ -56,7 +56,7 @@ def train(
     from qlifq.studies.report import write_report
     from qlifq.training import load_dataset, prepared, run_experiment
     from qlifq.training.events import event_log
-    from qlifq.training.loop import untrained
+    from qlifq.training.experiment import checked_contenders
     from qlifq.training.processes import joined
     from qlifq.training.report import training_report
     from qlifq.training.run_folder import open_run
@@ -91,8 +91,8 @@ def train(
         },
     )
     with joined(device) as (processes, place):
-        # What cannot be built is refused before there is a folder.
-        untrained(design, settings, 0, backend=asked, shots=shots, device=place, processes=processes)
+        # What cannot be trained is refused before there is a folder.
+        checked_contenders(design, data, settings, backend=asked, shots=shots, device=place, processes=processes)
         folder = run_folder(out)
         if processes.first:
             folder = open_run(folder, command=context.obj, force=force)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from qlifq.cli import main
+from qlifq.training import Design
 from qlifq.training.checkpoint import load_checkpoint
 
 Captured = pytest.CaptureFixture[str]
@@ -289,6 +291,7 @@ def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
         (["--precision", "float16"], "Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'"),
         (["--device", "tpu"], "Argument `device` must be cpu, cuda or cuda:N, but is 'tpu'"),
         (["--backend", "nowhere"], "Unknown backend `nowhere`"),
+        (["--validation", "0.0001"], "Argument `validation` must hold back at least 1 of 1442 images, but is 0.0001"),
         (["--samples", "0"], "Argument `samples` must be at least 1 and at most 1442, but is 0"),
         (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
         (
@@ -301,6 +304,18 @@ def test_what_cannot_be_trained_is_one_sentence_and_leaves_nothing(
     capsys: Captured, arguments: list[str], message: str
 ) -> None:
     assert message in refuse(capsys, "train", *arguments)
+
+
+def test_a_classical_network_that_cannot_be_built_is_found_before_anything_is_trained(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qlifq.training import experiment
+
+    def matched(design: Design, neuron: str) -> Design:
+        return replace(design, neuron=neuron, parameters={"quantum_leak": 0.1} if neuron == "classical-stochastic" else {})
+
+    monkeypatch.setattr(experiment, "matched", matched)
+    assert "Argument `quantum_leak` would be ignored" in refuse(capsys, "train", *SMALL, "--out", "none")
 
 
 def test_what_cannot_be_evaluated_is_one_sentence(run: tuple[Path, str], tmp_path: Path, capsys: Captured) -> None:
