@@ -117,7 +117,7 @@ def parameters_for(kind: str, parameters: Mapping[str, object]) -> dict[str, obj
         if name in specs and name not in {"quantum_mode", "stochastic", *chosen.options}
     }
     while True:
-        values = {item.name: item.default for item in fields(Settings)} | chosen.options | kept
+        values = {**{item.name: item.default for item in fields(Settings)}, **chosen.options, **kept}
         # A need looks at values alone, and these may still be some that `Settings` itself refuses.
         settings = cast(Settings, SimpleNamespace(**values))
         idle = [name for name in kept if (need := specs[name].need) is not None and not need.holds(settings)]

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import pytest
 import torch
 
 from qlifq.cli import main
+from qlifq.errors import FileError
 from qlifq.training import Design
-from qlifq.training.checkpoint import load_checkpoint
+from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
+from qlifq.training.run_folder import open_run
 
 Captured = pytest.CaptureFixture[str]
 
@@ -230,24 +233,44 @@ def test_an_autoencoder_and_the_paper_s_network_are_trained_and_asked_too(capsys
     assert "analytic, 50 shots: " in capsys.readouterr().out
 
 
-def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qlifq.training import loop
+def test_a_run_that_was_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\nfrom qlifq.training.run_folder import open_run\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\nopen_run(sys.argv[1], command='a')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "killed"], check=False)
+    assert done.returncode == -9
+    (left,) = Path("killed").iterdir()
+    assert left.suffix == ".tmp"
+    open_run("killed", command="a")
+    assert [path.name for path in Path("killed").iterdir()] == ["summary.json"]
+    # One that is left beside the checkpoint of a run goes too, and the checkpoint stays.
+    for name in ("network.pt", left.name, "mine.tmp"):
+        Path("killed", name).write_bytes(b"")
+    open_run("killed", command="a")
+    assert {path.name for path in Path("killed").iterdir()} == {"summary.json", "network.pt", "mine.tmp"}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.tmp").write_bytes(b"")
+    with pytest.raises(FileError, match="holds files that are not of a run"):
+        open_run("other", command="a")
 
+
+def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     def calibrate(p01: float) -> None:
         told = ["--neurons", "6", "--shots", "512", "--noise", f"readout_p01={p01}", "--sampling", "law"]
         assert main(["calibrate", *told, "--out", "record.json", *(["--force"] if Path("record.json").exists() else [])]) == 0
 
-    def kill(*ignored: object) -> None:
+    def save_and_stop(path: Path, identity: Mapping[str, object], content: Mapping[str, object]) -> None:
+        save_checkpoint(path, identity, content)
         raise KeyboardInterrupt
 
     few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "6"]
     noisy = ["train", *few, "--backend", "aer", "--shots", "1", "--sampling", "law", "--out", "noisy"]
     twin = ["train", *few, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]
     calibrate(0.02)
-    inner = loop.save_checkpoint
     for command in ([*noisy, "--noise", "readout_p01=0.01"], twin):
         with monkeypatch.context() as patched:
-            patched.setattr(loop, "save_checkpoint", lambda *given: (inner(*given), kill()))
+            patched.setattr("qlifq.training.loop.save_checkpoint", save_and_stop)
             assert main(command) == 130
     capsys.readouterr()
     assert "another training, whose noise was 'DeviceNoise(" in refuse(capsys, *noisy, "--noise", "readout_p01=0.4")
