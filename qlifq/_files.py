@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError
 
-__all__ = ["PathLike", "as_path", "atomic_write", "read_json", "stamp", "write_json"]
+__all__ = ["PathLike", "as_path", "atomic_write", "is_temporary", "read_json", "stamp", "write_json"]
 
 PathLike = str | os.PathLike[str]
 
@@ -63,6 +64,11 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         raise FileError(f"File {target} cannot be written: {(error.strerror or str(error)).lower()}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file has the name of a temporary one of `atomic_write`, which only a process that was killed leaves behind."""
+    return re.fullmatch(r"\.[0-9a-f]{16}\.tmp", path.name) is not None
 
 
 def write_json(path: PathLike, content: Mapping[str, object]) -> None:

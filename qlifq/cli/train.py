@@ -1,5 +1,6 @@
 """The command `qlifq train`."""
 
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -55,13 +56,17 @@ def train(
     from qlifq.studies.report import write_report
     from qlifq.training import load_dataset, prepared, run_experiment
     from qlifq.training.events import event_log
-    from qlifq.training.loop import untrained
+    from qlifq.training.experiment import checked_contenders
     from qlifq.training.processes import joined
     from qlifq.training.report import training_report
     from qlifq.training.run_folder import open_run
 
     options = backend_options(noise, sampling) | ({} if calibration is None else {"record": calibration})
     asked = get(backend, **options)
+    # What the backend answers by, in plain values: a run that was killed goes on with the same alone.
+    told = {name: str(value) for name, value in options.items() if name != "record"}
+    if calibration is not None:
+        told["calibration"] = f"sha256 {hashlib.sha256(calibration.read_bytes()).hexdigest()[:16]}"
     data = load_dataset(dataset, data_dir).first(samples)
     given = {"neuron": neuron, "hidden": _sizes(hidden), "steps": steps, "encoding": encoding, "gain": gain}
     design, settings = prepared(
@@ -86,8 +91,8 @@ def train(
         },
     )
     with joined(device) as (processes, place):
-        # What cannot be built is refused before there is a folder.
-        untrained(design, settings, 0, backend=asked, shots=shots, device=place, processes=processes)
+        # What cannot be trained is refused before there is a folder.
+        checked_contenders(design, data, settings, backend=asked, shots=shots, device=place, processes=processes)
         folder = run_folder(out)
         if processes.first:
             folder = open_run(folder, command=context.obj, force=force)
@@ -103,6 +108,7 @@ def train(
                 folder,
                 backend=asked,
                 shots=shots,
+                options=told,
                 checkpoint_seconds=checkpoint_seconds,
                 device=place,
                 processes=processes,
@@ -110,7 +116,14 @@ def train(
                 after_epoch=log,
             )
         if processes.first:
-            setup = {"noise": noise or "none", "device": str(place), "processes": processes.count}
+            setup = {
+                "shots": "exact" if shots is None and asked.capabilities.exact else shots or 1,
+                "noise": noise or "none",
+                "sampling": sampling or "as the backend does",
+                "calibration": "none" if calibration is None else f"{calibration}, {told['calibration']}",
+                "device": str(place),
+                "processes": processes.count,
+            }
             report = training_report(experiment, setup)
             write_report(folder, report, command=context.obj, force=True)
             for sentence in report.found:

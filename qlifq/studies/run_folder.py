@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qlifq._files import PathLike, as_path, atomic_write, read_json, stamp, write_json
+from qlifq._files import PathLike, as_path, atomic_write, is_temporary, read_json, stamp, write_json
 from qlifq.errors import FileError, FileFormatError
 from qlifq.studies.figures import simulation_figure
 from qlifq.studies.simulation import SimulationRun
@@ -21,7 +21,8 @@ def check_folder(folder: PathLike, *, force: bool = False) -> Path:
     """Refuse, before anything runs, a folder that a run must not be written to.
 
     Args:
-        folder: a folder that is not there yet, is empty, or with `force` holds an earlier run.
+        folder: a folder that is not there yet, is empty but for what a killed write left, or with `force` holds an earlier
+            run.
         force: whether an earlier run is overwritten.
 
     Returns:
@@ -43,7 +44,7 @@ def check_folder(folder: PathLike, *, force: bool = False) -> Path:
         return path
     if not path.is_dir():
         raise FileError(f"Folder {path} cannot be written: it is a file.")
-    if not any(path.iterdir()):
+    if all(is_temporary(left) for left in path.iterdir()):
         return path
     try:
         earlier = read_json(path / "summary.json").get("format") == FORMAT

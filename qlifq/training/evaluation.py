@@ -1,5 +1,6 @@
 """What a network says about images that it is asked once."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def evaluate(
             run = network.run(design.encode(here, numbered(seed, 2 * number + 1), share))
             predicted[start:stop][rows] = run.answer.scores.argmax(dim=1).to(torch.float64)
             losses[start:stop][rows] = design.losses(run.answer, here, shown).to(torch.float64)
-            rates += torch.stack([spikes.mean(dtype=torch.float64) * len(here) for spikes in run.spikes])
+            # A sum and not a mean, which is no number for a process that holds no image of a small batch.
+            rates += torch.stack([spikes.sum(dtype=torch.float64) / _places(spikes) for spikes in run.spikes])
             if progress is not None:
                 progress(stop, len(images))
     for values in (predicted, losses, rates):
@@ -121,3 +123,8 @@ def evaluate(
         rates=tuple((rates / len(images)).tolist()),
         seconds=time.perf_counter() - begun,
     )
+
+
+def _places(spikes: Tensor) -> int:
+    """In how many steps and neurons an image can spike, of `(time, batch, ...)`."""
+    return len(spikes) * math.prod(spikes.shape[2:])

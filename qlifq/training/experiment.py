@@ -1,11 +1,12 @@
 """A network and the classical ones of its size, trained and tested alike."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -14,13 +15,13 @@ from qlifq.backends import Backend
 from qlifq.backends.sampling import Share
 from qlifq.training.datasets import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate
-from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, train
+from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, held_back, train, untrained
 from qlifq.training.networks import Design, Network, matched
 from qlifq.training.neuron_kinds import CLASSICAL, NEURONS
 from qlifq.training.processes import ALONE, Processes
 from qlifq.training.settings import TrainingSettings
 
-__all__ = ["CHECKPOINT", "Contender", "Example", "Experiment", "contenders_of", "run_experiment"]
+__all__ = ["CHECKPOINT", "Contender", "Example", "Experiment", "checked_contenders", "contenders_of", "run_experiment"]
 
 #: The checkpoint of the network itself in the folder of a run; a classical one's is named after its neuron.
 CHECKPOINT = "network.pt"
@@ -101,6 +102,25 @@ def contenders_of(design: Design) -> Iterator[tuple[str, Design]]:
             yield f"{neuron}.pt", matched(design, neuron)
 
 
+def checked_contenders(
+    design: Design,
+    data: Dataset,
+    settings: TrainingSettings,
+    *,
+    backend: str | Backend = "analytic",
+    shots: int | None = None,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+) -> list[tuple[str, Design]]:
+    """Those of `contenders_of`, or the reason why one of them cannot be trained; arguments as for `run_experiment`."""
+    held_back(data.train, settings.validation)
+    untrained(design, settings, 0, backend=backend, shots=shots, device=device, processes=processes)
+    network, *others = contenders_of(design)
+    for _, other in others:
+        untrained(other, settings, 0, device=device, processes=processes)
+    return [network, *others]
+
+
 def run_experiment(
     design: Design,
     data: Dataset,
@@ -109,6 +129,7 @@ def run_experiment(
     *,
     backend: str | Backend = "analytic",
     shots: int | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
@@ -124,6 +145,7 @@ def run_experiment(
         folder: where their checkpoints are kept, and gone on from.
         backend: where the network's decisions are asked.
         shots: as for `qlifq.QLIF`.
+        options: what the backend was made with, as for `train`.
         checkpoint_seconds: as for `train`.
         device: where to train.
         processes: those that train together.
@@ -135,8 +157,9 @@ def run_experiment(
     """
     contenders = []
     examples: tuple[Example, ...] = ()
-    for name, each in contenders_of(design):
-        asked = {"backend": backend, "shots": shots} if name == CHECKPOINT else {}
+    designs = checked_contenders(design, data, settings, backend=backend, shots=shots, device=device, processes=processes)
+    for name, each in designs:
+        asked = {"backend": backend, "shots": shots, "options": options} if name == CHECKPOINT else {}
         words = NEURONS[each.neuron].words
         with progress(words) if progress is not None else contextlib.nullcontext() as update:
             trained = train(

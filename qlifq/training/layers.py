@@ -92,6 +92,9 @@ class RotatedLayer(nn.Module):
         """The populations α and the spikes, each `(time, batch, units, ...)`."""
         constant = signal.stride(0) == 0
         weighted = self.weights(signal[0]).unsqueeze(0) if constant else over_time(self.weights, signal)
+        if torch.is_autocast_enabled(weighted.device.type):
+            # As a QLIF layer does: neurons count in no half precision.
+            weighted = weighted.to(torch.promote_types(weighted.dtype, torch.float32))
         units = (weighted.shape[2] // 2, *weighted.shape[3:])
 
         rotation, interval = (half.flatten(2) for half in weighted.chunk(2, dim=2))

@@ -3,9 +3,10 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -62,15 +63,29 @@ class Trained(NamedTuple):
 
 
 def held_back(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
-    """The images to learn from, and a fraction of all that is held back, spread evenly over them."""
+    """The images to learn from, and a fraction of all that is held back, spread evenly over them.
+
+    Raises:
+        ArgumentError: if the fraction is above 0, but of no whole image.
+    """
     counted = (torch.arange(len(data.images) + 1, dtype=torch.float64) * fraction).floor()
     kept = counted[1:] == counted[:-1]
+    if fraction > 0 and bool(kept.all()):
+        raise ArgumentError(
+            f"Argument `validation` must hold back at least 1 of {len(data.images)} images, but is {fraction:g}, which holds "
+            "back none."
+        )
     learn, rest = (LabelledImages(data.images[part], data.labels[part]) for part in (kept, ~kept))
     return learn, rest
 
 
 def identity_of(
-    design: Design, data: Dataset, settings: TrainingSettings, backend: str, shots: int | None
+    design: Design,
+    data: Dataset,
+    settings: TrainingSettings,
+    backend: str,
+    shots: int | None,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, object]:
     """What a training is of: another one cannot go on from its checkpoint."""
     return {
@@ -80,6 +95,7 @@ def identity_of(
         "fingerprint": data.fingerprint(),
         "backend": backend,
         "shots": shots,
+        **options,
         **asdict(settings),
     }
 
@@ -91,6 +107,7 @@ def train(
     *,
     backend: str | Backend = "analytic",
     shots: int | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
@@ -110,6 +127,8 @@ def train(
         settings: how.
         backend: where the decisions are asked.
         shots: as for `qlifq.QLIF`.
+        options: what the backend was made with, such as its noise, names and plain values; a checkpoint is continued with the
+            same ones alone.
         checkpoint: the file that the state is kept in; one that is there already is continued. None keeps none.
         checkpoint_seconds: how long to go on without writing it; after every epoch it is written anyway.
         device: where to train.
@@ -127,7 +146,7 @@ def train(
     seeds = SeedStream(settings.seed)
     network = untrained(design, settings, seeds.take(), backend=backend, shots=shots, device=device, processes=processes)
     run = _Run(design, data, settings, network, device, processes, order_seed=seeds.take(), noise_seed=seeds.take())
-    identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots)
+    identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots, options)
     if checkpoint is not None and checkpoint.exists():
         content = load_checkpoint(checkpoint, device)
         if found := differences(content["identity"], identity):
@@ -273,7 +292,8 @@ class _Run:
         """Sum up an epoch, look at the images held back, and keep the best weights."""
         loss, accuracy = (self.sums / len(self.images)).tolist()
         number = len(self.history) + 1
-        if not math.isfinite(loss):
+        # The last step may have spoiled the weights after the last loss was taken.
+        if not math.isfinite(loss) or not self._has_finite_weights():
             raise self._diverged()
         epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
         if len(self.validation.images):
@@ -315,7 +335,7 @@ class _Run:
                 answer = self.model(signal)
         except ArgumentError as error:
             # A layer refuses a current that is no number; here that is what the weights have become.
-            if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            if self._has_finite_weights():
                 raise
             raise self._diverged() from error
         losses = self.design.losses(answer, images, labels, self.settings.smoothing)
@@ -328,6 +348,9 @@ class _Run:
         with torch.no_grad():
             right = (answer.scores.argmax(dim=1) == labels).sum()
             self.sums += self.processes.summed(torch.stack((losses.sum(), right)).to(torch.float64))
+
+    def _has_finite_weights(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
 
     def _diverged(self) -> ArgumentError:
         return ArgumentError(

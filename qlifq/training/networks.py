@@ -237,7 +237,7 @@ def build(design: Design, *, backend: str | Backend = "analytic", shots: int | N
 def matched(design: Design, neuron: str) -> Design:
     """The design with another neuron, its last hidden layer so wide that the number of parameters is the nearest.
 
-    Where the neurons have one weight per connection both, the width stays. A paper's network becomes the one of its kind
+    Where the neurons have as many weights per connection, the width stays. A paper's network becomes the one of its kind
     that is read out by a linear map.
     """
     networks = {"paper": "mlp", "paper-conv": "conv"}
@@ -251,6 +251,8 @@ def matched(design: Design, neuron: str) -> Design:
         scale=1.0 if NEURONS[design.neuron].rotated else design.scale,
         parameters=parameters_for(neuron, FAST if NEURONS[design.neuron].rotated else design.parameters),
     )
+    if NEURONS[design.neuron].rotated == NEURONS[neuron].rotated:
+        return other
     wanted = build(design, seed=0).parameter_count()
     # The number of parameters is a straight line in the width of the last hidden layer.
     sizes = [replace(other, hidden=(*other.hidden[:-1], width)) for width in (1, 2)]

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
+from typing import cast
 
 from qlifq._validation import choice
 from qlifq.backends import Backend
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, Settings
-from qlifq.neurons.parameters import spec_of
+from qlifq.neurons.parameters import PROBABILISTIC, spec_of
 
 __all__ = ["CLASSICAL", "FAST", "NEURONS", "NeuronKind", "make_neurons", "parameters_for"]
 
@@ -105,16 +106,24 @@ def make_neurons(
 
 
 def parameters_for(kind: str, parameters: Mapping[str, object]) -> dict[str, object]:
-    """Those of the parameters that a neuron of another kind has too: what belongs to its own decision alone falls away."""
-    if NEURONS[kind].rotated:
+    """Those of the parameters that have an effect in a neuron of another kind too; what makes the kind is its own."""
+    chosen = NEURONS[kind]
+    if chosen.rotated:
         return {}
-    settings = Settings(**NEURONS[kind].options)  # type: ignore[arg-type]
-    kept = {}
-    for item in fields(Settings):
-        need = spec_of(item).need
-        decides = spec_of(item).group in {"quantum decision", "classic decision"}
-        if item.name in parameters and not (decides and need is not None and not need.holds(settings)):
-            kept[item.name] = parameters[item.name]
-    if not settings.quantum_mode:
-        kept = {name: value for name, value in kept.items() if name not in {"learnable_qscale", "learnable_qbias"}}
-    return kept
+    specs = {item.name: spec_of(item) for item in fields(Settings)}
+    kept = {
+        name: value
+        for name, value in parameters.items()
+        if name in specs and name not in {"quantum_mode", "stochastic", *chosen.options}
+    }
+    while True:
+        values = {**{item.name: item.default for item in fields(Settings)}, **chosen.options, **kept}
+        # A need looks at values alone, and these may still be some that `Settings` itself refuses.
+        settings = cast(Settings, SimpleNamespace(**values))
+        idle = [name for name in kept if (need := specs[name].need) is not None and not need.holds(settings)]
+        if settings.neuromod_mode == "prob_slope" and not PROBABILISTIC.holds(settings):
+            idle.append("neuromod_mode")
+        if not idle:
+            return kept
+        # What needed one of them may be idle now itself.
+        kept = {name: value for name, value in kept.items() if name not in idle}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from qlifq._files import PathLike, as_path, read_json, stamp, write_json
+from qlifq._files import PathLike, as_path, is_temporary, read_json, stamp, write_json
 from qlifq.errors import FileError, FileFormatError
 from qlifq.studies.run_folder import FORMAT, VERSION, check_folder, make_folder
 from qlifq.training.checkpoint import load_checkpoint
@@ -28,11 +28,14 @@ def open_run(folder: PathLike, *, command: str, force: bool = False) -> Path:
         QLIFError: if it holds something else, or a finished run without `force`.
     """
     path = as_path("out", folder)
-    if not force and _unfinished(path):
+    goes_on = not force and _unfinished(path)
+    if not goes_on:
+        path = make_folder(check_folder(path, force=force), force=force)
+    for left in list(path.iterdir()):
+        if is_temporary(left) or (left.suffix == ".pt" and not goes_on):
+            left.unlink()
+    if goes_on:
         return path
-    path = make_folder(check_folder(path, force=force), force=force)
-    for left in path.glob("*.pt"):
-        left.unlink()
     write_json(
         path / "summary.json", {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command, "finished": False}
     )

@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,10 @@ import pytest
 import torch
 
 from qlifq.cli import main
-from qlifq.training.checkpoint import load_checkpoint
+from qlifq.errors import FileError
+from qlifq.training import Design
+from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
+from qlifq.training.run_folder import open_run
 
 Captured = pytest.CaptureFixture[str]
 
@@ -228,6 +233,60 @@ def test_an_autoencoder_and_the_paper_s_network_are_trained_and_asked_too(capsys
     assert "analytic, 50 shots: " in capsys.readouterr().out
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\nfrom qlifq.training.run_folder import open_run\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\nopen_run(sys.argv[1], command='a')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "killed"], check=False)
+    assert done.returncode == -9
+    (left,) = Path("killed").iterdir()
+    assert left.suffix == ".tmp"
+    open_run("killed", command="a")
+    assert [path.name for path in Path("killed").iterdir()] == ["summary.json"]
+    # One that is left beside the checkpoint of a run goes too, and the checkpoint stays.
+    for name in ("network.pt", left.name, "mine.tmp"):
+        Path("killed", name).write_bytes(b"")
+    open_run("killed", command="a")
+    assert {path.name for path in Path("killed").iterdir()} == {"summary.json", "network.pt", "mine.tmp"}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.tmp").write_bytes(b"")
+    with pytest.raises(FileError, match="holds files that are not of a run"):
+        open_run("other", command="a")
+
+
+def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def calibrate(p01: float) -> None:
+        told = ["--neurons", "6", "--shots", "512", "--noise", f"readout_p01={p01}", "--sampling", "law"]
+        assert main(["calibrate", *told, "--out", "record.json", *(["--force"] if Path("record.json").exists() else [])]) == 0
+
+    def save_and_stop(path: Path, identity: Mapping[str, object], content: Mapping[str, object]) -> None:
+        save_checkpoint(path, identity, content)
+        raise KeyboardInterrupt
+
+    few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "6"]
+    noisy = ["train", *few, "--backend", "aer", "--shots", "1", "--sampling", "law", "--out", "noisy"]
+    twin = ["train", *few, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]
+    calibrate(0.02)
+    for command in ([*noisy, "--noise", "readout_p01=0.01"], twin):
+        with monkeypatch.context() as patched:
+            patched.setattr("qlifq.training.loop.save_checkpoint", save_and_stop)
+            assert main(command) == 130
+    capsys.readouterr()
+    assert "another training, whose noise was 'DeviceNoise(" in refuse(capsys, *noisy, "--noise", "readout_p01=0.4")
+    record = Path("record.json").read_bytes()
+    calibrate(0.2)
+    capsys.readouterr()
+    assert "another training, whose calibration was 'sha256 " in refuse(capsys, *twin)
+    Path("record.json").write_bytes(record)
+    assert main([*noisy, "--noise", "readout_p01=0.01"]) == 0
+    assert main(twin) == 0
+    report = Path("noisy/report.md").read_text(encoding="utf-8")
+    for row in ("| noise | readout_p01=0.01 |", "| sampling | law |", "| shots | 1 |", "| calibration | none |"):
+        assert row in report
+    assert "| calibration | record.json, sha256 " in Path("twin/report.md").read_text(encoding="utf-8")
+
+
 def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     program = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -255,6 +314,7 @@ def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
         (["--precision", "float16"], "Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'"),
         (["--device", "tpu"], "Argument `device` must be cpu, cuda or cuda:N, but is 'tpu'"),
         (["--backend", "nowhere"], "Unknown backend `nowhere`"),
+        (["--validation", "0.0001"], "Argument `validation` must hold back at least 1 of 1442 images, but is 0.0001"),
         (["--samples", "0"], "Argument `samples` must be at least 1 and at most 1442, but is 0"),
         (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
         (
@@ -267,6 +327,18 @@ def test_what_cannot_be_trained_is_one_sentence_and_leaves_nothing(
     capsys: Captured, arguments: list[str], message: str
 ) -> None:
     assert message in refuse(capsys, "train", *arguments)
+
+
+def test_a_classical_network_that_cannot_be_built_is_found_before_anything_is_trained(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qlifq.training import experiment
+
+    def matched(design: Design, neuron: str) -> Design:
+        return replace(design, neuron=neuron, parameters={"quantum_leak": 0.1} if neuron == "classical-stochastic" else {})
+
+    monkeypatch.setattr(experiment, "matched", matched)
+    assert "Argument `quantum_leak` would be ignored" in refuse(capsys, "train", *SMALL, "--out", "none")
 
 
 def test_what_cannot_be_evaluated_is_one_sentence(run: tuple[Path, str], tmp_path: Path, capsys: Captured) -> None:

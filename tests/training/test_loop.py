@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qlifq.errors import ArgumentError, FileError, FileFormatError, QLIFError, UnsupportedError
-from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, train
+from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, prepared, train
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.loop import held_back
 
@@ -203,6 +203,16 @@ def test_images_are_held_back_evenly() -> None:
     assert learn.labels.tolist() == [0, 1, 2, 4, 5, 7, 8]
     learn, rest = held_back(images, 0.0)
     assert (len(learn.images), len(rest.images)) == (10, 0)
+    assert len(held_back(images, 0.1)[1].images) == 1
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_fraction_that_holds_back_no_image_is_refused(
+    data: Dataset, design: Design, settings: TrainingSettings, patience: int | None
+) -> None:
+    message = "Argument `validation` must hold back at least 1 of 300 images, but is 0.003, which holds back none"
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        train(design, data, replace(settings, validation=0.003, patience=patience))
 
 
 def test_schedules() -> None:
@@ -228,6 +238,18 @@ def test_mixed_precision_trains_and_what_a_cpu_has_not_is_refused(
         train(design, data, replace(settings, precision="float16"))
 
 
+@pytest.mark.parametrize(("network", "hidden"), [("paper", (24,)), ("paper-conv", (2, 2))])
+def test_mixed_precision_trains_the_paper_s_networks(data: Dataset, network: str, hidden: tuple[int, ...]) -> None:
+    data = data.first(64)
+    if network == "paper-conv":
+        learn, test = (LabelledImages(part.images.repeat(1, 4), part.labels) for part in (data.train, data.test))
+        data = data._replace(train=learn, test=test, picture=(16, 16))
+    trained = {"epochs": 8, "batch": 16, "learning_rate": 1e-2, "schedule": "constant", "precision": "bfloat16"}
+    design, settings = prepared(network, data, {"hidden": hidden, "steps": 4}, trained)
+    history = train(design, data, settings).history
+    assert history[-1].loss < 0.98 * history[0].loss
+
+
 def test_a_loss_that_is_no_number_ends_the_training(data: Dataset, design: Design, settings: TrainingSettings) -> None:
     # Once where a layer refuses what the weights have become, and once where the loss alone shows it.
     for rate, decay in ((1e25, 1e10), (1e30, 0.9e8)):
@@ -235,6 +257,17 @@ def test_a_loss_that_is_no_number_ends_the_training(data: Dataset, design: Desig
             ArgumentError, match=r"`learning_rate` must be lower: in epoch \d the loss is no longer .* it is 1e\+"
         ):
             train(design, data, replace(settings, learning_rate=rate, weight_decay=decay))
+
+
+def test_weights_that_the_last_step_spoiled_are_not_kept(
+    tmp_path: Path, data: Dataset, design: Design, settings: TrainingSettings
+) -> None:
+    # One step: its loss is taken before, and is finite.
+    settings = replace(settings, epochs=1, batch=300, schedule="constant", learning_rate=1e38, weight_decay=1e3)
+    place = tmp_path / "network.pt"
+    with pytest.raises(ArgumentError, match="`learning_rate` must be lower: in epoch 1"):
+        train(design, data, settings, checkpoint=place)
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(

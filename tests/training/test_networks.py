@@ -219,6 +219,38 @@ def test_what_belongs_to_a_quantum_decision_alone_falls_away_for_a_classical_neu
     assert parameters_for("brand-petruccione", given) == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "deterministic", "stochastic"),
+    [
+        ({"V_th": (1.0,) * 16}, {"V_th": (1.0,) * 16}, {"V_th": (1.0,) * 16}),
+        ({"q_scale": (3.0,) * 16, "learnable_qscale": True}, {}, {}),
+        ({"neuromod_mode": "prob_slope"}, {}, {"neuromod_mode": "prob_slope"}),
+        (
+            {"allow_dynamic_spike_probability": True, "tau_adapt": 3.0},
+            {},
+            {"allow_dynamic_spike_probability": True, "tau_adapt": 3.0},
+        ),
+        ({"quantum_mode": True, "mapping": "tanh", "theta_max": 3.0}, {}, {}),
+        ({"use_ahp": True, "g_ahp": 0.3}, {"use_ahp": True, "g_ahp": 0.3}, {"use_ahp": True, "g_ahp": 0.3}),
+    ],
+)
+def test_every_neuron_has_classical_ones_beside_it_that_can_be_built(
+    given: dict[str, object], deterministic: dict[str, object], stochastic: dict[str, object]
+) -> None:
+    design = replace(MLP, hidden=(16,), parameters=given)
+    build(design, seed=0)
+    for neuron, kept in (("classical", deterministic), ("classical-stochastic", stochastic)):
+        other = matched(design, neuron)
+        assert (dict(other.parameters), other.hidden) == (kept, (16,))
+        build(other, seed=0)
+
+
+def test_what_shapes_a_parabola_falls_away_with_it() -> None:
+    design = replace(MLP, neuron="quadratic", parameters={"V_c": 0.7, "tau": 2.0})
+    build(design, seed=0)
+    assert parameters_for("classical", design.parameters) == {"tau": 2.0}
+
+
 def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_generator_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -12,7 +12,7 @@ import torch
 
 from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, UnsupportedError
-from qlifq.training import Dataset, Design, TrainingSettings, evaluate, load_dataset, train
+from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, build, evaluate, load_dataset, train
 from qlifq.training.processes import ALONE, Processes, joined
 
 #: In batches of 61 two processes hold 30 and 31 images.
@@ -48,6 +48,20 @@ with joined("cpu") as (processes, device):
         history = [asdict(epoch) for epoch in trained.history]
         (out / "told.json").write_text(json.dumps({"history": history, "predicted": tested.predicted.tolist()}))
 """
+
+
+def test_a_process_without_an_image_of_the_last_batch_adds_nothing_to_the_rates() -> None:
+    class Unheard(Processes):
+        def summed(self, values: torch.Tensor) -> torch.Tensor:
+            return values
+
+    images = LabelledImages(*(values[:11] for values in load_dataset("digits").test))
+    network = build(DESIGN, seed=0)
+    whole = evaluate(network, DESIGN, images, batch=5).rates
+    # Of the eleventh image, a batch of its own, the first of two processes holds nothing.
+    shares = [evaluate(network, DESIGN, images, batch=5, processes=Unheard(rank, 2)).rates for rank in range(2)]
+    assert [sum(rates) for rates in zip(*shares, strict=True)] == pytest.approx(whole, rel=1e-9)
+    assert min(whole) > 0
 
 
 def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
