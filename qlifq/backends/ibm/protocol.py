@@ -128,6 +128,8 @@ class Carrier:
         """Cancel whatever of a submission is not over."""
         if entry.state not in {INTENT, SUBMITTED}:
             return entry
+        if entry.state == INTENT:
+            entry = self._recovered(entry) or entry
         jobs = [found.job for found in self._found(entry) if found.state not in _FINAL]
         cancelled = [job for job in jobs if self.channel.cancel(job)]
         if entry.state == INTENT and not jobs:
@@ -156,7 +158,8 @@ class Carrier:
                 most = None if left is None else left + (entry.estimated_seconds or 0.0)
                 job = self.channel.submit(work, entry, most)
             except ServiceError as error:
-                found = None if error.refused else self._recovered(entry)
+                # The client submits again by itself after a 5xx: what is refused for now may be the second of two.
+                found = None if error.refused and not error.again else self._recovered(entry)
                 if found is not None:
                     return found
                 if tries == self.patience.attempts or (error.refused and not error.again):
@@ -256,7 +259,7 @@ class Carrier:
     def _check_budget(self, works: Sequence[Work]) -> None:
         """Refuse what would cost more than is left."""
         left, expected = self._left(), sum(self.estimate(work) or 0.0 for work in works)
-        if left is not None and expected > left:
+        if left is not None and expected > max(left, 0.0):
             raise BudgetError(
                 f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run}, of which {max(left, 0):.3g} are "
                 f"left, but this needs about {expected:.3g}. Nothing of it was submitted."
