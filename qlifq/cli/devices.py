@@ -3,9 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -79,9 +79,12 @@ def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict
 
 
 def measured_qubits(record: "Calibration") -> dict[str, object]:
-    """The qubits that a record is of, as an option of the backend: a device ranks its qubits anew every day."""
+    """The qubits that a record is of, as an option of the backend: a device ranks its qubits anew every day.
+
+    A record of more neurons than qubits names them once for every turn.
+    """
     qubits = record.measurement.details.get("qubits")
-    return {} if qubits is None else {"qubits": qubits}
+    return {} if qubits is None else {"qubits": tuple(dict.fromkeys(cast(Sequence[int], qubits)))}
 
 
 @contextmanager

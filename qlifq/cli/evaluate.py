@@ -22,11 +22,16 @@ from qlifq.cli.progress import progress_bar
 from qlifq.errors import ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
+    from qlifq.backends import Plan
     from qlifq.calibration import Calibration
+    from qlifq.neurons import QLIF
     from qlifq.training import Design, LabelledImages, Network
     from qlifq.training.elsewhere import Answered
 
 __all__ = ["evaluate"]
+
+#: In how many rounds a layer is calibrated.
+_ROUNDS = 2
 
 
 def evaluate(
@@ -81,7 +86,8 @@ def evaluate(
     on_device = device_options(context, teller)
     options = backend_options(noise, sampling, on_device)
     if backend == "ibm" and records:
-        options |= measured_qubits(records[0])
+        # The layers share the qubits of the widest.
+        options |= measured_qubits(max(records, key=lambda record: record.measurement.programme.neurons))
     if backend == "twin":
         if len(records) != 1:
             raise UnsupportedError(
@@ -98,7 +104,7 @@ def evaluate(
 
     network = rebuilt(content, design, there, shots)
     where = answered_in_words(network, device=device, noise=noise, sampling=sampling)
-    plan = whole_plan(network, design, asked, batch)
+    plan = _with_correction(whole_plan(network, design, asked, batch), network, given=bool(records), shots=calibrate)
     print(
         f"{'network':<12} {design.network}, {design.neuron}, hidden {', '.join(map(str, design.hidden))}, {design.steps} steps"
     )
@@ -151,14 +157,34 @@ def _loaded(paths: list[Path]) -> "list[Calibration]":
     return [load(path) for path in paths]
 
 
-def _correct(network: "Network", records: "list[Calibration]", shots: int | None, seed: int) -> None:
-    """Correct every layer, with the records that were given or with new ones."""
-    from qlifq.calibration import fit
+def _layers(network: "Network") -> "list[QLIF]":
+    """The layers that a calibration can correct, at least one."""
     from qlifq.neurons import QLIF
 
     layers = [layer for layer in network.neurons() if isinstance(layer, QLIF) and layer.settings.quantum_mode]
     if not layers:
         raise UnsupportedError("Option --calibration would be ignored: the network has no QLIF neurons.")
+    return layers
+
+
+def _with_correction(once: "Plan", network: "Network", *, given: bool, shots: int | None) -> "Plan":
+    """What it costs to ask a network, with records that are given once more, and with `shots` to make them before."""
+    from qlifq.backends import Plan
+    from qlifq.studies.calibration_report import round_plan
+
+    plans = [once, once] if given or shots is not None else [once]
+    if shots is not None:
+        for layer in _layers(network):
+            sites = layer.num_neurons * layer.settings.quantum_wire
+            plans.append(round_plan(layer.backend, sites, shots=shots, rounds=_ROUNDS).times(_ROUNDS))
+    return Plan.total(plans)
+
+
+def _correct(network: "Network", records: "list[Calibration]", shots: int | None, seed: int) -> None:
+    """Correct every layer, with the records that were given or with new ones."""
+    from qlifq.calibration import fit
+
+    layers = _layers(network)
     if records and len(records) != len(layers):
         raise ShapeError(
             f"Option --calibration must be given once for each of {len(layers)} layers of neurons, but is {len(records)} times."
@@ -177,6 +203,7 @@ def _correct(network: "Network", records: "list[Calibration]", shots: int | None
                 q_bias=layer.q_bias.detach().repeat_interleave(settings.quantum_wire),
                 leak=settings.quantum_leak,
                 shots=shots or 0,
+                rounds=_ROUNDS,
                 seed=seed + number,
                 **own,
             )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq._files import PathLike, as_path, atomic_write
-from qlifq.backends import Backend
+from qlifq.backends import Backend, Plan
 from qlifq.backends.record import read_record
 from qlifq.calibration import Calibration, Correction
 from qlifq.calibration.design import Programme
@@ -31,6 +31,7 @@ __all__ = [
     "check_correction",
     "check_record_path",
     "plan_in_words",
+    "round_plan",
     "write_calibration_figure",
 ]
 
@@ -177,12 +178,17 @@ def check_record_path(path: PathLike, *, force: bool = False) -> Path:
     return record
 
 
-def plan_in_words(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
-    """What a calibration and its check would cost, one line each; spends nothing."""
+def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
+    """What each round of `qlifq.calibration.fit` would cost; spends nothing."""
     cells = len(Programme("sigmoid", neurons).angles)
     per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
+    return backend.plan(RYSpike(), cells, neurons, shots=per_round)
+
+
+def plan_in_words(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
+    """What a calibration and its check would cost, one line each; spends nothing."""
     plans = (
-        (f"each of {rounds} rounds", backend.plan(RYSpike(), cells, neurons, shots=per_round)),
+        (f"each of {rounds} rounds", round_plan(backend, neurons, shots=shots, rounds=rounds)),
         ("check", backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots)),
     )
     return "\n".join(f"{name}: {plan}" for name, plan in plans)

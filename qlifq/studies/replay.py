@@ -4,6 +4,7 @@ A closed loop asks a device once per step, one job after the other. Where the qu
 trajectory can be computed first: its angles are known before anything is asked, and one job takes them all.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ class Replay:
         details: what it told of itself, such as device, qubits and jobs.
         predicted: P(1) of the trajectory, `(steps, batch, neurons)` float64.
         measured: estimates of P(1), alike; without the readout errors where it was calibrated, and then they may leave [0, 1].
-        widening: how much wider that makes their shot noise, `(neurons,)`.
+        eps: the readout errors that were taken off, P(read as 1) in |0⟩, `(neurons,)`; 0 where none were.
+        eta: P(read as 0) in |1⟩, alike.
         shots: per evaluation.
         spikes: of the trajectory, alike.
         calibrated: whether readout errors were taken off.
@@ -47,7 +49,8 @@ class Replay:
     details: dict[str, object]
     predicted: Tensor
     measured: Tensor
-    widening: Tensor
+    eps: Tensor
+    eta: Tensor
     shots: int
     spikes: Tensor
     calibrated: bool
@@ -83,7 +86,14 @@ class Replay:
 
     def _noise(self) -> Tensor:
         """The mean of |deviation| by shots alone of every evaluation."""
-        return self.widening * (self.predicted * (1 - self.predicted) / self.shots * 2 / torch.pi).sqrt()
+        return self.standard_error(self.predicted) * math.sqrt(2 / math.pi)
+
+    def standard_error(self, probability: Tensor) -> Tensor:
+        """Of an estimate by shots alone, `(..., neurons)`: the shots draw what is read, and the correction widens it."""
+        contrast = 1 - self.eps - self.eta
+        # A readout error that was measured may be below 0 by its own error.
+        read = (self.eps + contrast * probability).clamp(0.0, 1.0)
+        return (read * (1 - read) / self.shots).sqrt() / contrast
 
     def __str__(self) -> str:
         steps, batch, neurons = self.predicted.shape
@@ -138,12 +148,12 @@ def run_replay(
     steps, batch, neurons = angles.shape
     outcome = asked.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
     measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
-    # Taking readout errors off widens what shots leave uncertain, neuron by neuron.
-    widening = torch.ones(neurons, dtype=torch.float64)
+    eps = eta = torch.zeros(neurons, dtype=torch.float64)
     if isinstance(asked, Mitigated):
-        widening = 1 / (1 - asked.eps - asked.eta)
+        eps, eta = asked.eps.expand(neurons), asked.eta.expand(neurons)
     details = {name: value for name, value in outcome.metadata.items() if name != "widening"}
-    return Replay(backend.name, details, predicted, measured, widening, shots, recording.spikes, calibration is not None)
+    predicted, spikes = predicted.cpu(), recording.spikes.cpu()
+    return Replay(backend.name, details, predicted, measured, eps, eta, shots, spikes, calibration is not None)
 
 
 def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
@@ -187,8 +197,8 @@ def replay_figure(replay: Replay) -> "Figure":
         left.set_ylabel("P(1)")
         left.legend()
         right.set_title(f"Mean |deviation| {replay.mean_deviation:.4f}, shots alone {replay.shot_noise:.4f}")
-        even = torch.linspace(0, 1, 101)
-        band = 1.96 * (even * (1 - even) / replay.shots).sqrt()
+        even = torch.linspace(0, 1, 101, dtype=torch.float64)
+        band = 1.96 * replay.standard_error(even.unsqueeze(-1)).mean(dim=-1)
         right.fill_between(even, even - band, even + band, color=_NOISE, linewidth=0, label="shot noise, 95 %")
         right.plot(replay.predicted.flatten()[:5000], replay.measured.flatten()[:5000], ".", color=_MEASURED, markersize=2)
         right.set_xlabel("predicted P(1)")

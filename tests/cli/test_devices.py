@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from qlifq.backends import get
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.cli import main
+from qlifq.errors import ArgumentError
 from tests.backends.ibm.loopback import DEVICE, GOOD, Loopback, connected
 
 Captured = pytest.CaptureFixture[str]
@@ -128,6 +130,22 @@ def test_a_calibration_brings_its_qubits(capsys: Captured) -> None:
     succeed(capsys, *SIMULATE, "--calibration", "record.json", "--out", "run")
     with Journal("jobs.sqlite") as book:
         assert list(book.entries()[-1].qubits) == record["details"]["qubits"]
+
+
+def test_a_calibration_in_turns_brings_each_qubit_once(capsys: Captured) -> None:
+    qubits = ["calibrate", "--backend", "ibm", "--device", "fake_manila", "--neurons", "64", "--shots", "400"]
+    succeed(capsys, *qubits, "--check-shots", "200", "--out", "record.json")
+    simulate = [text.replace("fake_torino", "fake_manila") for text in SIMULATE]
+    succeed(capsys, *simulate, "--calibration", "record.json", "--out", "run")
+    with Journal("jobs.sqlite") as book:
+        assert len(book.entries()[-1].qubits) == 5
+
+
+def test_a_device_that_is_missing_is_asked_for(capsys: Captured) -> None:
+    said = "Argument `device` must be a name such as ibm_boston, or fake_torino for a snapshot, but is missing."
+    assert refuse(capsys, "simulate", "--backend", "ibm", "--samples", "1", "--out", "run") == f"Error: {said}\n"
+    with pytest.raises(ArgumentError, match=re.escape(said)):
+        get("ibm")
 
 
 def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:

@@ -31,6 +31,20 @@ def test_noise_is_seen_and_a_calibration_takes_it_away() -> None:
     assert corrected.shot_noise > plain.shot_noise
 
 
+def test_shot_noise_is_that_of_what_is_read() -> None:
+    """Near P(1) = 0 the floor of the readout makes nearly all of it.
+
+    Of 8,000 evaluations the mean |deviation| has a relative standard error of 0.75/√8000 = 0.8 %; the rest is the skewness
+    of a binomial law, and what the calibration itself does not know.
+    """
+    noisy = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.05))
+    layer = QLIF(4, seed=1, q_scale=8.0, q_bias=-5.0)
+    calibration = fit(noisy, neurons=4, shots=1_000_000, seed=3)
+    replay = run_replay(layer, torch.full((500, 4, 4), 0.3), noisy, shots=1024, seed=5, calibration=calibration)
+    assert replay.predicted.mean() < 0.05
+    assert replay.mean_deviation == pytest.approx(replay.shot_noise, rel=0.08)
+
+
 def test_the_report_holds_the_numbers_of_the_replay() -> None:
     replay = run_replay(QLIF(5, seed=1), CURRENT, NOISY, shots=100, seed=2)
     text = replay_report(replay, {"input": "a test"}).markdown("qlifq …")

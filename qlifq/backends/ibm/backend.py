@@ -1,5 +1,6 @@
 """The backend `ibm`."""
 
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -21,9 +22,9 @@ from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.snapshots import choose, load_backend, read_qubits
+from qlifq.backends.snapshots import check_qubits, choose, load_backend, read_qubits
 from qlifq.circuits import SpikeCircuit
-from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+from qlifq.errors import ArgumentError, DtypeError, QLIFError, UnsupportedError
 
 __all__ = ["IBMBackend"]
 
@@ -82,7 +83,7 @@ class IBMBackend(Backend):
 
     def __init__(
         self,
-        device: str,
+        device: str | None = None,
         *,
         run: str | None = None,
         qubits: Sequence[int] | None = None,
@@ -100,6 +101,10 @@ class IBMBackend(Backend):
         command: str | None = None,
         watch: Callable[[str], None] | None = None,
     ) -> None:
+        if device is None:
+            raise ArgumentError(
+                "Argument `device` must be a name such as ibm_boston, or fake_torino for a snapshot, but is missing."
+            )
         if not isinstance(device, str):
             raise DtypeError(f"Argument `device` must be a name such as ibm_boston or fake_torino, but is {device!r}.")
         self.device = device
@@ -123,6 +128,8 @@ class IBMBackend(Backend):
         unneeded = self.snapshot and run is None and max_device_seconds is None
         self.journal = None if unneeded else (journal or default_path())
         self._remote: ServiceChannel | None = None
+        #: The id of the session or batch that this object opened or went back to.
+        self._session: str | None = None
         if self.snapshot:
             ignored = {"account": account, "instance": instance, "mode": None if mode == "job" else mode}
             ignored["sampler"] = None if sampler == "service" else sampler
@@ -141,10 +148,11 @@ class IBMBackend(Backend):
         kept = None
         if self.journal is not None and as_path("journal", self.journal).exists():
             kept = next(iter(self._journal().runs(self.run_name)), None)
-        chosen = choose(facts, kept.qubits if kept is not None and qubits is None else qubits)
-        #: The physical qubits of the sites, in order.
-        self.qubits = tuple(chosen)
-        self._cost = Cost.of(found, chosen)
+        again = kept is not None and (qubits is None or tuple(check_qubits(qubits)) == kept.qubits)
+        #: The physical qubits of the sites, in order. A run keeps its own: what it paid counts whatever became of them.
+        self.qubits = kept.qubits if kept is not None and again else tuple(choose(facts, qubits))
+        self._faulty = frozenset(self.qubits) - set(facts)
+        self._cost = Cost.of(found, {qubit: facts[qubit] for qubit in self.qubits if qubit in facts} or facts)
         self._grid = Grid(self._cost.tick, step)
         self._channel: Channel = self._remote or SnapshotChannel(device, self.qubits)
         if self.snapshot:
@@ -184,10 +192,20 @@ class IBMBackend(Backend):
                     f"Argument `qubits` must be those that run {known.name} began with, {list(known.qubits[:8])}…, but is "
                     f"{list(self.qubits[:8])}…: another choice is another `run`."
                 )
-            if self._remote is not None and (session := self._remote.open(known.session)) != known.session:
-                journal.set_session(known.name, session)
+
+            def ready(lacking: Sequence[Work]) -> None:
+                self._refuse_faulty(lacking)
+                self._open(journal, known)
+
             carrier = Carrier(
-                journal, self._channel, known.name, known.budget_seconds, self._seconds, self._patience, self._watch or _silent
+                journal,
+                self._channel,
+                known.name,
+                known.budget_seconds,
+                self._seconds,
+                self._patience,
+                self._watch or _silent,
+                ready,
             )
             carried, reused = carrier.carry(works)
         ones = np.concatenate([counts for _, counts in carried])
@@ -226,15 +244,37 @@ class IBMBackend(Backend):
 
     def close(self) -> None:
         """Close the session or batch, if one is open: a session is charged while it is."""
-        if self._remote is not None and self._remote.mode != "job":
+        if self._remote is not None and self._session is not None:
             self._remote.close()
-            self._journal().set_session(self.run_name, None)
+            self._journal().forget_session(self.run_name, self._session)
+            self._session = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        # What went wrong in the block, or an interrupt, is what must be told.
+        with contextlib.suppress(QLIFError):
+            self.close()
+
+    def _refuse_faulty(self, works: Sequence[Work]) -> None:
+        for work in works:
+            if faulty := sorted(self._faulty.intersection(work.qubits)):
+                raise ArgumentError(
+                    f"Argument `run` must be a new name to ask {self.device} for more: qubit {faulty[0]} of run "
+                    f"{self.run_name} does not work any more."
+                )
+
+    def _open(self, journal: Journal, known: Run) -> None:
+        """Open the session or batch, or go back to the one of the run; nothing in mode "job"."""
+        if self._remote is None or self._session is not None:
+            return
+        self._session = self._remote.open(known.session)
+        if self._session is not None and self._session != known.session:
+            journal.set_session(known.name, self._session)
 
     def _works(
         self, circuit: SpikeCircuit, asked: Asked, shape: Sequence[int], shots: int, seed: int | None

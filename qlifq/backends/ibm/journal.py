@@ -32,12 +32,17 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "INTENT", "SUBMITTED", "Entry", "Journ
 
 INTENT, SUBMITTED, DONE, FAILED, CANCELLED = "INTENT", "SUBMITTED", "DONE", "FAILED", "CANCELLED"
 
-_VERSION = 1
+_VERSION = 2
 _APPLICATION = 0x514C4946
 #: How long one process waits for another that is writing, seconds.
 _BUSY_SECONDS = 30.0
 #: Angles of a run that was begun again may differ by the rounding of another machine or number of threads, and by no more.
 _ROUNDING = 1e-6
+
+#: A submission that is or was a job of a service, where a snapshot's runs here.
+_AT_SERVICE = "job IS NOT NULL AND job NOT LIKE 'local-%'"
+#: How many submissions are asked again for their charge: services tell it late, if at all.
+_MOST_UNSETTLED = 16
 
 _SCHEMA = """
 CREATE TABLE run (
@@ -48,7 +53,8 @@ CREATE TABLE submission (
     request TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES run (name), digest TEXT NOT NULL, frame TEXT NOT NULL,
     attempt INTEGER NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL, device TEXT NOT NULL, circuit TEXT NOT NULL,
     qubits TEXT NOT NULL, sets INTEGER NOT NULL, shots INTEGER NOT NULL, angles BLOB NOT NULL, state TEXT NOT NULL, job TEXT,
-    estimated_seconds REAL, usage_seconds REAL, duplicates INTEGER NOT NULL DEFAULT 0, result BLOB, error TEXT,
+    estimated_seconds REAL, cap_seconds REAL, usage_seconds REAL, duplicates INTEGER NOT NULL DEFAULT 0, result BLOB,
+    error TEXT,
     UNIQUE (run, digest, attempt)
 ) STRICT;
 CREATE INDEX by_frame ON submission (run, frame);
@@ -72,6 +78,7 @@ class Entry:
         state: INTENT, SUBMITTED, DONE, FAILED or CANCELLED.
         job: the service's id, None before one is known.
         estimated_seconds: device seconds that were expected, None where nothing is paid.
+        cap_seconds: the most device seconds that it may take while it is open, None for no bound and once that is over.
         usage_seconds: device seconds that were charged, None where that is not known.
         duplicates: further jobs with the same tag, which were cancelled.
         error: why it failed.
@@ -89,6 +96,7 @@ class Entry:
     state: str
     job: str | None
     estimated_seconds: float | None
+    cap_seconds: float | None
     usage_seconds: float | None
     duplicates: int
     error: str | None
@@ -198,10 +206,15 @@ class Journal:
         )
         return [Run(row[0], row[1], tuple(json.loads(row[2])), *row[3:]) for row in rows]
 
-    def set_session(self, run: str, session: str | None) -> None:
-        """Keep the id of a session that was opened, or forget one that was closed."""
+    def set_session(self, run: str, session: str) -> None:
+        """Keep the id of a session that was opened."""
         with self._writing() as base:
             base.execute("UPDATE run SET session = ? WHERE name = ?", (session, run))
+
+    def forget_session(self, run: str, session: str) -> None:
+        """Forget a session that was closed, unless another took its place."""
+        with self._writing() as base:
+            base.execute("UPDATE run SET session = NULL WHERE name = ? AND session = ?", (run, session))
 
     def finish(self, run: str) -> None:
         """Say that a run is over, so that its command begins another."""
@@ -231,12 +244,22 @@ class Journal:
                 return self.entry(request)
         return None
 
-    def intend(self, request: str, run: str, work: Work, *, attempt: int, estimated_seconds: float | None) -> Entry:
+    def intend(
+        self,
+        request: str,
+        run: str,
+        work: Work,
+        *,
+        attempt: int,
+        estimated_seconds: float | None,
+        cap_seconds: float | None = None,
+    ) -> Entry:
         """Write down what is about to be submitted; when this returns it is on the disk."""
         with self._writing(durable=True) as base:
             base.execute(
                 "INSERT INTO submission (request, run, digest, frame, attempt, created, updated, device, circuit, qubits, "
-                "sets, shots, angles, state, estimated_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "sets, shots, angles, state, estimated_seconds, cap_seconds) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     request,
                     run,
@@ -253,12 +276,13 @@ class Journal:
                     _packed(work.values),
                     INTENT,
                     estimated_seconds,
+                    cap_seconds,
                 ),
             )
         return self.entry(request)
 
     def update(self, request: str, state: str, *, durable: bool = False, **values: object) -> Entry:
-        """A new state, and whatever became known with it: job, usage_seconds, duplicates, error.
+        """A new state, and whatever became known with it: job, cap_seconds, usage_seconds, duplicates, error.
 
         Were it lost in a power failure it would be learned again from the service.
         """
@@ -272,7 +296,12 @@ class Journal:
 
     def store(self, request: str, ones: Counts) -> Entry:
         """Keep a result; when this returns it is on the disk."""
-        return self.update(request, DONE, durable=True, result=_packed(ones), error=None)
+        return self.update(request, DONE, durable=True, result=_packed(ones), cap_seconds=None, error=None)
+
+    def over(self, request: str, state: str, error: str, *, at_its_cap: bool = False) -> Entry:
+        """Say that a submission came to nothing, and whether it took all that it was allowed."""
+        freed: dict[str, Any] = {} if at_its_cap else {"cap_seconds": None}
+        return self.update(request, state, error=error, **freed)
 
     def result(self, request: str) -> Counts:
         """The ones of every set and qubit, `(sets, width)`."""
@@ -298,14 +327,26 @@ class Journal:
         clause = "job = ?1 OR run = ?1 OR (length(?1) >= 6 AND substr(request, 1, length(?1)) = ?1) ORDER BY rowid"
         return self._entries(clause, (text,))
 
-    def spent(self, run: str) -> float:
-        """Device seconds of a run: what was charged, and where that is not known yet what was expected."""
+    def spent(self, run: str, but: Sequence[str] = ()) -> float:
+        """Device seconds of a run, without some requests: what was charged, and where that is not known what may be.
+
+        That is the cap of what is open or ran too long, and of the rest what was expected; nothing of what has come to
+        nothing and was at no service.
+        """
         ((seconds,),) = self._read(
-            "SELECT coalesce(sum(coalesce(usage_seconds, CASE WHEN state IN (?, ?) THEN 0 ELSE estimated_seconds END)), 0) "
-            "FROM submission WHERE run = ?",
-            (FAILED, CANCELLED, run),
+            "SELECT coalesce(sum(coalesce(usage_seconds, cap_seconds, estimated_seconds)), 0) FROM submission WHERE run = ? "
+            f"AND NOT (state IN (?, ?) AND NOT ({_AT_SERVICE})) AND request NOT IN (SELECT value FROM json_each(?))",
+            (run, FAILED, CANCELLED, json.dumps(list(but))),
         )
         return float(seconds)
+
+    def unsettled(self, run: str) -> list[Entry]:
+        """The submissions of a run that are open, and the last of those at a service whose charge is not known."""
+        return self._entries(
+            f"run = ?1 AND (state IN (?2, ?3) OR request IN (SELECT request FROM submission WHERE run = ?1 AND {_AT_SERVICE} "
+            "AND usage_seconds IS NULL ORDER BY rowid DESC LIMIT ?4)) ORDER BY rowid",
+            (run, INTENT, SUBMITTED, _MOST_UNSETTLED),
+        )
 
     @contextmanager
     def holding(self, run: str) -> Iterator[None]:

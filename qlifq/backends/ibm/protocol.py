@@ -25,6 +25,8 @@ T = TypeVar("T")
 #: States of a job that are final, as every channel tells them, and those of them that leave nothing.
 _FINAL = (DONE, FAILED, CANCELLED)
 _LOST = (FAILED, CANCELLED)
+#: States of a submission that needs no other: its job is at the service, or its result here.
+_PLACED = (SUBMITTED, DONE)
 
 
 class Found(NamedTuple):
@@ -88,6 +90,7 @@ class Carrier:
         estimate: device seconds that a job is expected to take, None where nothing is paid.
         patience: how long to try.
         watch: told what is waited for, whenever that changes.
+        ready: called with the works that are about to be submitted, before anything of them is written down.
     """
 
     journal: Journal
@@ -97,6 +100,7 @@ class Carrier:
     estimate: Callable[[Work], float | None]
     patience: Patience
     watch: Callable[[str], None]
+    ready: Callable[[Sequence[Work]], None] = lambda works: None
 
     def carry(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
         """The result of each work, and how many of them the journal had already.
@@ -108,10 +112,15 @@ class Carrier:
             BackendError: if a job failed for good or the service does not answer. The journal knows how far it came.
         """
         rows = [self.journal.find(self.run, work) for work in works]
-        self._check_budget([work for work, row in zip(works, rows, strict=True) if row is None or row.state in _LOST])
-        entries = [self._submitted(work, row) for work, row in zip(works, rows, strict=True)]
-        entries = [self._finished(entry, work) for entry, work in zip(entries, works, strict=True)]
         known = sum(row is not None and row.state == DONE for row in rows)
+        rows = [row if row is None or row.state != INTENT else self._recovered(row) or row for row in rows]
+        lacking = [(work, row) for work, row in zip(works, rows, strict=True) if row is None or row.state not in _PLACED]
+        caps = iter(self._allotted(lacking))
+        entries = [
+            row if row is not None and row.state in _PLACED else self._submit(work, self._intended(work, row, next(caps)))
+            for work, row in zip(works, rows, strict=True)
+        ]
+        entries = [self._finished(entry, work) for entry, work in zip(entries, works, strict=True)]
         return [(entry, self.journal.result(entry.request)) for entry in entries], known
 
     def resume(self, entry: Entry) -> Entry:
@@ -128,35 +137,63 @@ class Carrier:
         """Cancel whatever of a submission is not over."""
         if entry.state not in {INTENT, SUBMITTED}:
             return entry
+        if entry.state == INTENT:
+            entry = self._recovered(entry) or entry
         jobs = [found.job for found in self._found(entry) if found.state not in _FINAL]
         cancelled = [job for job in jobs if self.channel.cancel(job)]
         if entry.state == INTENT and not jobs:
-            return self.journal.update(entry.request, CANCELLED, error="cancelled before a job was known")
-        return self.journal.update(entry.request, CANCELLED, error="cancelled here") if cancelled else entry
+            return self.journal.over(entry.request, CANCELLED, "cancelled before a job was known")
+        return self.journal.over(entry.request, CANCELLED, "cancelled here") if cancelled else entry
 
-    def _submitted(self, work: Work, row: Entry | None) -> Entry:
-        """The entry of a work, of which the service has a job."""
-        if row is not None and row.state in {SUBMITTED, DONE}:
-            return row
+    def _allotted(self, lacking: Sequence[tuple[Work, Entry | None]]) -> list[float | None]:
+        """The most device seconds of each work that is about to be submitted: together no more than is left.
+
+        Raises:
+            BudgetError: if that is less than they need.
+        """
+        if not lacking:
+            return []
+        works = [work for work, _ in lacking]
+        # What was written down before, and is surely not at the service, gives back what was set aside for it.
+        anew = [row.request for _, row in lacking if row is not None and row.state == INTENT]
+        if self.budget_seconds is not None:
+            self._settle(anew)
+        left = self._check_budget(works, anew)
+        self.ready(works)
+        expected = [self.estimate(work) or 0.0 for work in works]
+        whole = sum(expected)
+        return [None if left is None else left * (each / whole if whole else 1 / len(works)) for each in expected]
+
+    def _settle(self, but: Sequence[str]) -> None:
+        """Learn what became of the run's other submissions: until that is known they count at the most that they may take."""
+        for entry in self.journal.unsettled(self.run):
+            if entry.request in but:
+                continue
+            if entry.state == INTENT and self._recovered(entry) is None:
+                self.journal.over(entry.request, CANCELLED, "never reached the service")
+            elif entry.state == SUBMITTED and self._state(entry) in _FINAL:
+                self._finished(entry, None)
+            elif entry.state in _FINAL:
+                self._charged(entry)
+
+    def _intended(self, work: Work, row: Entry | None, cap: float | None) -> Entry:
+        """The entry of a work that is submitted next, on the disk."""
         if row is not None and row.state == INTENT:
-            return self._recovered(row) or self._submit(work, row)
-        return self._submit(work, self._intend(work, 1 if row is None else row.attempt + 1))
-
-    def _intend(self, work: Work, attempt: int) -> Entry:
-        request = uuid.uuid4().hex
-        return self.journal.intend(request, self.run, work, attempt=attempt, estimated_seconds=self.estimate(work))
+            return self.journal.update(row.request, INTENT, cap_seconds=cap)
+        attempt = 1 if row is None else row.attempt + 1
+        return self.journal.intend(
+            uuid.uuid4().hex, self.run, work, attempt=attempt, estimated_seconds=self.estimate(work), cap_seconds=cap
+        )
 
     def _submit(self, work: Work, entry: Entry) -> Entry:
         """Submit, and where the answer is lost find out what became of it before trying again."""
         for tries in range(1, self.patience.attempts + 1):
             self.watch(f"submitting {work.executions:,} executions to {work.device}")
             try:
-                # What is left beside this submission, which the journal counts already.
-                left = self._left()
-                most = None if left is None else left + (entry.estimated_seconds or 0.0)
-                job = self.channel.submit(work, entry, most)
+                job = self.channel.submit(work, entry, entry.cap_seconds)
             except ServiceError as error:
-                found = None if error.refused else self._recovered(entry)
+                # The client submits again by itself after a 5xx: what is refused for now may be the second of two.
+                found = None if error.refused and not error.again else self._recovered(entry)
                 if found is not None:
                     return found
                 if tries == self.patience.attempts or (error.refused and not error.again):
@@ -211,8 +248,8 @@ class Carrier:
             entry = self._waited(self._alone(entry))
             if entry.state == FAILED and work is not None and tries < self.patience.attempts and self._may_succeed(entry):
                 tries += 1
-                self._check_budget([work])
-                entry = self._submit(work, self._intend(work, entry.attempt + 1))
+                (cap,) = self._allotted([(work, entry)])
+                entry = self._submit(work, self._intended(work, entry, cap))
         if entry.state in _LOST and work is not None:
             raise BackendError(
                 f"Job {entry.job} of run {self.run} {entry.error}. Nothing else is lost: the same command submits it again."
@@ -237,8 +274,9 @@ class Carrier:
         if state == DONE:
             ones = self._patiently(lambda: self.channel.result(job, entry))
             return self._charged(self.journal.store(entry.request, ones))
-        reason = self._patiently(lambda: self.channel.reason(job))[0] if state == FAILED else "was cancelled"
-        return self._charged(self.journal.update(entry.request, state, error=reason))
+        reason, again = self._patiently(lambda: self.channel.reason(job)) if state == FAILED else ("was cancelled", True)
+        # What ran too long took all that it was allowed.
+        return self._charged(self.journal.over(entry.request, state, reason, at_its_cap=not again))
 
     def _charged(self, entry: Entry) -> Entry:
         """The entry with what its job was charged, where the service tells; that is not worth a failure."""
@@ -253,17 +291,23 @@ class Carrier:
         job = entry.job
         return self._patiently(lambda: self.channel.reason(job))[1]
 
-    def _check_budget(self, works: Sequence[Work]) -> None:
-        """Refuse what would cost more than is left."""
-        left, expected = self._left(), sum(self.estimate(work) or 0.0 for work in works)
-        if left is not None and expected > left:
+    def _state(self, entry: Entry) -> str:
+        assert entry.job is not None
+        job = entry.job
+        return self._patiently(lambda: self.channel.state(job))
+
+    def _check_budget(self, works: Sequence[Work], but: Sequence[str]) -> float | None:
+        """The device seconds that are left, None for no bound, leaving out some submissions; refuse what would cost more."""
+        if self.budget_seconds is None:
+            return None
+        left = self.budget_seconds - self.journal.spent(self.run, but)
+        expected = sum(self.estimate(work) or 0.0 for work in works)
+        if expected > max(left, 0.0):
             raise BudgetError(
                 f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run}, of which {max(left, 0):.3g} are "
                 f"left, but this needs about {expected:.3g}. Nothing of it was submitted."
             )
-
-    def _left(self) -> float | None:
-        return None if self.budget_seconds is None else self.budget_seconds - self.journal.spent(self.run)
+        return left
 
     def _patiently(self, act: Callable[[], T]) -> T:
         """Ask again where the service does not answer, a few times."""

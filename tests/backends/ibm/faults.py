@@ -121,6 +121,7 @@ CASES: tuple[Case, ...] = (
     Case("reply dropped after the commit", OVERCOME, faults={"submit": ["commit+drop"]}),
     Case("reply dropped after the commit, tag found late", OVERCOME, faults={"submit": ["commit+drop"]}, hide=2),
     Case("commit followed by 502, which the client submits again", OVERCOME, faults={"submit": ["commit+502"]}),
+    Case("commit followed by 502, and what the client submits again by 429", OVERCOME, faults={"submit": ["commit+502", 429]}),
     Case("three commits followed by 502", OVERCOME, faults={"submit": ["commit+502"] * 3}),
     Case("commit followed by an empty reply", OVERCOME, faults={"submit": ["commit+empty"]}),
     Case("commit, and then the socket hangs", OVERCOME, faults={"submit": ["commit+hang"]}, answer_seconds=0.5),

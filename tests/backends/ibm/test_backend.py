@@ -120,6 +120,58 @@ def test_a_session_is_opened_once_taken_up_again_and_closed(build: Build, servic
     assert len(service.sessions) == 2
 
 
+def test_a_session_is_opened_for_what_is_submitted_alone(build: Build, service: Loopback) -> None:
+    build().run(RY, angles(1, 2), shots=10, seed=1)
+    with build(mode="session", max_device_seconds=3.0) as backend:
+        backend.run(RY, angles(1, 2), shots=10, seed=1)
+        with pytest.raises(BudgetError):
+            backend.run(RY, angles(1, 2), shots=9000, seed=2)
+    assert service.sessions == {}
+
+
+def test_a_session_is_closed_by_who_opened_it_alone_and_hides_no_error(
+    build: Build, service: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(mode="session")
+    first.run(RY, angles(1, 2), shots=10, seed=1)
+    with Journal(tmp_path / "jobs.sqlite") as journal:
+        (session,) = service.sessions
+        with journal.holding("a run"), pytest.raises(FileError, match="in use"), build(mode="session") as second:
+            second.run(RY, angles(1, 2), shots=10, seed=2)
+        assert journal.runs("a run")[0].session == session
+        journal.set_session("a run", "another")
+        first.close()
+        assert journal.runs("a run")[0].session == "another"
+    assert service.sessions[session]["accepting_jobs"] is False
+
+    def fail(*_: object) -> None:
+        raise ServiceError("down")
+
+    monkeypatch.setattr("qlifq.backends.ibm.client.ServiceChannel.close", fail)
+    third = build(mode="session")
+    third.run(RY, angles(1, 2), shots=10, seed=3)
+    with pytest.raises(KeyboardInterrupt), third:
+        raise KeyboardInterrupt
+    with pytest.raises(ServiceError, match="down"):
+        third.close()
+
+
+def test_what_was_paid_is_taken_up_whatever_became_of_the_budget_and_the_qubits(
+    build: Build, service: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = build(max_device_seconds=5.0).run(RY, angles(1, 2), shots=10, seed=1)
+    working = {qubit: facts for qubit, facts in load_snapshot("fake_manila").items() if qubit != 4}
+    monkeypatch.setattr("qlifq.backends.ibm.backend.read_qubits", lambda _: working)
+    for options in ({"max_device_seconds": 1.0}, {"qubits": (3, 4, 1, 0, 2), "max_device_seconds": 50.0}):
+        again = build(**options).run(RY, angles(1, 2), shots=10, seed=1)
+        assert torch.equal(again.probability, paid.probability)
+    with pytest.raises(ArgumentError, match=r"must be a new name to ask .*: qubit 4 of run a run does not work any more"):
+        build().run(RY, angles(1, 2), shots=10, seed=2)
+    assert len(service.jobs) == 1
+    build().run(RY, angles(1, 1), shots=10, seed=2)
+    assert len(service.jobs) == 2
+
+
 def test_a_plan_without_sessions_says_so(build: Build, service: Loopback) -> None:
     service.plan_has_sessions = False
     with pytest.raises(ServiceError, match=r"opening a session: .*the plan of this instance has no sessions"):

@@ -15,6 +15,7 @@ SELECTED = (
     "kill -9 while the result is written",
     "503 at every submission of the first start",
     "commit followed by 502, which the client submits again",
+    "commit followed by 502, and what the client submits again by 429",
     "commit, and then the socket hangs",
     "empty result at every request of the first start",
     "the job fails",

@@ -79,7 +79,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
         Journal(tmp_path / "other")
     with Journal(tmp_path / "later") as journal:
         journal._base.execute("PRAGMA user_version = 9")
-    with pytest.raises(FileFormatError, match="later cannot be used: it is of version 9, but this is 1"):
+    with pytest.raises(FileFormatError, match="later cannot be used: it is of version 9, but this is 2"):
         Journal(tmp_path / "later")
     with pytest.raises(FileError, match="nothing does not exist"):
         Journal(tmp_path / "nothing", must_exist=True)
