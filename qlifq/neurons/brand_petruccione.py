@@ -150,8 +150,9 @@ class BrandPetruccione(nn.Module):
             state = self.initial_state(theta)
         state = self._check_state(state, theta)
         held = len(theta) if steps is None else steps
-        if held and self._in_one():
-            whole = run_rotations(theta, tau, x, state.population, threshold=self.threshold, t1=self.t1, steps=held)
+        if held and self._in_one(theta, tau, state.population):
+            numbers = {"threshold": self.threshold, "t1": self.t1, "published": self.leak == "published"}
+            whole = run_rotations(theta, tau, x, state.population, steps=held, **numbers)
             return *whole, BrandPetruccioneState(whole[0][-1])
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
@@ -189,10 +190,11 @@ class BrandPetruccione(nn.Module):
             f"leak={self.leak}, gradient={self.gradient}"
         )
 
-    def _in_one(self) -> bool:
-        """Whether `run_rotations` does what this layer does."""
+    def _in_one(self, *inputs: Tensor) -> bool:
+        """Whether `run_rotations` does what this layer does: it has the gradient of the relaxation alone."""
         exact = self.backend.ideal and self.shots is None and self.delay_t1 is None
-        return exact and self.leak == "relaxation" and self.gradient == "true"
+        trained = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
+        return exact and (not trained or (self.leak == "relaxation" and self.gradient == "true"))
 
     def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor) -> Tensor:
         """The population after one step, `(batch, num_neurons)`."""

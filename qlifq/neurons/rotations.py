@@ -1,12 +1,15 @@
-"""A whole sequence of the neuron of Brand and Petruccione as one operation: relaxation, the true gradient, an ideal qubit.
+"""A whole sequence of the neuron of Brand and Petruccione as one operation, on an ideal qubit.
 
 Preparing α again and rotating on is an addition of angles, so that no arcsine is needed: with r = √(α (1 − α)),
 
     x = 1   α' = ½ + (α − ½) cos θ + r sin θ     ∂α'/∂α = cos θ + (1 − 2α) sin θ / 2r     ∂α'/∂θ = r cos θ + ½ (1 − 2α) sin θ
+               = (√α cos θ/2 + √(1 − α) sin θ/2)²
     x = 0   α' = α e^(−τ/T1)                     ∂α'/∂α = e^(−τ/T1)                       ∂α'/∂τ = −α e^(−τ/T1) / T1
 
 for α below the threshold, and 0 otherwise. ∂α'/∂α has no limit at 0 and 1 for x = 1; there it is taken as 0, as in
-`preparing_angle`.
+`preparing_angle`. The published leak, for which no derivative is written out, is
+
+    x = 0   α' = (√(α (1 − β)) − √(β (1 − α)))²,   β = α e^(−τ/T1)
 """
 
 import math
@@ -25,10 +28,19 @@ class _Numbers(NamedTuple):
     threshold: float
     t1: float
     steps: int
+    published: bool
 
 
 def run_rotations(
-    theta: Tensor, tau: Tensor, driven: Tensor, population: Tensor, *, threshold: float, t1: float, steps: int
+    theta: Tensor,
+    tau: Tensor,
+    driven: Tensor,
+    population: Tensor,
+    *,
+    threshold: float,
+    t1: float,
+    steps: int,
+    published: bool,
 ) -> tuple[Tensor, Tensor]:
     """Run a sequence.
 
@@ -40,12 +52,13 @@ def run_rotations(
         threshold: above it a neuron spikes.
         t1: T1, in the unit of τ.
         steps: at least 1.
+        published: whether the leak is the published one; nothing may ask for a gradient then.
 
     Returns:
         The populations and the spikes, each `(steps, batch, neurons)`. Spikes have the derivative
         1 / (1 + (π (α' − threshold))²).
     """
-    numbers = _Numbers(threshold, t1, steps)
+    numbers = _Numbers(threshold, t1, steps, published)
     return cast(tuple[Tensor, Tensor], _Rotations.apply(theta, tau, driven, population, numbers))  # type: ignore[no-untyped-call]
 
 
@@ -59,15 +72,18 @@ class _Rotations(torch.autograd.Function):
         population: Tensor,
         numbers: _Numbers,
     ) -> tuple[Tensor, Tensor]:
-        threshold, t1, steps = numbers
-        cosine, sine, kept = theta.cos(), theta.sin(), (-tau / t1).exp()
+        threshold, t1, steps, published = numbers
+        leak = _backwards if published else torch.mul
+        half = theta / 2
+        cosine, sine, kept = half.cos(), half.sin(), (-tau / t1).exp()
         rotated = driven > 0
         populations = theta.new_empty((steps, *population.shape))
         before = population
         for time in range(steps):
             now = time if len(theta) > 1 else 0
-            after = torch.addcmul(0.5 + _root(before) * sine[now], before - 0.5, cosine[now])
-            after = torch.where(rotated[now], after.clamp_(0.0, 1.0), before * kept[now])
+            # As a square the sum keeps the last digits of a small population too.
+            after = before.sqrt().mul_(cosine[now]).addcmul_((1 - before).sqrt_(), sine[now]).square_().clamp_(max=1.0)
+            after = torch.where(rotated[now], after, leak(before, kept[now]))
             before = torch.mul(after, before < threshold, out=populations[time])
         ctx.save_for_backward(populations, population, cosine, sine, kept, rotated)
         ctx.numbers = numbers  # type: ignore[attr-defined]
@@ -76,8 +92,9 @@ class _Rotations(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        populations, population, cosine, sine, kept, rotated = ctx.saved_tensors  # type: ignore[attr-defined]
-        threshold, t1, steps = ctx.numbers  # type: ignore[attr-defined]
+        populations, population, half_cosine, half_sine, kept, rotated = ctx.saved_tensors  # type: ignore[attr-defined]
+        cosine, sine = 1 - 2 * half_sine.square(), 2 * half_sine * half_cosine
+        threshold, t1, steps, _ = ctx.numbers  # type: ignore[attr-defined]
         of_populations, of_spikes = grads
         of_theta, of_tau = torch.zeros_like(cosine), torch.zeros_like(cosine)
         carried = torch.zeros_like(population)
@@ -99,6 +116,12 @@ class _Rotations(torch.autograd.Function):
         return of_theta, of_tau, None, carried, None
 
 
+def _backwards(population: Tensor, kept: Tensor) -> Tensor:
+    """The published leak."""
+    decayed = population * kept
+    return (1 - decayed).mul_(population).sqrt_().sub_((1 - population).mul_(decayed).sqrt_()).square_()
+
+
 def _root(population: Tensor) -> Tensor:
-    """√(α (1 − α))."""
-    return torch.addcmul(population, population, population, value=-1).clamp_(min=0.0).sqrt_()
+    """√(α (1 − α)); 1 − α is exact near 1, where α − α² would lose half of its digits."""
+    return (1 - population).mul_(population).sqrt_()

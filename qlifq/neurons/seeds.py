@@ -34,16 +34,16 @@ class SeedStream:
         if root is None:
             root = int(torch.randint(MAX_SEED, ()))
         self.root = integer("seed", root, at_least=0, at_most=MAX_SEED)
+        self._high = _mix(_mix(self.root & _LOW) ^ (self.root >> 32) ^ 0x5BD1E995)
         self.share = share
         #: How many children were taken; set it to continue a stream that was interrupted.
         self.position = 0
 
     def take(self) -> int:
         """The next child seed, from 0 to 2⁶³ − 1."""
-        high = _mix(_mix(self.root & _LOW) ^ (self.root >> 32) ^ 0x5BD1E995)
-        low = _mix((self.position + self.root + high) & _LOW)
+        low = _mix((self.position + self.root + self._high) & _LOW)
         self.position += 1
-        return ((high & 0x7FFFFFFF) << 32) | low
+        return ((self._high & 0x7FFFFFFF) << 32) | low
 
     def __repr__(self) -> str:
         return f"SeedStream(root={self.root}, position={self.position})"

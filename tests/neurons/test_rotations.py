@@ -22,7 +22,7 @@ def results(together: bool, constant: bool) -> list[Tensor]:
     leaves = [value.requires_grad_() for value in (rotation, interval, start)]
     layer = BrandPetruccione(30, t1=40.0, threshold=0.7)
     if not together:
-        layer._in_one = lambda: False  # type: ignore[method-assign]
+        layer._in_one = lambda *_: False  # type: ignore[method-assign]
     theta, tau, x = torch.pi * rotation.abs(), 200 * interval.abs(), (rotation.detach() > 0).to(torch.float64)
     populations, spikes, state = layer.run(theta, tau, x, BrandPetruccioneState(start), steps=25 if constant else None)
     assert torch.equal(state.population, populations[-1])
@@ -37,6 +37,25 @@ def test_it_agrees_with_the_steps(constant: bool) -> None:
     assert 0.05 < float(mine[1].mean()) < 0.3
     for one, other in zip(mine, its, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("gradient", ["true", "published"])
+@pytest.mark.parametrize("leak", ["relaxation", "published"])
+def test_where_nothing_is_trained_it_agrees_with_the_steps_of_every_variant(leak: str, gradient: str) -> None:
+    source = torch.Generator().manual_seed(2)
+    theta, tau, start = 4 * torch.rand(40, 5, 20, generator=source), 90 * torch.rand(40, 5, 20, generator=source), None
+    x = (torch.rand(40, 5, 20, generator=source) > 0.6).to(torch.float32)
+    for dtype in (torch.float64, torch.float32):
+        together, apart = (BrandPetruccione(20, leak=leak, gradient=gradient) for _ in range(2))
+        apart._in_one = lambda *_: False  # type: ignore[method-assign]
+        one, other = (layer.run(theta.to(dtype), tau.to(dtype), x.to(dtype), start) for layer in (together, apart))
+        assert 0.05 < float(one[1].mean()) < 0.5
+        if dtype == torch.float64:
+            torch.testing.assert_close(one[0], other[0], rtol=0, atol=1e-12)
+            assert torch.equal(one[1], other[1])
+        else:
+            # Rounding may carry a population over the threshold, and then what follows is another trajectory.
+            assert float((one[0] - other[0]).abs().gt(1e-4).double().mean()) < 0.002
 
 
 def test_inputs_that_are_held_are_those_of_every_step() -> None:
@@ -59,15 +78,15 @@ def test_inputs_that_are_held_are_those_of_every_step() -> None:
     ("options", "together"),
     [
         ({}, True),
-        ({"leak": "published"}, False),
-        ({"gradient": "published"}, False),
+        ({"leak": "published"}, True),
+        ({"gradient": "published"}, True),
         ({"shots": 10}, False),
         ({"backend": "reference"}, False),
         ({"backend": get("analytic", noise=DeviceNoise(readout_p01=0.1))}, False),
         ({"delay_t1": 1e-4}, False),
     ],
 )
-def test_it_serves_the_exact_relaxing_neuron_alone(
+def test_it_serves_the_exact_neuron_and_trains_the_relaxing_one_alone(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], together: bool
 ) -> None:
     called = []
@@ -78,7 +97,16 @@ def test_it_serves_the_exact_relaxing_neuron_alone(
 
     run = rotations.run_rotations
     monkeypatch.setattr(brand_petruccione, "run_rotations", noticed)
-    BrandPetruccione(2, **options)(torch.rand(3, 1, 2), torch.rand(3, 1, 2), torch.ones(3, 1, 2))
+    layer = BrandPetruccione(2, **options)
+    inputs = torch.rand(3, 1, 2), torch.rand(3, 1, 2), torch.ones(3, 1, 2)
+    layer(*inputs)
+    assert bool(called) is together
+    called.clear()
+    layer(inputs[0].requires_grad_(), *inputs[1:])
+    assert bool(called) is (not options)
+    called.clear()
+    with torch.no_grad():
+        layer(*inputs)
     assert bool(called) is together
 
 
