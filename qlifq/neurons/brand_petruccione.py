@@ -151,8 +151,9 @@ class BrandPetruccione(nn.Module):
         state = self._check_state(state, theta)
         held = len(theta) if steps is None else steps
         if held and self._in_one(theta, tau, state.population):
-            numbers = {"threshold": self.threshold, "t1": self.t1, "published": self.leak == "published"}
-            whole = run_rotations(theta, tau, x, state.population, steps=held, **numbers)
+            published = self.leak == "published"
+            numbers = {"threshold": self.threshold, "t1": self.t1}
+            whole = run_rotations(theta, tau, x, state.population, steps=held, published=published, **numbers)
             return *whole, BrandPetruccioneState(whole[0][-1])
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
