@@ -18,13 +18,22 @@ import time
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 
-from qlifq.dashboard.neuron import PRESETS, NeuronView, Statistics, run_neuron
+from qlifq.dashboard.neuron import PRESETS, NeuronView
 from qlifq.dashboard.neuron_charts import neuron_charts
+from qlifq.dashboard.neuron_run import Statistics, run_neuron
 
-CHARTS = "return document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length"
-#: Waits for the next key, and then for the frame in which the third chart, the membrane, differs.
+CHARTS = "return document.querySelectorAll('[data-testid=stVegaLiteChart] canvas').length"
+#: Waits for the next key, and then for the frame in which the third chart, the membrane, differs: looked at once a frame, and
+#: at some of its pixels, since looking must not cost what is measured.
 ARM = """
-const seen = () => document.querySelectorAll('[data-testid=stVegaLiteChart] svg')[2]?.innerHTML ?? '';
+const seen = () => {
+  const canvas = document.querySelectorAll('[data-testid=stVegaLiteChart] canvas')[2];
+  if (!canvas) return null;
+  const pixels = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  let value = canvas.width;
+  for (let i = 0; i < pixels.length; i += 13) value = (Math.imul(value, 31) + pixels[i]) | 0;
+  return value;
+};
 const before = seen();
 window.took = null;
 document.addEventListener('keydown', () => {
@@ -84,10 +93,10 @@ def browser_seconds(rounds: int) -> dict[str, list[float]]:
         for turn in range(rounds):
             browser.execute_script(ARM)
             ActionChains(browser, duration=0).send_keys(Keys.ARROW_RIGHT if turn % 2 else Keys.ARROW_LEFT).perform()
+            time.sleep(1.0)
             while (took := browser.execute_script("return window.took")) is None:
-                time.sleep(0.02)
+                time.sleep(0.1)
             times.append(took / 1000)
-            time.sleep(0.5)
         found["a slider shows"] = times
     finally:
         server.terminate()

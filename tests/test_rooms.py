@@ -61,6 +61,9 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "typer": ("cli*",),
     "rich": ("cli.progress",),
     "streamlit": ("dashboard*",),
+    # Both come with Streamlit.
+    "pyarrow": ("dashboard.widgets",),
+    "PIL": ("dashboard.comparisons",),
 }
 
 
@@ -133,7 +136,7 @@ def test_a_package_that_is_imported_is_declared(package: str) -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     declared = [*project["dependencies"], *extras["ibm"], *extras["dashboard"]]
-    name = {"sklearn": "scikit-learn"}.get(package, package.replace("_", "-"))
+    name = {"sklearn": "scikit-learn", "PIL": "pillow"}.get(package, package.replace("_", "-"))
     assert name in {re.split("[^a-z0-9-]", requirement)[0] for requirement in declared}
 
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from qlifq._packages import load
-from qlifq._validation import integer
 from qlifq.dashboard.folder import FOLDER
 from qlifq.errors import ArgumentError, QLIFError
 
@@ -21,9 +20,12 @@ MOST_MEGABYTES = 20
 
 def server_options(address: str, port: int, *, open_browser: bool) -> dict[str, object]:
     """What Streamlit's server is told: to listen where the user said, to report to nobody, to take small files only."""
+    # Without the checks of `qlifq._validation`: they load torch, and the server should listen before that.
+    if not 1 <= port <= 65535:
+        raise ArgumentError(f"Argument `port` must be at least 1 and at most 65535, but is {port}.")
     return {
         "server.address": address,
-        "server.port": integer("port", port, at_least=1, at_most=65535),
+        "server.port": port,
         "server.headless": not open_browser,
         "server.showEmailPrompt": False,
         "server.maxUploadSize": MOST_MEGABYTES,

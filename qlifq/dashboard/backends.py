@@ -11,7 +11,7 @@ from qlifq.backends import Plan
 from qlifq.calibration import Calibration
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import Value, control
-from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, SNAPSHOTS, backend_code, build, noisy
+from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, SNAPSHOTS, backend_code, build, imports, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
@@ -218,7 +218,8 @@ def backends_charts(pair: Pair) -> list[Chart]:
 
 def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
     """The lines that give the two rates, ready to run."""
-    lines_ = ["import torch", "", "import qlifq", "from qlifq.backends import DeviceNoise, get"]
+    backends = {side: backend_code(view.of_side(side, "backend"), view.of_side(side, "noise"), view, record) for side in SIDES}
+    lines_ = ["import torch", "", "import qlifq", *imports(*backends.values())]
     if _twinned(view):
         lines_[2:2] = ["from qlifq import calibration"]
     arguments: dict[str, Value] = {
@@ -232,9 +233,8 @@ def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
     for side in SIDES:
         shots = view.of_side(side, "shots")
         asked = "None" if shots == "exact" else shots
-        backend = backend_code(view.of_side(side, "backend"), view.of_side(side, "noise"), view, record)
         lines_ += [
-            f"{side} = qlifq.QLIF({view.neurons}, backend={backend}, shots={asked}, {written})",
+            f"{side} = qlifq.QLIF({view.neurons}, backend={backends[side]}, shots={asked}, {written})",
             "with torch.no_grad():",
             f"    print({side!r}, {side}(current)[0].mean().item())",
         ]

@@ -12,7 +12,7 @@ from qlifq.calibration import Calibration, Correction, fit, load, save
 from qlifq.calibration.models import NEURON
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
-from qlifq.dashboard.noise import CAPABILITIES, NOISES, backend_code, build, noisy
+from qlifq.dashboard.noise import CAPABILITIES, NOISES, backend_code, build, imports, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS
 from qlifq.neurons.parameters import Need
@@ -186,8 +186,8 @@ def calibration_code(view: CalibrationView, record: str | None) -> str:
     if record is not None:
         made = f"calibration.load({record!r})"
     else:
-        head += ["from qlifq.backends import DeviceNoise, get"]
         backend = backend_code(view.backend, view.noise, view, "")
+        head += imports(backend)
         rest = f"mapping={view.mapping!r}, shots={view.shots}, rounds={view.rounds}, seed={view.seed}"
         made = f"calibration.fit({backend}, neurons={view.neurons}, {rest})"
     rest_lines = ["", f"measured = {made}", "print(measured)", f"print(measured.correct(p0={view.p0!r}, slope={view.slope!r}))"]

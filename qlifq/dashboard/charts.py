@@ -101,7 +101,11 @@ def lines(
     everything = [*drawn, *marks]
     spans = spans or {}
     for line in everything:
-        mark: dict[str, Any] = {"type": "line", "strokeWidth": 1.5, "tooltip": True}
+        # What the browser works out for every point of a line is what takes its time: no tooltip, since a line only has that
+        # of its first point, and no search for gaps where there are none.
+        mark: dict[str, Any] = {"type": "line", "strokeWidth": 1.5}
+        if np.isfinite(columns[line.column]).all():
+            mark["invalid"] = None
         if line.dash:
             mark["strokeDash"] = [5, 3]
         if line.step:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from qlifq._files import read_json
 from qlifq.dashboard.charts import Chart, raster
@@ -90,7 +91,7 @@ def open_run(root: Path, name: str) -> RunFolder:
     for item in inside.values():
         if item.stat().st_size > _MOST_BYTES:
             raise FileFormatError(f"File {item} must have at most {_MOST_BYTES:,} bytes to be shown, but has more.")
-    pictures = {Path(file).stem: item for file, item in inside.items() if file.endswith(".png")}
+    pictures = {Path(file).stem: _picture(item) for file, item in inside.items() if file.endswith(".png")}
     tables = {Path(file).stem: _table(item) for file, item in inside.items() if file.endswith(".csv")}
     text = _pieces(_text(inside["report.md"]), pictures) if "report.md" in inside else ()
     spikes = _spikes(inside["spikes.npz"]) if "spikes.npz" in inside else None
@@ -121,6 +122,15 @@ def _table(path: Path) -> pd.DataFrame:
         return pd.read_csv(path)
     except (ValueError, OSError, csv.Error) as error:
         raise FileFormatError(f"File {path} must be a table, but cannot be read: {str(error).splitlines()[0]}.") from error
+
+
+def _picture(path: Path) -> Path:
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FileFormatError(f"File {path} must be a picture in PNG, but cannot be read as such.") from error
+    return path
 
 
 def _pieces(text: str, pictures: dict[str, Path]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq.dashboard.charts import COLOURS, Chart, Line, bars, lines, raster
-from qlifq.dashboard.neuron import NeuronRun, Statistics
+from qlifq.dashboard.neuron_run import NeuronRun, Statistics
 
 __all__ = ["neuron_charts"]
 

@@ -7,18 +7,9 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from qlifq.dashboard.neuron import (
-    AS_SET,
-    PRESETS,
-    NeuronRun,
-    NeuronView,
-    Statistics,
-    check_upload,
-    preset_of,
-    python_code,
-    run_neuron,
-)
+from qlifq.dashboard.neuron import AS_SET, PRESETS, NeuronView, preset_of
 from qlifq.dashboard.neuron_charts import neuron_charts
+from qlifq.dashboard.neuron_run import NeuronRun, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.training.datasets import read_current
 
@@ -45,8 +36,8 @@ def neuron_page() -> None:
         preset = st.session_state[_PRESET] = preset_of(panel.values)
         names = [AS_SET, *PRESETS]
         st.selectbox("preset", names, key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
-        if preset in PRESETS:
-            st.caption(PRESETS[preset][0])
+        # Always there: where an element comes or goes, those after it are made anew and lose the keyboard's focus.
+        st.caption(PRESETS[preset][0] if preset in PRESETS else "Values of your own: a preset sets all of them.")
         if panel.values["source"] == "upload":
             st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
         panel.draw(opened=("input",), limits=_limits(panel, upload))

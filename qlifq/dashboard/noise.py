@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
 from qlifq.backends import Backend, Capabilities, DeviceNoise, capabilities, get, names
+from qlifq.backends.snapshots import load_backend, load_snapshot
 from qlifq.calibration import Calibration
 from qlifq.errors import ArgumentError, QLIFError
 
-__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "SNAPSHOTS", "Numbers", "ask", "backend_code", "build", "noisy"]
+__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "SNAPSHOTS", "Numbers", "ask", "backend_code", "build", "imports", "noisy"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +43,11 @@ NOISES = ("none", "numbers", *SNAPSHOTS)
 
 
 class Numbers(Protocol):
-    """A view that tells the numbers of a noise."""
+    """A view that tells the numbers of a noise, and for how many qubits."""
+
+    @property
+    def neurons(self) -> int:
+        """Qubits."""
 
     @property
     def readout_p01(self) -> float:
@@ -74,8 +79,7 @@ def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -
         return get(name, device=noise)
     options: dict[str, object] = {}
     if noise != "none":
-        given = {"readout_p01": numbers.readout_p01, "readout_p10": numbers.readout_p10, "gate_error": numbers.gate_error}
-        options["noise"] = DeviceNoise(**given) if noise == "numbers" else noise
+        options["noise"] = noise if name == "aer" and noise in SNAPSHOTS else _as_numbers(noise, numbers)
     if name == "twin" and record is not None:
         options["record"] = record
     return get(name, **options)
@@ -89,7 +93,32 @@ def backend_code(name: str, noise: str, numbers: Numbers, record: str) -> str:
         return f"get('twin', record=calibration.load({record!r}))"
     if noise == "none":
         return f"get({name!r})"
-    if noise != "numbers":
-        return f"get({name!r}, noise={noise!r})"
-    given = f"readout_p01={numbers.readout_p01!r}, readout_p10={numbers.readout_p10!r}, gate_error={numbers.gate_error!r}"
+    if noise in SNAPSHOTS:
+        if name == "aer":
+            return f"get({name!r}, noise={noise!r})"
+        return f"get({name!r}, noise=DeviceNoise.from_backend(load_backend({noise!r}), {_best(noise, numbers.neurons)}))"
+    given = ", ".join(f"{name}={value!r}" for name, value in _given(numbers).items())
     return f"get({name!r}, noise=DeviceNoise({given}))"
+
+
+def imports(*expressions: str) -> list[str]:
+    """The lines of imports that such expressions need."""
+    lines = ["from qlifq.backends import DeviceNoise, get"]
+    if any("load_backend(" in expression for expression in expressions):
+        lines += ["from qlifq.backends.snapshots import load_backend"]
+    return lines
+
+
+def _given(numbers: Numbers) -> dict[str, float]:
+    return {"readout_p01": numbers.readout_p01, "readout_p10": numbers.readout_p10, "gate_error": numbers.gate_error}
+
+
+def _as_numbers(noise: str, numbers: Numbers) -> DeviceNoise:
+    """For backends that know no snapshots: those that were given, or those of the qubits that Aer would take."""
+    if noise == "numbers":
+        return DeviceNoise(**_given(numbers))
+    return DeviceNoise.from_backend(load_backend(noise), _best(noise, numbers.neurons))
+
+
+def _best(snapshot: str, neurons: int) -> tuple[int, ...]:
+    return tuple(load_snapshot(snapshot))[:neurons]

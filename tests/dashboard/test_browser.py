@@ -14,15 +14,17 @@ import pytest
 #: gives a hash of what is shown: numbers, pictures and tables, without the controls.
 SETTLE = r"""
 const [before, patience, done] = arguments;
-const shown = '[data-testid=stMetric],[data-testid=stVegaLiteChart] svg,[data-testid=stTable],[data-testid=stCode],' +
+const shown = '[data-testid=stMetric],[data-testid=stVegaLiteChart] canvas,[data-testid=stTable],[data-testid=stCode],' +
   '[data-testid=stHeading],[data-testid=stImage] img,[data-testid=stDataFrame] canvas';
-const look = e => e.tagName === 'IMG' ? e.src : e.tagName === 'CANVAS' ? e.toDataURL() :
-  e.tagName === 'svg' ? e.innerHTML.replace(/(clip|gradient_)\d+/g, '') : e.innerText;
+const text = words => Array.from(words, sign => sign.codePointAt(0));
+const pixels = e => e.width && e.height ?
+  new Uint32Array(e.getContext('2d').getImageData(0, 0, e.width, e.height).data.buffer) : [];
+const look = e => e.tagName === 'CANVAS' ? pixels(e) : text(e.tagName === 'IMG' ? e.src : e.innerText);
 const hash = () => {
   let value = 7;
   for (const e of document.querySelector('[data-testid=stMain]').querySelectorAll(shown)) {
     if (e.closest('[data-testid=stExpander]')) continue;
-    for (const sign of look(e)) value = (Math.imul(value, 31) + sign.codePointAt(0)) | 0;
+    for (const number of look(e)) value = (Math.imul(value, 31) + number) | 0;
   }
   return value;
 };
@@ -33,9 +35,9 @@ const step = () => {
   const running = document.querySelector('[data-testid=stApp]').dataset.testScriptState !== 'notRunning';
   const value = running ? null : hash();
   if (value === null || value !== last) { last = value; since = now; }
-  const still = value !== null && now - since > 200;
+  const still = value !== null && now - since > 150;
   if (still && (value !== before || now - start > patience)) done(value);
-  else setTimeout(step, 30);
+  else setTimeout(step, 40);
 };
 step();
 """
@@ -55,12 +57,13 @@ class Page:
         start = time.monotonic()
         self.browser.get(f"{self.server}/{path}{address}")
         self.until(
-            "return document.querySelectorAll('[data-testid=stVegaLiteChart] svg,[data-testid=stMetric],[data-testid=stAlert],"
-            "[data-testid=stTable],[data-testid=stMain] [data-testid=stCode]').length > 0"
+            "return document.querySelectorAll('[data-testid=stVegaLiteChart] canvas,[data-testid=stMetric],"
+            "[data-testid=stAlert],[data-testid=stTable],[data-testid=stMain] [data-testid=stCode]').length > 0"
         )
         took = time.monotonic() - start
         self.until("return document.querySelectorAll('[data-testid=stSidebar] input').length > 0")
-        self.settle()
+        self.unfold()
+        self.rest = self.settle()
         return took
 
     def until(self, script: str, seconds: float = 30.0) -> None:
@@ -77,10 +80,13 @@ class Page:
         return list(self.browser.execute_script(WRONG))
 
     def unfold(self) -> None:
-        """Open every group of controls."""
+        """Open every group of controls, which are made then."""
+        self.settle()
         self.browser.execute_script(
             "document.querySelectorAll('[data-testid=stSidebar] details:not([open]) summary').forEach(e => e.click())"
         )
+        empty = "details => !details.open || !details.querySelector('input, [data-testid=stCaptionContainer]')"
+        self.until(f"return ![...document.querySelectorAll('[data-testid=stSidebar] details')].some({empty})")
 
     def controls(self) -> dict[str, str]:
         """Every control beside the page that can be moved, by its name: "range", "checkbox" or "combobox"."""
@@ -101,8 +107,13 @@ class Page:
         if kind == "checkbox":
             self.browser.execute_script("arguments[0].click()", control)
             return
-        way = (Keys.ARROW_DOWN, Keys.ARROW_UP)[attempt % 2]
-        keys = [(Keys.PAGE_UP, Keys.PAGE_DOWN, Keys.END, Keys.HOME)[attempt]] if kind == "range" else [way, way, Keys.ENTER]
+        # To one side, to the other side of where it began, and on: no attempt leads back to the beginning.
+        if kind == "range":
+            keys = ([Keys.PAGE_UP], [Keys.PAGE_DOWN] * 2, [Keys.END], [Keys.HOME])[attempt]
+        else:
+            # The first key opens the list.
+            down, up = Keys.ARROW_DOWN, Keys.ARROW_UP
+            keys = [*([down] * 2, [down] * 2, [up] * 4, [up] * 2)[attempt], Keys.ENTER]
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", control)
         ActionChains(self.browser, duration=0).send_keys(*keys).perform()
 
@@ -119,14 +130,12 @@ class Page:
         """
         if button is not None:
             self.again(button)
-        self.unfold()
         silent = []
         kinds = {name: kind for name, kind in self.controls().items() if name in names}
         sliders = [name for name, kind in kinds.items() if kind == "range"]
         for name in [*sliders, *reversed([name for name in kinds if name not in sliders])]:
             if name not in self.controls() or self.refused():
                 self.again(button)
-            self.rest = self.settle()
             if self.moves(name, kinds[name], button):
                 continue
             # Those before it may have hidden its effect: it has another chance where the page begins.
@@ -138,18 +147,17 @@ class Page:
     def again(self, button: str | None) -> None:
         """Open the page as it was opened, with what its button gives, and take it as what is compared with."""
         self.open(*self.opened)
-        self.unfold()
-        self.rest = self.settle()
         if button is not None:
             self.press(button)
             self.rest = self.settle(self.rest, 20.0)
 
     def moves(self, name: str, kind: str, button: str | None) -> bool:
-        attempts = 1 if kind == "checkbox" else 4
-        return any(self.changes(name, kind, attempt, button) for attempt in range(attempts))
-
-    def changes(self, name: str, kind: str, attempt: int, button: str | None) -> bool:
+        """Whether some move of a control gives another picture than the one that there was before all of them."""
         before = self.rest
+        attempts = 1 if kind == "checkbox" else 4
+        return any(self.changes(name, kind, attempt, before, button) for attempt in range(attempts))
+
+    def changes(self, name: str, kind: str, attempt: int, before: int, button: str | None) -> bool:
         self.move(name, kind, attempt)
         self.rest = self.settle(before, 1.0 if button else 2.0)
         if self.rest == before and button is not None and not self.refused():
@@ -177,7 +185,7 @@ NEURON = {
     "threshold": "neurons=3&steps=120&gain=3&mapping=tanh&decision=threshold&quantum_threshold=1",
     "classic": "neurons=3&steps=120&gain=2.5&quantum_mode=0&stochastic=1",
     "learning": "neurons=3&steps=120&gain=2.5&quantum_mode=0&learnable_threshold=1&use_adaptive_threshold=1",
-    "staircase": "neurons=3&steps=120&source=staircase",
+    "staircase": "neurons=3&steps=120&source=staircase&shots=10",
     "pulses": "neurons=3&steps=120&source=pulses&period=50&width=20",
     "poisson": "neurons=3&steps=120&source=poisson",
     "digits": "steps=60&source=digits",
@@ -327,7 +335,7 @@ def test_an_upload_is_shown_and_a_hostile_one_is_refused(page: Page, tmp_path: P
         chooser.send_keys(str(tmp_path / f"{name}.npy"))
         if name == "evil":
             page.until("return document.body.innerText.includes('must be a .npy file of plain numbers')")
-    page.until("return document.querySelectorAll('[data-testid=stVegaLiteChart] svg').length > 3")
+    page.until("return document.querySelectorAll('[data-testid=stVegaLiteChart] canvas').length > 3")
     page.settle()
     assert page.wrong() == []
     page.until("return !!document.querySelector('input[aria-label=sample]')")

@@ -1,50 +1,22 @@
-"""Views, addresses and code, without a browser."""
+"""Controls, addresses and presets, without a browser."""
 
-import contextlib
-import io
-import shutil
-import zipfile
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from qlifq.dashboard.backends import SIDES, BackendsView, backends_charts, backends_code, layer_of, plan_of, remote, run_pair
-from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, read, table, written
-from qlifq.dashboard.charts import picture
-from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
-from qlifq.dashboard.comparisons import code, find_runs, open_run
+from qlifq.dashboard.backends import BackendsView
+from qlifq.dashboard.calibration import CalibrationView
+from qlifq.dashboard.circuit import CircuitView
 from qlifq.dashboard.controls import Value, parameter_controls, relevant
-from qlifq.dashboard.neuron import (
-    AS_SET,
-    PRESETS,
-    SOURCES,
-    NeuronView,
-    Statistics,
-    check_upload,
-    preset_of,
-    python_code,
-    run_neuron,
-)
-from qlifq.dashboard.neuron_charts import neuron_charts
+from qlifq.dashboard.neuron import AS_SET, PRESETS, NeuronView, preset_of
+from qlifq.dashboard.neuron_run import run_neuron
 from qlifq.dashboard.view import View, from_address, to_address
-from qlifq.errors import ArgumentError, FileFormatError, QLIFError, ShapeError
+from qlifq.errors import ArgumentError
 from qlifq.neurons import Settings
-from qlifq.training.datasets import read_current
+from tests.dashboard.harness import STATES
 
 VIEWS: list[type[View]] = [NeuronView, CircuitView, BackendsView, CalibrationView]
-
-
-def executed(text: str) -> tuple[dict[str, Any], str]:
-    """What code leaves, and what it prints."""
-    names: dict[str, Any] = {}
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(text, "downloaded.py", "exec"), names)
-    return names, printed.getvalue()
 
 
 def test_every_parameter_of_the_neuron_is_a_control() -> None:
@@ -73,13 +45,6 @@ def test_defaults_need_no_address_and_give_a_view(view: type[View]) -> None:
     assert to_address(view, {}) == {}
     assert from_address(view, {}) == ({}, [])
     assert view.of({}) == view.of(view.defaults())
-
-
-STATES: list[dict[str, Value]] = [
-    *(dict(values) for _, values in PRESETS.values()),
-    {"mapping": "tanh", "q_scale": 0.7, "theta_max": 1.25, "source": "ramp", "gain": 3.3},
-    {"quantum_mode": False, "stochastic": True, "base_alpha": 3.5, "modulation": "pulses", "neuromod_transform": "tanh"},
-]
 
 
 @pytest.mark.parametrize("values", STATES)
@@ -182,238 +147,6 @@ def test_a_good_value_beside_a_bad_one_is_used() -> None:
     values, wrong = from_address(NeuronView, {"v": "1", "tau": "nan", "gain": "2"})
     assert values == {"gain": 2.0}
     assert len(wrong) == 1
-
-
-@pytest.mark.parametrize("values", [*STATES, *({"source": source, "steps": 60} for source in SOURCES)])
-def test_the_code_of_the_neuron_gives_the_numbers_of_the_page(
-    values: dict[str, Value], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    upload = None
-    if values.get("source") == "upload":
-        monkeypatch.chdir(tmp_path)
-        # The page shows the last sample for one that the file has not.
-        values = {"source": "upload", "sample": 7, "gain": 1.5, "modulation": "ramp"}
-        array = np.random.default_rng(0).uniform(0, 2, (50, 3, 4)).astype(np.float32)
-        np.save("current.npy", array)
-        upload = torch.from_numpy(array)
-    run = run_neuron(NeuronView.of(values), upload)
-    text = python_code(run.view)
-    names, printed = executed(text)
-    assert len([line for line in text.splitlines() if line and not line.startswith(("import", "from"))]) <= 10
-    for name in run.recording.names:
-        assert torch.equal(names["recording"][name], run.recording[name])
-    assert f"spikes a step {Statistics.of(run).rate:.4f}" in printed
-
-
-def test_the_code_gives_the_gradients_of_the_page() -> None:
-    run = run_neuron(NeuronView.of({"learnable_threshold": True, "learnable_qscale": True, "steps": 50, "gain": 2.0}))
-    assert set(run.gradients) == {"constants.V_th.raw", "constants.q_scale.raw"} or len(run.gradients) == 2
-    assert all(value != 0 for value in run.gradients.values())
-    _, printed = executed(python_code(run.view))
-    assert str(run.gradients) in printed
-
-
-def test_the_presets_show_what_they_say() -> None:
-    runs = {name: run_neuron(NeuronView.of(values)) for name, (_, values) in PRESETS.items()}
-    found = {name: Statistics.of(run) for name, run in runs.items()}
-    assert found["irregular, stochastic"].variation > 0.25
-    assert found["regular, deterministic"].variation == 0
-    adapting = np.diff(np.flatnonzero(runs["adapting threshold"].trace("spikes")))
-    assert adapting[-3:].mean() > 1.3 * adapting[:2].mean()
-    assert np.ptp(runs["adapting threshold"].trace("threshold")) > 0.1
-    values = {**PRESETS["self-limiting probability"][1], "allow_dynamic_spike_probability": False}
-    free = run_neuron(NeuronView.of(values))
-    assert found["self-limiting probability"].rate < 0.8 * Statistics.of(free).rate
-    spikes = runs["neuromodulated"].recording.spikes
-    first, second = spikes[:250], spikes[250:]
-    assert second.mean() > 1.5 * first.mean()
-
-
-def test_every_trace_of_a_run_is_drawn() -> None:
-    run = run_neuron(
-        NeuronView.of({"use_ahp": True, "spike_increase": 0.1, "homeostasis_enabled": True, "modulation": "step", "steps": 80})
-    )
-    charts = {chart.name: chart for chart in neuron_charts(run, Statistics.of(run))}
-    assert set(charts["mechanisms"].columns) == {"time", "adaptation", "ahp", "rate"}
-    assert set(charts["input"].columns) == {"time", "current", "modulation"}
-    assert charts["raster"].columns["spike"].sum() == run.recording.spikes.sum()
-    assert charts["intervals"].columns["count"].sum() == len(Statistics.of(run).intervals)
-    for chart in charts.values():
-        for layer in chart.spec.get("layer", [chart.spec]):
-            for side in ("x", "y"):
-                assert layer["encoding"][side]["axis"]["title"]
-        assert b"<svg" in picture([chart], "svg")
-    assert picture(list(charts.values()), "png").startswith(b"\x89PNG")
-
-
-def test_an_upload_that_is_no_current_is_refused() -> None:
-    stream = io.BytesIO()
-    np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    stream.seek(0)
-    with pytest.raises(FileFormatError, match=r"evil\.npy must be a \.npy file of plain numbers"):
-        read_current(stream, "evil.npy")
-    with pytest.raises(ShapeError, match="at most 2000 steps and 256 neurons to be shown, but has 3000 and 1"):
-        check_upload(torch.zeros(3000, 1, 1))
-    with pytest.raises(ShapeError, match=r"needs a \.npy file"):
-        run_neuron(NeuronView.of({"source": "upload"}))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"circuit": "LeakySpike", "second": 0.75, "mapping": "tanh", "p0": 0.4, "theta_max": 1.5},
-        {"circuit": "BrandPetruccione", "mapping": "linear", "leak": 0.5, "gap": -0.3},
-    ],
-)
-def test_the_circuit_is_solved_turned_and_written_out(values: dict[str, Value]) -> None:
-    run = run_circuit(CircuitView.of(values))
-    assert float((1 - run.path[-1, 2]) / 2) == pytest.approx(run.p, abs=1e-12)
-    assert run.path.norm(dim=1).numpy() == pytest.approx(1.0)
-    names, printed = executed(circuit_code(run.view))
-    assert (names["q_scale"], names["q_bias"]) == (run.q_scale, run.q_bias)
-    assert names["probability"] == pytest.approx(run.p, abs=1e-12)
-    assert run.circuit.draw() in printed
-    if run.view.circuit == "RYSpike":
-        middle = len(run.gaps) // 2
-        assert float(run.probability[middle]) == pytest.approx(run.view.p0)
-        rise = (run.probability[middle + 1] - run.probability[middle - 1]) / (run.gaps[middle + 1] - run.gaps[middle - 1])
-        assert float(rise) == pytest.approx(run.view.slope, rel=1e-2)
-    assert ("tangent" in circuit_charts(run)[0].columns) is (run.view.circuit == "RYSpike")
-    assert picture([*circuit_charts(run), sphere(run)], "png").startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"second_noise": "numbers", "second_shots": "10"},
-        {"first_backend": "reference", "second_backend": "lightning", "first_noise": "numbers"},
-    ],
-)
-def test_two_backends_are_planned_run_and_written_out(values: dict[str, Value]) -> None:
-    view = BackendsView.of({"neurons": 2, "steps": 20, "repeats": 4, **values})
-    layers = {side: layer_of(view, side) for side in SIDES}
-    assert [plan_of(view, layers[side]).evaluations for side in SIDES] == [160, 160]
-    pair = run_pair(view, layers)
-    assert pair.difference.low <= pair.difference.value <= pair.difference.high
-    assert pair.difference.value == pytest.approx(pair.rates["second"].value - pair.rates["first"].value)
-    _, printed = executed(backends_code(view))
-    for side in SIDES:
-        assert float(printed.split(f"{side} ")[1].split()[0]) == pytest.approx(pair.rates[side].value, abs=1e-6)
-    assert picture(backends_charts(pair), "svg")
-
-
-def test_a_device_is_planned_by_its_snapshot_and_not_run_from_the_page() -> None:
-    view = BackendsView.of({"second_backend": "ibm", "neurons": 3, "steps": 20, "repeats": 4})
-    assert view.second_noise == "fake_torino"
-    assert remote(view) == ["ibm"]
-    plan = plan_of(view, layer_of(view, "second"))
-    assert (plan.jobs, plan.executions, plan.qubits) == (20, 80, 3)
-    assert (plan.device_seconds or 0.0) > 40
-    assert "backend=get('ibm', device='fake_torino')" in backends_code(view)
-    with pytest.raises(ArgumentError, match=r"Backend ibm needs a device, one of fake_torino, .* but has 'numbers'\."):
-        layer_of(BackendsView.of({"second_backend": "ibm", "second_noise": "numbers"}), "second")
-
-
-def test_a_noisy_backend_shows_in_the_difference_and_an_equal_one_does_not() -> None:
-    same = BackendsView.of({"second_backend": "analytic", "second_shots": "exact", "second_noise": "none"})
-    pair = run_pair(same, {side: layer_of(same, side) for side in SIDES})
-    assert pair.difference.value == 0
-    noise: dict[str, Value] = {
-        "second_backend": "analytic",
-        "second_noise": "numbers",
-        "readout_p01": 0.2,
-        "second_shots": "exact",
-    }
-    noisy = BackendsView.of(noise)
-    pair = run_pair(noisy, {side: layer_of(noisy, side) for side in SIDES})
-    assert pair.difference.low > 0
-
-
-def test_a_calibration_is_measured_kept_and_written_out() -> None:
-    view = CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 400})
-    record = measure(view)
-    again = read(written(record))
-    correction = again.correct(p0=view.p0, slope=view.slope)
-    rows = table(again, correction)
-    assert list(rows["neuron"]) == [0, 1]
-    assert abs(rows["eta"] - 0.05).max() < 0.1
-    names, printed = executed(calibration_code(view, None))
-    assert torch.equal(names["measured"].measurement.ones, record.measurement.ones)
-    assert "correction of 2 neurons" in printed
-    assert picture(calibration_charts(again, correction, 1), "png")
-    with pytest.raises(QLIFError, match="must hold JSON"):
-        read(b"{")
-
-
-def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
-    record = measure(CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 100}))
-    values: dict[str, Value] = {"neurons": 2, "steps": 10, "repeats": 2, "second_backend": "analytic"}
-    plain, twin = BackendsView.of(values), BackendsView.of({**values, "second_backend": "twin"})
-    layers = {side: layer_of(twin, side, record) for side in SIDES}
-    pair = run_pair(twin, layers, record, "torino.json")
-    assert pair.shows(twin, record)
-    assert not pair.shows(twin, read(written(record)))
-    assert "calibration.load('torino.json')" in backends_code(pair.view, pair.file)
-    assert run_pair(plain, {side: layer_of(plain, side) for side in SIDES}).shows(plain, record)
-
-
-def test_runs_are_found_and_read_under_the_folder_alone(runs: Path) -> None:
-    assert find_runs(runs) == ["digits-a", "digits-b", "report"]
-    simulated, report = open_run(runs, "digits-a"), open_run(runs, "report")
-    assert simulated.spikes is not None
-    assert simulated.spikes.shape == (40, 2, 64)
-    assert set(report.tables) == {"one", "two"}
-    assert ("picture", "curve") in report.text
-    for found in (simulated, report):
-        _, printed = executed(code(found))
-        assert str(found.summary["command"]) in printed
-    assert f"{simulated.spikes.mean()}" in executed(code(simulated))[1]
-    for name in ("..", "../..", "/etc"):
-        with pytest.raises(FileFormatError, match=r"must be under|must hold the summary\.json"):
-            open_run(runs, name)
-
-
-def test_a_link_out_of_the_folder_is_not_followed(runs: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(runs / "report")
-    assert find_runs(tmp_path) == []
-    with pytest.raises(FileFormatError, match="must be under"):
-        open_run(tmp_path, "link")
-
-
-def test_facts_that_lie_elsewhere_or_are_too_many_are_no_run(runs: Path, tmp_path: Path) -> None:
-    for name in ("link", "long"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "link" / "summary.json").symlink_to(runs / "report" / "summary.json")
-    facts = (runs / "report" / "summary.json").read_text(encoding="utf-8")
-    (tmp_path / "long" / "summary.json").write_text(facts + " " * 1_000_000, encoding="utf-8")
-    assert find_runs(tmp_path) == []
-    with pytest.raises(FileFormatError, match="must hold the summary"):
-        open_run(tmp_path, "link")
-
-
-def test_files_of_a_run_that_are_broken_give_a_sentence(runs: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(runs / "digits-a", tmp_path / "run")
-    whole = (run / "spikes.npz").read_bytes()
-    array = io.BytesIO()
-    np.save(array, np.zeros((2, 2, 2)))
-    damaged = bytearray(whole)
-    damaged[100 : len(whole) // 2] = b"\xff" * (len(whole) // 2 - 100)
-    for content in (whole[: len(whole) // 2], array.getvalue(), bytes(damaged), b"", b"PK"):
-        (run / "spikes.npz").write_bytes(content)
-        with pytest.raises(FileFormatError, match="must hold the array `spikes`, but does not"):
-            open_run(tmp_path, "run")
-    with zipfile.ZipFile(run / "spikes.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("spikes.npy", "w") as member:
-        for _ in range(501):
-            member.write(bytes(1_000_000))
-    with pytest.raises(FileFormatError, match="must unpack to at most 500,000,000 bytes to be shown, but says 501,000,000"):
-        open_run(tmp_path, "run")
-    (run / "spikes.npz").unlink()
-    (run / "report.md").write_bytes(b"caf\xe9")
-    with pytest.raises(FileFormatError, match=r"report\.md must be text in UTF-8"):
-        open_run(tmp_path, "run")
-    (run / "report.md").write_text("!![x](http://elsewhere/a.png) ![y](b.png)", encoding="utf-8")
-    assert open_run(tmp_path, "run").text == [("text", "[x](http://elsewhere/a.png) [y](b.png)")]
 
 
 def test_a_control_that_would_have_no_effect_is_hidden() -> None:

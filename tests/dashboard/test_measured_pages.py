@@ -1,0 +1,134 @@
+"""The pages of circuit, backends and calibration, without a browser."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from qlifq.circuits import RYSpike
+from qlifq.dashboard.backends import SIDES, BackendsView, backends_charts, backends_code, layer_of, plan_of, remote, run_pair
+from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, read, table, written
+from qlifq.dashboard.charts import picture
+from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
+from qlifq.dashboard.controls import Value
+from qlifq.dashboard.noise import BACKENDS, NOISES, backend_code, build, imports, noisy
+from qlifq.errors import ArgumentError, QLIFError
+from tests.dashboard.harness import executed
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"circuit": "LeakySpike", "second": 0.75, "mapping": "tanh", "p0": 0.4, "theta_max": 1.5},
+        {"circuit": "BrandPetruccione", "mapping": "linear", "leak": 0.5, "gap": -0.3},
+    ],
+)
+def test_the_circuit_is_solved_turned_and_written_out(values: dict[str, Value]) -> None:
+    run = run_circuit(CircuitView.of(values))
+    assert float((1 - run.path[-1, 2]) / 2) == pytest.approx(run.p, abs=1e-12)
+    assert run.path.norm(dim=1).numpy() == pytest.approx(1.0)
+    names, printed = executed(circuit_code(run.view))
+    assert (names["q_scale"], names["q_bias"]) == (run.q_scale, run.q_bias)
+    assert names["probability"] == pytest.approx(run.p, abs=1e-12)
+    assert run.circuit.draw() in printed
+    if run.view.circuit == "RYSpike":
+        middle = len(run.gaps) // 2
+        assert float(run.probability[middle]) == pytest.approx(run.view.p0)
+        rise = (run.probability[middle + 1] - run.probability[middle - 1]) / (run.gaps[middle + 1] - run.gaps[middle - 1])
+        assert float(rise) == pytest.approx(run.view.slope, rel=1e-2)
+    assert ("tangent" in circuit_charts(run)[0].columns) is (run.view.circuit == "RYSpike")
+    assert picture([*circuit_charts(run), sphere(run)], "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"second_noise": "numbers", "second_shots": "10"},
+        {"first_backend": "reference", "second_backend": "lightning", "first_noise": "numbers"},
+    ],
+)
+def test_two_backends_are_planned_run_and_written_out(values: dict[str, Value]) -> None:
+    view = BackendsView.of({"neurons": 2, "steps": 20, "repeats": 4, **values})
+    layers = {side: layer_of(view, side) for side in SIDES}
+    assert [plan_of(view, layers[side]).evaluations for side in SIDES] == [160, 160]
+    pair = run_pair(view, layers)
+    assert pair.difference.low <= pair.difference.value <= pair.difference.high
+    assert pair.difference.value == pytest.approx(pair.rates["second"].value - pair.rates["first"].value)
+    _, printed = executed(backends_code(view))
+    for side in SIDES:
+        assert float(printed.split(f"{side} ")[1].split()[0]) == pytest.approx(pair.rates[side].value, abs=1e-6)
+    assert picture(backends_charts(pair), "svg")
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("name", [name for name in BACKENDS if noisy(name) and name != "ibm"])
+def test_every_noise_that_is_offered_can_be_had(name: str, noise: str) -> None:
+    view = BackendsView.of({"neurons": 2, "second_noise": "numbers"})
+    backend = build(name, noise, view, None)
+    code = "\n".join([*imports(expression := backend_code(name, noise, view, "")), f"backend = {expression}"])
+    again = executed(code)[0]["backend"]
+    angles = torch.linspace(0.0, 3.0, 14, dtype=torch.float64).reshape(7, 2, 1)
+    # Counts of a million shots stray from the probability by less than 6 σ = 0.003.
+    exact = 0.003 if name == "aer" else 1e-12
+    shots = 1_000_000 if name == "aer" else None
+    found, refound = (each.run(RYSpike(), angles, shots=shots, seed=1).probability for each in (backend, again))
+    assert torch.equal(found, refound)
+    beside = build("analytic", noise, view, None).run(RYSpike(), angles, shots=None, seed=None).probability
+    assert float((found - beside).abs().max()) < exact
+
+
+def test_a_device_is_planned_by_its_snapshot_and_not_run_from_the_page() -> None:
+    view = BackendsView.of({"second_backend": "ibm", "neurons": 3, "steps": 20, "repeats": 4})
+    assert view.second_noise == "fake_torino"
+    assert remote(view) == ["ibm"]
+    plan = plan_of(view, layer_of(view, "second"))
+    assert (plan.jobs, plan.executions, plan.qubits) == (20, 80, 3)
+    assert (plan.device_seconds or 0.0) > 40
+    assert "backend=get('ibm', device='fake_torino')" in backends_code(view)
+    with pytest.raises(ArgumentError, match=r"Backend ibm needs a device, one of fake_torino, .* but has 'numbers'\."):
+        layer_of(BackendsView.of({"second_backend": "ibm", "second_noise": "numbers"}), "second")
+
+
+def test_a_noisy_backend_shows_in_the_difference_and_an_equal_one_does_not() -> None:
+    same = BackendsView.of({"second_backend": "analytic", "second_shots": "exact", "second_noise": "none"})
+    pair = run_pair(same, {side: layer_of(same, side) for side in SIDES})
+    assert pair.difference.value == 0
+    noise: dict[str, Value] = {
+        "second_backend": "analytic",
+        "second_noise": "numbers",
+        "readout_p01": 0.2,
+        "second_shots": "exact",
+    }
+    noisy = BackendsView.of(noise)
+    pair = run_pair(noisy, {side: layer_of(noisy, side) for side in SIDES})
+    assert pair.difference.low > 0
+
+
+def test_a_calibration_is_measured_kept_and_written_out() -> None:
+    view = CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 400})
+    assert measure(replace(view, noise="fake_torino")).sites == 2
+    record = measure(view)
+    again = read(written(record))
+    correction = again.correct(p0=view.p0, slope=view.slope)
+    rows = table(again, correction)
+    assert list(rows["neuron"]) == [0, 1]
+    assert abs(rows["eta"] - 0.05).max() < 0.1
+    names, printed = executed(calibration_code(view, None))
+    assert torch.equal(names["measured"].measurement.ones, record.measurement.ones)
+    assert "correction of 2 neurons" in printed
+    assert picture(calibration_charts(again, correction, 1), "png")
+    with pytest.raises(QLIFError, match="must hold JSON"):
+        read(b"{")
+
+
+def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
+    record = measure(CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 100}))
+    values: dict[str, Value] = {"neurons": 2, "steps": 10, "repeats": 2, "second_backend": "analytic"}
+    plain, twin = BackendsView.of(values), BackendsView.of({**values, "second_backend": "twin"})
+    layers = {side: layer_of(twin, side, record) for side in SIDES}
+    pair = run_pair(twin, layers, record, "torino.json")
+    assert pair.shows(twin, record)
+    assert not pair.shows(twin, read(written(record)))
+    assert "calibration.load('torino.json')" in backends_code(pair.view, pair.file)
+    assert run_pair(plain, {side: layer_of(plain, side) for side in SIDES}).shows(plain, record)
