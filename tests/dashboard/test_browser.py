@@ -72,7 +72,7 @@ class Page:
             assert time.monotonic() < deadline, f"waited in vain for {script}"
             time.sleep(0.02)
 
-    def settle(self, before: int | None = None, patience: float = 2.0) -> int:
+    def settle(self, before: int | None = None, patience: float = 1.0) -> int:
         """Wait until the page has come to rest, as long as `patience` in seconds for what differs from before."""
         return int(self.browser.execute_async_script(SETTLE, before, 1000 * patience))
 
@@ -120,8 +120,9 @@ class Page:
     def dead(self, names: set[str], *, button: str | None = None) -> list[str]:
         """The controls that change nothing, of the named ones. One that is refused at a place is moved on.
 
-        Sliders come first, since they hide nothing; the others from the last to the first, since what they hide comes after
-        them. Where one is hidden or everything refused, the page is opened again.
+        Sliders come first, since they hide nothing. All go from the last to the first: what one hides comes after it, and the
+        number of steps, which makes all that follows slower, before. Where one is hidden or everything refused, the page is
+        opened again.
 
         Args:
             names: those that are tried.
@@ -133,7 +134,7 @@ class Page:
         silent = []
         kinds = {name: kind for name, kind in self.controls().items() if name in names}
         sliders = [name for name, kind in kinds.items() if kind == "range"]
-        for name in [*sliders, *reversed([name for name in kinds if name not in sliders])]:
+        for name in [*reversed(sliders), *reversed([name for name in kinds if name not in sliders])]:
             if name not in self.controls() or self.refused():
                 self.again(button)
             if self.moves(name, kinds[name], button):
@@ -159,10 +160,10 @@ class Page:
 
     def changes(self, name: str, kind: str, attempt: int, before: int, button: str | None) -> bool:
         self.move(name, kind, attempt)
-        self.rest = self.settle(before, 1.0 if button else 2.0)
+        self.rest = self.settle(before)
         if self.rest == before and button is not None and not self.refused():
             self.press(button)
-            self.rest = self.settle(before, 5.0)
+            self.rest = self.settle(before, 2.0)
         return self.rest != before and not self.refused()
 
     def press(self, key: str) -> None:
