@@ -52,7 +52,8 @@ def evaluate(
     submit: Submit = None,
     run: Run = None,
     calibration: Annotated[
-        list[Path] | None, typer.Option(help="A record of `qlifq calibrate`, one for each layer of neurons; can be repeated.")
+        list[Path] | None,
+        typer.Option(help="A record of `qlifq calibrate` for all layers of neurons; repeated, one for each of them."),
     ] = None,
     calibrate: Annotated[
         int | None, typer.Option(help="Calibrate every layer first, with so many shots per angle and neuron.")
@@ -88,14 +89,12 @@ def evaluate(
     if backend == "ibm" and records:
         # The layers share the qubits of the widest.
         options |= measured_qubits(max(records, key=lambda record: record.measurement.programme.neurons))
-    if backend == "twin":
-        if len(records) != 1:
-            raise UnsupportedError(
-                f"Option --calibration must be given once for --backend twin, but is given {len(records)} times."
-            )
-        options["record"] = records[0]
+    if records or backend == "twin":
+        records = _one_each(records, design.neuron_layers)
     folder = None if dry_run else check_folder(run_folder(out), force=force)
-    there = get(backend, **options)
+    # A layer is on the twin of its own record, and every layer on the same of any other backend.
+    twins = [get(backend, **options, record=record) for record in records] if backend == "twin" else []
+    there = twins or [get(backend, **options)] * design.neuron_layers
     identity = content["identity"]
     data = load_dataset(identity["data"], data_dir).first(identity["images"])
     check_data(content, data)
@@ -112,7 +111,7 @@ def evaluate(
     print(f"{'plan':<12} {asked:,} images · {plan}")
     if dry_run or folder is None:
         return
-    with resumable(there, context.obj):
+    with resumable(there[0], context.obj):
         contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
         if records or calibrate is not None:
             corrected = rebuilt(content, design, there, shots)
@@ -122,7 +121,7 @@ def evaluate(
         setup = {
             "run": str(trained),
             "backend": backend,
-            "shots": "exact" if shots is None and there.capabilities.exact else shots or 1,
+            "shots": "exact" if shots is None and there[0].capabilities.exact else shots or 1,
             "device": device or "none",
             "noise": noise or "none",
             "sampling": sampling or "as the backend does",
@@ -157,6 +156,16 @@ def _loaded(paths: list[Path]) -> "list[Calibration]":
     return [load(path) for path in paths]
 
 
+def _one_each(records: "list[Calibration]", layers: int) -> "list[Calibration]":
+    """A record for each layer of neurons, where one alone is that of all."""
+    if len(records) not in {1, layers}:
+        raise ShapeError(
+            f"Option --calibration must be given once, or once for each of {layers} layers of neurons, but is given "
+            f"{len(records)} times."
+        )
+    return records if len(records) == layers else records * layers
+
+
 def _layers(network: "Network") -> "list[QLIF]":
     """The layers that a calibration can correct, at least one."""
     from qlifq.neurons import QLIF
@@ -184,12 +193,7 @@ def _correct(network: "Network", records: "list[Calibration]", shots: int | None
     """Correct every layer, with the records that were given or with new ones."""
     from qlifq.calibration import fit
 
-    layers = _layers(network)
-    if records and len(records) != len(layers):
-        raise ShapeError(
-            f"Option --calibration must be given once for each of {len(layers)} layers of neurons, but is {len(records)} times."
-        )
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(_layers(network)):
         if records:
             record = records[number]
         else:

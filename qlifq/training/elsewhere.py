@@ -1,6 +1,6 @@
 """A trained network asked elsewhere than where it was trained: on circuits, with shots, on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +34,15 @@ class Answered:
     evaluations: int
 
 
-def rebuilt(content: Mapping[str, Any], design: Design, backend: str | Backend, shots: int | None) -> Network:
+def rebuilt(
+    content: Mapping[str, Any], design: Design, backend: str | Backend | Sequence[Backend], shots: int | None
+) -> Network:
     """A trained network, its decisions asked of a backend.
 
     Args:
         content: its checkpoint.
         design: what it was built from.
-        backend: where.
+        backend: where, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
 
     Raises:
