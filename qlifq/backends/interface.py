@@ -112,7 +112,8 @@ class Outcome:
             nothing was asked.
         ones: `(batch, sites)` int64, how many shots gave 1, on the same device; None where exact.
         shots: shots behind every probability, None where exact.
-        metadata: what else the backend has to tell, plain values only.
+        metadata: what else the backend has to tell, plain values only. A calibration is of what was told for an empty batch,
+            such as its `qubits` and its `noise`, and of no other.
     """
 
     probability: Tensor
