@@ -48,7 +48,8 @@ class Plan:
 
     Args:
         evaluations: spike decisions, batch × sites.
-        circuits: distinct circuits that are built.
+        circuits: distinct circuits of a call; of several calls those of the one with the most, since what they have in common
+            no plan tells.
         qubits: qubits of the widest circuit.
         jobs: submissions.
         executions: circuits × parameter sets × shots, what a device is billed by; 0 where nothing is executed.
