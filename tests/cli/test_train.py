@@ -213,9 +213,15 @@ def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Ca
     assert "12 neurons corrected" in capsys.readouterr().out
     assert main([*common, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]) == 0
     assert "twin, exact, calibrated: " in capsys.readouterr().out
+    # What does not go with the network is refused before anything is asked, in a dry run too.
+    assert main(["calibrate", "--neurons", "5", "--shots", "50", *noise, "--sampling", "law", "--out", "narrow.json"]) == 0
+    capsys.readouterr()
+    dry = [*common, "--calibration", "narrow.json", "--dry-run"]
+    assert "has 5 sites, but the layer has 12 neurons" in refuse(capsys, *dry, *noise)
+    assert "is of noise readout_p01=0.02" in refuse(capsys, *common, "--calibration", "record.json", "--dry-run")
     twice = ["--calibration", "record.json"] * 2
-    assert "or once for each of 1 layers of neurons, but is given 2 times" in refuse(capsys, *common, *noise, *twice)
-    assert "or once for each of 1 layers of neurons, but is given 0 times" in refuse(capsys, *common, "--backend", "twin")
+    assert "`calibration` must hold 1 record, but holds 2." in refuse(capsys, *common, *noise, *twice)
+    assert "`calibration` must hold 1 record, but holds 0." in refuse(capsys, *common, "--backend", "twin")
     assert "Option --calibrate would be ignored" in refuse(
         capsys, *common, *noise, "--calibration", "record.json", "--calibrate", "9"
     )
@@ -246,8 +252,8 @@ def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(caps
     assert there[1] > 0.85
     assert here[1] < 0.8
     for records, said in (
-        ([], "once for each of 2 layers of neurons, but is given 0 times"),
-        ([*first, *second, *second], "once for each of 2 layers of neurons, but is given 3 times"),
+        ([], "or 2, one for each, but holds 0."),
+        ([*first, *second, *second], "or 2, one for each, but holds 3."),
         ([*second, *first], "must have the 12 sites of the record, but has 32"),
         (first, "must have the 32 sites of the record, but has 12"),
     ):
