@@ -63,12 +63,13 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Ask a trained network elsewhere, on circuits, with shots or on a device, beside the closed form."""
+    from qlifq.backends import Plan
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options
     from qlifq.studies import check_folder
     from qlifq.studies.report import write_report
     from qlifq.training import load_dataset
-    from qlifq.training.correction import calibrate_layers, correct_layers, correction_plan, one_for_each
+    from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
     from qlifq.training.elsewhere import answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
     from qlifq.training.run_folder import read_run
 
@@ -81,9 +82,6 @@ def evaluate(
     records = [load(path) for path in calibration or []]
     teller = Teller()
     options = backend_options(noise, sampling, device_options(context, teller))
-    if backend == "ibm" and records:
-        # The layers share the qubits of the widest.
-        options |= measured_qubits(max(records, key=lambda record: record.measurement.programme.neurons))
     if records or backend == "twin":
         records = one_for_each(records, design.neuron_layers)
     folder = None if dry_run else check_folder(run_folder(out), force=force)
@@ -99,14 +97,16 @@ def evaluate(
     )
     print(f"{'asked of':<12} {where}")
     contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
-    plan = whole_plan(network, design, len(tested.images), batch)
     if records or calibrate is not None:
         corrected = rebuilt(content, design, there, shots)
         contenders.append((f"{where}, calibrated", corrected))
-        plan = correction_plan(corrected, plan, calibrate)
     if records:
         _tell(correct_layers(corrected, records))
-    print(f"{'plan':<12} {len(tested.images):,} images · {plan}")
+    # The closed form costs nothing.
+    plans = [whole_plan(each, design, len(tested.images), batch) for _, each in contenders[1:]]
+    if calibrate is not None:
+        plans.append(calibration_plan(corrected, shots=calibrate))
+    print(f"{'plan':<12} {len(tested.images):,} images · {Plan.total(plans)}")
     if dry_run or folder is None:
         return
     with resumable(there[0], context.obj):
@@ -137,7 +137,11 @@ def _backends(name: str, options: dict[str, object], records: "list[Calibration]
     """One for each layer: the twin of its own record, and of any other backend the same for all."""
     from qlifq.backends import get
 
-    return [get(name, **options, record=record) for record in records] if name == "twin" else [get(name, **options)] * layers
+    if name == "twin":
+        return [get(name, **options, record=record) for record in records]
+    # The layers share the qubits of the widest.
+    qubits = measured_qubits(max(records, key=lambda record: record.sites)) if name == "ibm" and records else {}
+    return [get(name, **options, **qubits)] * layers
 
 
 def _tell(corrections: "list[Correction]") -> None:

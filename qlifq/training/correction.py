@@ -10,7 +10,7 @@ from qlifq.neurons import QLIF
 from qlifq.studies.calibration_report import round_plan
 from qlifq.training.networks import Network
 
-__all__ = ["calibrate_layers", "correct_layers", "correction_plan", "one_for_each"]
+__all__ = ["calibrate_layers", "calibration_plan", "correct_layers", "one_for_each"]
 
 #: In how many rounds a layer is calibrated.
 _ROUNDS = 2
@@ -63,6 +63,15 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
     return found
 
 
+def calibration_plan(network: Network, *, shots: int) -> Plan:
+    """What `calibrate_layers` costs; spends nothing."""
+    plans = []
+    for layer in _layers(network):
+        sites = layer.num_neurons * layer.settings.quantum_wire
+        plans.append(round_plan(layer.backend, sites, shots=shots, rounds=_ROUNDS).times(_ROUNDS))
+    return Plan.total(plans)
+
+
 def correct_layers(network: Network, calibration: Sequence[Calibration]) -> list[Correction]:
     """Correct every layer of neurons in place, so that it answers as it was designed to; asks the backend nothing.
 
@@ -79,22 +88,6 @@ def correct_layers(network: Network, calibration: Sequence[Calibration]) -> list
     layers = _layers(network)
     records = one_for_each(calibration, len(layers))
     return [record.apply_to(layer, unreachable="keep") for record, layer in zip(records, layers, strict=True)]
-
-
-def correction_plan(network: Network, once: Plan, shots: int | None) -> Plan:
-    """What it costs to ask a network as it is and corrected, and where it is calibrated before, that too; spends nothing.
-
-    Args:
-        network: the network.
-        once: what it costs to ask it once.
-        shots: those of `calibrate_layers`; None where the calibrations are there.
-    """
-    plans = [once, once]
-    if shots is not None:
-        for layer in _layers(network):
-            sites = layer.num_neurons * layer.settings.quantum_wire
-            plans.append(round_plan(layer.backend, sites, shots=shots, rounds=_ROUNDS).times(_ROUNDS))
-    return Plan.total(plans)
 
 
 def _layers(network: Network) -> list[QLIF]:

@@ -280,8 +280,8 @@ class _Builder:
         each = [backend] * design.neuron_layers if isinstance(backend, str) or not isinstance(backend, Sequence) else backend
         if len(each) != design.neuron_layers:
             raise ShapeError(
-                f"Argument `backend` must be one backend, or one for each of {design.neuron_layers} layers of neurons, but "
-                f"holds {len(each)}."
+                f"Argument `backend` must be one backend or {design.neuron_layers}, one for each layer of neurons, but holds "
+                f"{len(each)}."
             )
         #: Those of the layers that are not built yet: they are built from the input on.
         self.backends = iter(each)

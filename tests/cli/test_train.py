@@ -186,6 +186,15 @@ def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
     assert main(["jobs", "list"]) == 0
     (line,) = capsys.readouterr().out.splitlines()[1:]
     assert re.search(r"fake_manila +4 +4 +0 +0 ", line), line
+    # A record brings its qubits, in its own order.
+    told = ["calibrate", *command[2:6], "--neurons", "12", "--shots", "400", "--check-shots", "100", "--out", "record.json"]
+    assert main(told) == 0
+    content = json.loads(Path("record.json").read_text(encoding="utf-8"))
+    content["details"]["qubits"].reverse()
+    Path("record.json").write_text(json.dumps(content), encoding="utf-8")
+    capsys.readouterr()
+    assert main([*command, "--calibration", "record.json", "--dry-run"]) == 0
+    assert "calibration  12 neurons corrected" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -254,8 +263,8 @@ def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(caps
     for records, said in (
         ([], "or 2, one for each, but holds 0."),
         ([*first, *second, *second], "or 2, one for each, but holds 3."),
-        ([*second, *first], "must have the 12 sites of the record, but has 32"),
-        (first, "must have the 32 sites of the record, but has 12"),
+        ([*second, *first], "The calibration has 12 sites, but the layer has 32 neurons"),
+        (first, "The calibration has 32 sites, but the layer has 12 neurons"),
     ):
         assert said in refuse(capsys, *twins, *records)
 

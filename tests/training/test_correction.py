@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from qlifq.backends import Backend, DeviceNoise, Plan, get
+from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.calibration import Calibration
 from qlifq.circuits import RYSpike
 from qlifq.errors import QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons import QLIF
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.training import Design, Network, build
-from qlifq.training.correction import calibrate_layers, correct_layers, correction_plan, one_for_each
+from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
 
 DESIGN = Design(network="mlp", picture=(4, 4), classes=10, hidden=(7, 4), steps=3, parameters={"q_bias": 0.2})
 NOISE = DeviceNoise(readout_p01=0.15, readout_p10=0.02)
@@ -74,16 +74,11 @@ def test_every_layer_is_calibrated_with_its_own_numbers_and_answers_as_it_was_de
 
 
 def test_the_plan_is_what_is_asked(device: Backend, records: list[Calibration]) -> None:
-    network = build(DESIGN, backend=device, seed=0)
-    once = Plan(100, 0, 0, 3, 200)
-    assert correction_plan(network, once, None) == Plan.total([once, once])
     shots = 40_000
-    planned = correction_plan(network, once, shots)
-    asked = sum(record.measurement.ones.numel() for record in records)
-    assert planned.evaluations == 2 * once.evaluations + asked
+    planned = calibration_plan(build(DESIGN, backend=device, seed=0), shots=shots)
+    assert planned.evaluations == sum(record.measurement.ones.numel() for record in records)
     # Where a call executes, both rounds of both layers do.
-    on_circuits = build(DESIGN, backend=get("lightning"), seed=0)
-    executed = correction_plan(on_circuits, once, shots).executions - 2 * once.executions
+    executed = calibration_plan(build(DESIGN, backend=get("lightning"), seed=0), shots=shots).executions
     points = len(records[0].measurement.programme.angles)
     assert executed == sum(-(-points * sites // 8) * shots for sites in (7, 4))
 

@@ -285,7 +285,9 @@ def test_every_layer_of_neurons_is_asked_where_it_is_said(design: Design) -> Non
     assert len(here) == design.neuron_layers
     each = [get("analytic") for _ in here]
     assert [layer.backend for layer in build(design, backend=each, seed=0).neurons()] == each
-    with pytest.raises(ShapeError, match=f"or one for each of {len(here)} layers of neurons, but holds {len(here) + 1}"):
+    with pytest.raises(
+        ShapeError, match=f"one backend or {len(here)}, one for each layer of neurons, but holds {len(here) + 1}"
+    ):
         build(design, backend=[*each, each[0]], seed=0)
 
 
