@@ -17,10 +17,10 @@ from torch import Tensor
 from qlifq._validation import choice, integer
 from qlifq.backends.aer_circuits import Lane, program, settled
 from qlifq.backends.aer_layout import LAYOUTS, Layout, arrange, jobs, shot_parts
-from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, from_noise_model, on_site
+from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, digest, from_noise_model, on_site
 from qlifq.backends.flat import Asked, Floats, answer, ask
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise
+from qlifq.backends.noise import DeviceNoise, noise_in_words
 from qlifq.backends.sampling import draw, masked
 from qlifq.backends.snapshots import check_qubits, choose, load_snapshot
 from qlifq.circuits import Gate, Law, Slot, SpikeCircuit
@@ -83,19 +83,24 @@ class AerBackend(Backend):
         #: One model per site, used in turn; with `_others` given, that one serves all further sites instead.
         self._models: tuple[QubitModel, ...] = (IDEAL,)
         self._others: QubitModel | None = None
+        #: The noise as `metadata` tells it.
+        self._told = noise_in_words(None)
         if qubits is not None and (noise is None or isinstance(noise, DeviceNoise)):
             raise UnsupportedError("Argument `qubits` would be ignored: only a snapshot or a noise model has qubits to choose.")
         if isinstance(noise, DeviceNoise):
             self._models = tuple(on_site(noise.at(site)) for site in range(noise.sites or 1))
+            self._told = noise_in_words(noise)
         elif isinstance(noise, str):
             found = choose(load_snapshot(noise), qubits)
             self.qubits = tuple(found)
             self._models = tuple(calibrated(facts) for facts in found.values())
+            self._told = noise
         elif isinstance(noise, NoiseModel):
             own, others = from_noise_model(noise, self.qubits)
             listed = range(max(own, default=-1) + 1) if self.qubits is None else self.qubits
             self._models = tuple(own.get(qubit, others) for qubit in listed)
             self._others = others if self.qubits is None else None
+            self._told = f"noise model, {digest((*self._models, others))}"
         elif noise is not None:
             raise DtypeError(
                 "Argument `noise` must be a DeviceNoise, an Aer NoiseModel, the name of a snapshot or None, "
@@ -114,13 +119,14 @@ class AerBackend(Backend):
         seed: int | None,
         where: Tensor | None = None,
     ) -> Outcome:
-        """See `Backend.run`. Where sites have qubits, `metadata` tells the `qubits`, one per site."""
+        """See `Backend.run`. `metadata` tells the `noise`, and where sites have qubits the `qubits`, one per site."""
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         sites = angles.shape[1]
         models = self._models_of(circuit, sites)
         metadata: dict[str, object] = {}
         if self.qubits is not None:
             metadata["qubits"] = _in_turn(self.qubits, sites)
+        metadata["noise"] = self._told
         drawn = cast(int, shots)
         if self.sampling == "law":
             probability = self._law(circuit, models).probability(angles.detach()[..., 0].to(torch.float64))

@@ -4,6 +4,7 @@ A noise is kept as one superoperator per native gate and not as a vendor's objec
 equal, and a model of 127 qubits costs no more than the qubits that are used.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from qiskit_aer.noise import NoiseModel, QuantumError
 from qlifq.backends.noise import SiteNoise
 from qlifq.backends.snapshots import ONE_QUBIT_GATES, QubitFacts
 
-__all__ = ["IDEAL", "QubitModel", "calibrated", "from_noise_model", "on_site", "relaxation"]
+__all__ = ["IDEAL", "QubitModel", "calibrated", "digest", "from_noise_model", "on_site", "relaxation"]
 
 Matrix = npt.NDArray[np.complex128]
 
@@ -121,6 +122,23 @@ def from_noise_model(model: NoiseModel, qubits: Sequence[int] | None) -> tuple[d
                     target[name] = matrix
     ordered = {qubit: _with_errors(basis, shared | errors) for qubit, errors in sorted(own.items())}
     return ordered, _with_errors(basis, shared)
+
+
+def digest(models: Sequence[QubitModel]) -> str:
+    """The same for qubits whose noise is the same but for rounding."""
+    told = [
+        (
+            model.basis,
+            # Added to 0, −0 is 0. A model keeps its errors in the order in which they were added to it.
+            [
+                (name, (np.frombuffer(error, dtype=np.complex128).round(9) + 0.0).tolist())
+                for name, error in sorted(model.errors)
+            ],
+            [f"{number:.9g}" for number in (model.t1, model.t2, model.readout_p01, model.readout_p10)],
+        )
+        for model in models
+    ]
+    return f"sha256 {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
 
 
 def relaxation(t1: float, t2: float, time: float) -> Matrix:

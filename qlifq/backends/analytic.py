@@ -1,12 +1,13 @@
 """The closed form on torch tensors: exact, differentiable, on the device where the angles are."""
 
+from dataclasses import replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise
+from qlifq.backends.noise import DeviceNoise, noise_in_words
 from qlifq.backends.sampling import draw, masked
 from qlifq.circuits import Gate, Law, SpikeCircuit, bloch
 from qlifq.circuits.law import LAW_ANGLES
@@ -44,6 +45,7 @@ class AnalyticBackend(Backend):
             raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
         self.noise = noise
         self.ideal = noise is None
+        self._told = noise_in_words(noise)
         #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
         self._laws: dict[tuple[tuple[Gate, ...], torch.device], Law] = {}
 
@@ -56,12 +58,15 @@ class AnalyticBackend(Backend):
         seed: int | None,
         where: Tensor | None = None,
     ) -> Outcome:
-        """See `Backend.run`."""
+        """See `Backend.run`. `metadata` tells the `noise`."""
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         if self.noise is not None:
             self.noise.check_sites(angles.shape[1])
         probability = masked(self.probability(circuit, angles), where)
-        return Outcome(probability) if shots is None else draw(probability, shots, seed)
+        metadata = {"noise": self._told}
+        if shots is None:
+            return Outcome(probability, metadata=metadata)
+        return replace(draw(probability, shots, seed), metadata=metadata)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: no circuit is built and nothing is executed."""

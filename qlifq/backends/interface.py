@@ -48,7 +48,8 @@ class Plan:
 
     Args:
         evaluations: spike decisions, batch × sites.
-        circuits: distinct circuits that are built.
+        circuits: distinct circuits of a call; of several calls those of the one with the most, since what they have in common
+            no plan tells.
         qubits: qubits of the widest circuit.
         jobs: submissions.
         executions: circuits × parameter sets × shots, what a device is billed by; 0 where nothing is executed.
@@ -112,7 +113,8 @@ class Outcome:
             nothing was asked.
         ones: `(batch, sites)` int64, how many shots gave 1, on the same device; None where exact.
         shots: shots behind every probability, None where exact.
-        metadata: what else the backend has to tell, plain values only.
+        metadata: what else the backend has to tell, plain values only. A calibration is of what was told for an empty batch,
+            such as its `qubits` and its `noise`, and of no other.
     """
 
     probability: Tensor

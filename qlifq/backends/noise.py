@@ -1,5 +1,6 @@
 """One description of a qubit's noise, for every backend that can use it."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ from qlifq.circuits.bloch import Channel, Contraction
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
-__all__ = ["DeviceNoise", "SiteNoise"]
+__all__ = ["DeviceNoise", "SiteNoise", "noise_in_words"]
 
 Value = float | Iterable[float]
 
@@ -161,6 +162,32 @@ class DeviceNoise:
 
     def _tensor(self, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.tensor(getattr(self, name), dtype=dtype, device=device)
+
+
+def noise_in_words(noise: DeviceNoise | None) -> str:
+    """What a noise has that a perfect qubit has not, in the same words wherever the numbers agree to 12 digits.
+
+    Numbers that differ from site to site are told by their range, and all together by a digest.
+
+    Example:
+        >>> noise_in_words(DeviceNoise(t1=120e-6, readout_p01=(0.01, 0.01)))
+        't1=0.00012, t2=0.00024, readout_p01=0.01'
+        >>> noise_in_words(None)
+        'none'
+    """
+    perfect, words, varied = DeviceNoise(), [], []
+    for item in fields(DeviceNoise):
+        value = getattr(noise or perfect, item.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        told = [f"{number:.12g}" for number in numbers]
+        if len(set(told)) > 1:
+            words.append(f"{item.name}={min(numbers):.3g} to {max(numbers):.3g}")
+            varied.append((item.name, told))
+        elif numbers[0] != getattr(perfect, item.name):
+            words.append(f"{item.name}={told[0]}")
+    if varied:
+        words.append(f"sha256 {hashlib.sha256(repr(varied).encode()).hexdigest()[:16]}")
+    return ", ".join(words) or "none"
 
 
 def _doubled(value: float | tuple[float, ...]) -> float | tuple[float, ...]:

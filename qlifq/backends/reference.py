@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise, SiteNoise
+from qlifq.backends.noise import DeviceNoise, SiteNoise, noise_in_words
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from qlifq.errors import DtypeError
 
@@ -58,7 +58,7 @@ class ReferenceBackend(Backend):
         seed: int | None,
         where: Tensor | None = None,
     ) -> Outcome:
-        """See `Backend.run`."""
+        """See `Backend.run`. `metadata` tells the `noise`."""
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         batch, sites, _ = angles.shape
         if self.noise is not None:
@@ -71,11 +71,12 @@ class ReferenceBackend(Backend):
             for element in range(batch):
                 if wanted[element, site]:
                     exact[element, site] = _population(circuit, values[element, site], noise)
+        metadata = {"noise": noise_in_words(self.noise)}
         if shots is None:
-            return Outcome(torch.from_numpy(exact).to(angles))
+            return Outcome(torch.from_numpy(exact).to(angles), metadata=metadata)
         counts = np.random.default_rng(seed).binomial(shots, np.clip(exact, 0.0, 1.0))
         ones = torch.from_numpy(counts.astype(np.int64))
-        return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots)
+        return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots, metadata)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: one matrix at a time, nothing is executed."""

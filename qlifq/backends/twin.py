@@ -85,12 +85,7 @@ class TwinBackend(Backend):
     ) -> Outcome:
         """See `Backend.run`."""
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        if circuit.gates != self.circuit.gates:
-            raise UnsupportedError(
-                f"Argument `circuit` must be what was calibrated, {self.circuit.draw()}, but is {circuit.draw()}."
-            )
-        if angles.shape[1] != self.sites:
-            raise ShapeError(f"Argument `angles` must have the {self.sites} sites of the record, but has {angles.shape[1]}.")
+        self._check_record(circuit, angles.shape[1])
         middle, minus_swing, phase = self._cast(angles)
         # Rounding cannot lead out of [0, 1]: middle and swing are each off by less than half an ulp of their sum.
         probability = torch.addcmul(middle, minus_swing, (angles[..., 0] - phase).cos())
@@ -100,7 +95,17 @@ class TwinBackend(Backend):
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: no circuit is built and nothing is executed."""
         self.check_size(batch, sites, shots)
+        self._check_record(circuit, sites)
         return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
+
+    def _check_record(self, circuit: SpikeCircuit, sites: int) -> None:
+        """Refuse what the record does not tell."""
+        if circuit.gates != self.circuit.gates:
+            raise UnsupportedError(
+                f"Argument `circuit` must be what was calibrated, {self.circuit.draw()}, but is {circuit.draw()}."
+            )
+        if sites != self.sites:
+            raise ShapeError(f"Argument `angles` must have the {self.sites} sites of the record, but has {sites}.")
 
     def _cast(self, angles: Tensor) -> Tensor:
         """The numbers in the dtype and on the device of the angles; copied there once."""

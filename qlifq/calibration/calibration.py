@@ -216,13 +216,13 @@ class Calibration:
         for name, (have, need) in wanted.items():
             if have != need:
                 raise UnsupportedError(f"The calibration was made with {name} {need!r}, but the layer has {have!r}.")
-        if layer.backend.name != "twin":
-            self.check_backend(layer.backend)
         if layer.num_neurons * settings.quantum_wire != self.sites:
             raise ShapeError(
                 f"The calibration has {self.sites} sites, but the layer has {layer.num_neurons} neurons "
                 f"of {settings.quantum_wire} wires."
             )
+        if layer.backend.name != "twin":
+            self.check_backend(layer.backend)
         own = {"q_scale": layer.q_scale, "q_bias": layer.q_bias} if p0 is None else {}
         found = self.correct(p0=p0, slope=slope, span=span, wires=settings.quantum_wire, **own)
         lost = found.q_scale.isnan().nonzero()
@@ -239,7 +239,10 @@ class Calibration:
         return found
 
     def check_backend(self, backend: Backend) -> None:
-        """Refuse a backend that is another than was calibrated, or stands on other qubits; runs nothing."""
+        """Refuse a backend that is another than was calibrated, stands on other qubits or has another noise; runs nothing.
+
+        A record of an earlier qlifq does not tell its noise, and is not asked for it.
+        """
         if not isinstance(backend, Backend):
             raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
         if backend.name != self.measurement.backend:
@@ -247,7 +250,7 @@ class Calibration:
         told = backend.run(self.circuit, torch.zeros(0, self.sites, 1), shots=1, seed=0).metadata
         for name, now in plain(told).items():
             then = self.measurement.details.get(name)
-            if then != now:
+            if then != now and not (name == "noise" and then is None):
                 raise UnsupportedError(f"The calibration is of {name} {then}, but this backend has {now}.")
 
     def device_noise(self) -> DeviceNoise:

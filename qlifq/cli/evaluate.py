@@ -1,7 +1,7 @@
 """The command `qlifq evaluate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,19 +19,15 @@ from qlifq.cli.devices import (
     resumable,
 )
 from qlifq.cli.progress import progress_bar
-from qlifq.errors import ShapeError, UnsupportedError
+from qlifq.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from qlifq.backends import Plan
-    from qlifq.calibration import Calibration
-    from qlifq.neurons import QLIF
+    from qlifq.backends import Backend
+    from qlifq.calibration import Calibration, Correction
     from qlifq.training import Design, LabelledImages, Network
     from qlifq.training.elsewhere import Answered
 
 __all__ = ["evaluate"]
-
-#: In how many rounds a layer is calibrated.
-_ROUNDS = 2
 
 
 def evaluate(
@@ -52,7 +48,8 @@ def evaluate(
     submit: Submit = None,
     run: Run = None,
     calibration: Annotated[
-        list[Path] | None, typer.Option(help="A record of `qlifq calibrate`, one for each layer of neurons; can be repeated.")
+        list[Path] | None,
+        typer.Option(help="A record of `qlifq calibrate` for all layers of neurons; repeated, one for each of them."),
     ] = None,
     calibrate: Annotated[
         int | None, typer.Option(help="Calibrate every layer first, with so many shots per angle and neuron.")
@@ -66,13 +63,14 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Ask a trained network elsewhere, on circuits, with shots or on a device, beside the closed form."""
-    from qlifq._validation import integer
-    from qlifq.backends import get
+    from qlifq.backends import Plan
+    from qlifq.calibration import load
     from qlifq.cli.options import backend_options
     from qlifq.studies import check_folder
     from qlifq.studies.report import write_report
-    from qlifq.training import LabelledImages, load_dataset
-    from qlifq.training.elsewhere import answered_in_words, check_data, elsewhere_report, rebuilt, whole_plan
+    from qlifq.training import load_dataset
+    from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
+    from qlifq.training.elsewhere import answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
     from qlifq.training.run_folder import read_run
 
     content, design = read_run(trained)
@@ -81,54 +79,50 @@ def evaluate(
     if backend == "aer" and sampling is None:
         # Ten thousand images ask a hundred million decisions: every shot by itself would take an hour.
         sampling = "law"
-    records = _loaded(calibration or [])
+    records = [load(path) for path in calibration or []]
     teller = Teller()
-    on_device = device_options(context, teller)
-    options = backend_options(noise, sampling, on_device)
-    if backend == "ibm" and records:
-        # The layers share the qubits of the widest.
-        options |= measured_qubits(max(records, key=lambda record: record.measurement.programme.neurons))
-    if backend == "twin":
-        if len(records) != 1:
-            raise UnsupportedError(
-                f"Option --calibration must be given once for --backend twin, but is given {len(records)} times."
-            )
-        options["record"] = records[0]
+    options = backend_options(noise, sampling, device_options(context, teller))
+    if records or backend == "twin":
+        records = one_for_each(records, design.neuron_layers)
     folder = None if dry_run else check_folder(run_folder(out), force=force)
-    there = get(backend, **options)
+    there = _backends(backend, options, records, design.neuron_layers)
     identity = content["identity"]
     data = load_dataset(identity["data"], data_dir).first(identity["images"])
-    check_data(content, data)
-    asked = len(data.test.images) if samples is None else integer("samples", samples, at_least=1, at_most=len(data.test.images))
-    tested = LabelledImages(*(values[:asked] for values in data.test))
+    tested = asked_images(content, data, samples)
 
     network = rebuilt(content, design, there, shots)
     where = answered_in_words(network, device=device, noise=noise, sampling=sampling)
-    plan = _with_correction(whole_plan(network, design, asked, batch), network, given=bool(records), shots=calibrate)
     print(
         f"{'network':<12} {design.network}, {design.neuron}, hidden {', '.join(map(str, design.hidden))}, {design.steps} steps"
     )
     print(f"{'asked of':<12} {where}")
-    print(f"{'plan':<12} {asked:,} images · {plan}")
+    contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
+    if records or calibrate is not None:
+        corrected = rebuilt(content, design, there, shots)
+        contenders.append((f"{where}, calibrated", corrected))
+    if records:
+        _tell(correct_layers(corrected, records))
+    # The closed form costs nothing.
+    plans = [whole_plan(each, design, len(tested.images), batch) for _, each in contenders[1:]]
+    if calibrate is not None:
+        plans.append(calibration_plan(corrected, shots=calibrate))
+    print(f"{'plan':<12} {len(tested.images):,} images · {Plan.total(plans)}")
     if dry_run or folder is None:
         return
-    with resumable(there, context.obj):
-        contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
-        if records or calibrate is not None:
-            corrected = rebuilt(content, design, there, shots)
-            _correct(corrected, records, calibrate, seed)
-            contenders.append((f"{where}, calibrated", corrected))
+    with resumable(there[0], context.obj):
+        if calibrate is not None:
+            _tell(correct_layers(corrected, calibrate_layers(corrected, shots=calibrate, seed=seed)))
         answers = [_answered(name, each, design, tested, batch, seed, teller) for name, each in contenders]
         setup = {
             "run": str(trained),
             "backend": backend,
-            "shots": "exact" if shots is None and there.capabilities.exact else shots or 1,
+            "shots": "exact" if shots is None and there[0].capabilities.exact else shots or 1,
             "device": device or "none",
             "noise": noise or "none",
             "sampling": sampling or "as the backend does",
             "calibration": ", ".join(map(str, calibration or []))
             or (f"{calibrate:,} shots per angle" if calibrate else "none"),
-            "test images": asked,
+            "test images": len(tested.images),
             "batch": batch,
             "seed": seed,
         }
@@ -137,6 +131,25 @@ def evaluate(
     for sentence in report.found:
         print(sentence.replace("**", ""))
     print(f"{'written to':<12} {folder}")
+
+
+def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":
+    """One for each layer: the twin of its own record, and of any other backend the same for all."""
+    from qlifq.backends import get
+
+    if name == "twin":
+        return [get(name, **options, record=record) for record in records]
+    # The layers share the qubits of the widest.
+    qubits = measured_qubits(max(records, key=lambda record: record.sites)) if name == "ibm" and records else {}
+    return [get(name, **options, **qubits)] * layers
+
+
+def _tell(corrections: "list[Correction]") -> None:
+    """One line for each layer."""
+    for correction in corrections:
+        left = int(correction.q_scale.isnan().sum())
+        corrected = len(correction.q_scale) - left
+        print(f"{'calibration':<12} {corrected:,} neurons corrected, {left:,} on qubits that none can help")
 
 
 def _answered(
@@ -149,63 +162,3 @@ def _answered(
     with progress_bar(name, teller) as progress:
         answer = evaluate(network, design, tested, batch=batch, seed=seed, progress=progress)
     return Answered(name, answer, whole_plan(network, design, len(tested.images), batch).evaluations)
-
-
-def _loaded(paths: list[Path]) -> "list[Calibration]":
-    from qlifq.calibration import load
-
-    return [load(path) for path in paths]
-
-
-def _layers(network: "Network") -> "list[QLIF]":
-    """The layers that a calibration can correct, at least one."""
-    from qlifq.neurons import QLIF
-
-    layers = [layer for layer in network.neurons() if isinstance(layer, QLIF) and layer.settings.quantum_mode]
-    if not layers:
-        raise UnsupportedError("Option --calibration would be ignored: the network has no QLIF neurons.")
-    return layers
-
-
-def _with_correction(once: "Plan", network: "Network", *, given: bool, shots: int | None) -> "Plan":
-    """What it costs to ask a network, with records that are given once more, and with `shots` to make them before."""
-    from qlifq.backends import Plan
-    from qlifq.studies.calibration_report import round_plan
-
-    plans = [once, once] if given or shots is not None else [once]
-    if shots is not None:
-        for layer in _layers(network):
-            sites = layer.num_neurons * layer.settings.quantum_wire
-            plans.append(round_plan(layer.backend, sites, shots=shots, rounds=_ROUNDS).times(_ROUNDS))
-    return Plan.total(plans)
-
-
-def _correct(network: "Network", records: "list[Calibration]", shots: int | None, seed: int) -> None:
-    """Correct every layer, with the records that were given or with new ones."""
-    from qlifq.calibration import fit
-
-    layers = _layers(network)
-    if records and len(records) != len(layers):
-        raise ShapeError(
-            f"Option --calibration must be given once for each of {len(layers)} layers of neurons, but is {len(records)} times."
-        )
-    for number, layer in enumerate(layers):
-        if records:
-            record = records[number]
-        else:
-            settings = layer.settings
-            own: dict[str, Any] = {"theta_max": settings.theta_max} if layer.mapping == "tanh" else {}
-            record = fit(
-                layer.backend,
-                neurons=layer.num_neurons * settings.quantum_wire,
-                mapping=layer.mapping,
-                q_scale=layer.q_scale.detach().repeat_interleave(settings.quantum_wire),
-                q_bias=layer.q_bias.detach().repeat_interleave(settings.quantum_wire),
-                leak=settings.quantum_leak,
-                shots=shots or 0,
-                rounds=_ROUNDS,
-                seed=seed + number,
-                **own,
-            )
-        left = int(record.apply_to(layer, unreachable="keep").q_scale.isnan().sum())
-        print(f"{'calibration':<12} {layer.num_neurons - left:,} neurons corrected, {left:,} on qubits that none can help")

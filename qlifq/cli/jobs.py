@@ -12,7 +12,8 @@ from qlifq.cli.listing import print_table
 from qlifq.errors import ArgumentError, QLIFError
 
 if TYPE_CHECKING:
-    from qlifq.backends.ibm.journal import Entry, Journal
+    from qlifq.backends.ibm.entries import Entry
+    from qlifq.backends.ibm.journal import Journal
     from qlifq.backends.ibm.protocol import Carrier
 
 __all__ = ["app"]

@@ -6,7 +6,6 @@ that follows.
 """
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -174,14 +173,11 @@ class BrandPetruccione(nn.Module):
     def plan(self, batch: int) -> Plan:
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing.
 
-        With a real delay a step asks two circuits, and each evaluation one of them: both are counted in full.
+        With a real delay a step is two calls, one of each circuit, and each evaluation is in one of them: both are counted in
+        full.
         """
         asked = [_ROTATION] if self.delay_t1 is None else [_ROTATION, _WAIT]
-        first, *others = (self.backend.plan(circuit, batch, self.num_neurons, shots=self.shots) for circuit in asked)
-        for other in others:
-            counted = ("evaluations", "circuits", "jobs", "executions")
-            first = replace(first, **{name: getattr(first, name) + getattr(other, name) for name in counted})
-        return first
+        return Plan.total([self.backend.plan(circuit, batch, self.num_neurons, shots=self.shots) for circuit in asked])
 
     def extra_repr(self) -> str:
         """The settings."""

@@ -7,7 +7,8 @@ import numpy as np
 
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Interval
 from qlifq.studies.report import Picture, Report, Section, listed, new_figure, points, records, styled
-from qlifq.studies.shot_noise import GRADED_TOLERANCE, KERNEL, ShotNoiseStudy
+from qlifq.studies.shot_noise import ShotNoiseStudy
+from qlifq.studies.shot_noise_trajectory import GRADED_TOLERANCE, KERNEL
 from qlifq.studies.simulation import counted
 from qlifq.studies.small_network import HIDDEN, STEPS
 

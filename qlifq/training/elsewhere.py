@@ -1,9 +1,10 @@
 """A trained network asked elsewhere than where it was trained: on circuits, with shots, on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qlifq._validation import integer
 from qlifq.backends import Backend, Plan
 from qlifq.errors import FileFormatError
 from qlifq.neurons import QLIF
@@ -16,7 +17,7 @@ from qlifq.training.figures import confusion_figure
 from qlifq.training.networks import Design, Network, build
 from qlifq.training.report import class_rows, compared, frame, measured, percent
 
-__all__ = ["Answered", "answered_in_words", "check_data", "elsewhere_report", "rebuilt", "whole_plan"]
+__all__ = ["Answered", "answered_in_words", "asked_images", "elsewhere_report", "rebuilt", "whole_plan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +35,15 @@ class Answered:
     evaluations: int
 
 
-def rebuilt(content: Mapping[str, Any], design: Design, backend: str | Backend, shots: int | None) -> Network:
+def rebuilt(
+    content: Mapping[str, Any], design: Design, backend: str | Backend | Sequence[Backend], shots: int | None
+) -> Network:
     """A trained network, its decisions asked of a backend.
 
     Args:
         content: its checkpoint.
         design: what it was built from.
-        backend: where.
+        backend: where, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
 
     Raises:
@@ -54,10 +57,22 @@ def rebuilt(content: Mapping[str, Any], design: Design, backend: str | Backend, 
     return network
 
 
-def check_data(content: Mapping[str, Any], data: Dataset) -> None:
-    """Refuse a data set that is another than a network was trained on."""
+def asked_images(content: Mapping[str, Any], data: Dataset, samples: int | None) -> LabelledImages:
+    """The test images that a trained network is asked about.
+
+    Args:
+        content: its checkpoint.
+        data: what it was trained on.
+        samples: the first so many of its test images alone; None for all.
+
+    Raises:
+        QLIFError: if the data set is another than it was trained on, or has not so many test images.
+    """
     if data.fingerprint() != content["identity"]["fingerprint"]:
         raise FileFormatError(f"Data set {data.name} must be the one of the run, but its images or labels are others.")
+    if samples is not None:
+        integer("samples", samples, at_least=1, at_most=len(data.test.images))
+    return LabelledImages(*(values[:samples] for values in data.test))
 
 
 def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:

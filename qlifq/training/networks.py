@@ -1,6 +1,6 @@
 """Spiking networks, built from a design that a file can keep."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.backends import Backend, Plan
 from qlifq.backends.sampling import Share
-from qlifq.errors import ArgumentError, UnsupportedError
+from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
 from qlifq.training.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.layers import Answer, CurrentLayer, MeanReadout, PooledConvolution, PopulationReadout, RotatedLayer
@@ -113,6 +113,11 @@ class Design:
         return self.picture[0] * self.picture[1]
 
     @property
+    def neuron_layers(self) -> int:
+        """How many layers of neurons a network has that is built from it."""
+        return len(self.hidden) + self.network.startswith("paper")
+
+    @property
     def reconstructs(self) -> bool:
         """Whether the network gives its input back, instead of a class."""
         return self.network == "autoencoder"
@@ -210,12 +215,18 @@ class Network(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def build(design: Design, *, backend: str | Backend = "analytic", shots: int | None = None, seed: int | None = None) -> Network:
+def build(
+    design: Design,
+    *,
+    backend: str | Backend | Sequence[Backend] = "analytic",
+    shots: int | None = None,
+    seed: int | None = None,
+) -> Network:
     """Build a network.
 
     Args:
         design: what it consists of.
-        backend: where the decisions of all its neurons are asked.
+        backend: where the decisions of all its neurons are asked, or one for each layer of neurons, from the input on.
         shots: shots per decision, as for `qlifq.QLIF`.
         seed: of the initial weights; None takes torch's global generator as it is.
 
@@ -264,8 +275,16 @@ def matched(design: Design, neuron: str) -> Design:
 class _Builder:
     """Puts a network together."""
 
-    def __init__(self, design: Design, backend: str | Backend, shots: int | None) -> None:
-        self.design, self.backend, self.shots = design, backend, shots
+    def __init__(self, design: Design, backend: str | Backend | Sequence[Backend], shots: int | None) -> None:
+        self.design, self.shots = design, shots
+        each = [backend] * design.neuron_layers if isinstance(backend, str) or not isinstance(backend, Sequence) else backend
+        if len(each) != design.neuron_layers:
+            raise ShapeError(
+                f"Argument `backend` must be one backend or {design.neuron_layers}, one for each layer of neurons, but holds "
+                f"{len(each)}."
+            )
+        #: Those of the layers that are not built yet: they are built from the input on.
+        self.backends = iter(each)
 
     def network(self) -> Network:
         design = self.design
@@ -314,7 +333,7 @@ class _Builder:
     def _layer(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> CurrentLayer | RotatedLayer:
         """A layer from what makes its weights for so many outputs, or for twice as many where a connection has two."""
         design = self.design
-        made = make_neurons(design.neuron, neurons, design.parameters, backend=self.backend, shots=self.shots, seed=0)
+        made = make_neurons(design.neuron, neurons, design.parameters, backend=next(self.backends), shots=self.shots, seed=0)
         if isinstance(made, BrandPetruccione):
             return RotatedLayer(weights(2 * size), made)
         return CurrentLayer(weights(size), made)

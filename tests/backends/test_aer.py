@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -240,6 +241,26 @@ def test_a_noise_model_acts_as_in_aer(qubits: list[int] | None) -> None:
         qubit = site if qubits is None else qubits[site % 3]
         truth = [aer_probability(model, qubit, float(angle)) for angle in theta]
         torch.testing.assert_close(law[:, site], torch.tensor(truth, dtype=torch.float64), atol=1e-10, rtol=0)
+
+
+def test_equal_noise_models_are_told_by_the_same_digest_and_others_by_another() -> None:
+    def told(model: NoiseModel) -> object:
+        return AerBackend(model).run(RYSpike(), torch.zeros(0, 1, 1), shots=1, seed=None).metadata["noise"]
+
+    assert re.fullmatch("noise model, sha256 [0-9a-f]{16}", str(told(some_model())))
+    assert told(some_model()) == told(some_model())
+    first, turned, weaker, on_others = (NoiseModel(basis_gates=["rz", "sx", "x"]) for _ in range(4))
+    for model, gates, errors in (
+        (first, ("sx", "x"), (0.1, 0.1)),
+        # The same but for the order and the last digits.
+        (turned, ("x", "sx"), (0.1 + 1e-13, 0.1)),
+        (weaker, ("sx", "x"), (0.1, 0.1 - 1e-6)),
+    ):
+        for gate, error in zip(gates, errors, strict=True):
+            model.add_all_qubit_quantum_error(depolarizing_error(error, 1), gate)
+    on_others.add_quantum_error(depolarizing_error(0.1, 1), ["sx", "x"], [0])
+    assert told(first) == told(turned)
+    assert len({told(first), told(weaker), told(on_others), told(some_model())}) == 4
 
 
 def test_a_noise_model_shoots_as_in_aer(follows: Follows) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qlifq.backends import DeviceNoise
-from qlifq.backends.noise import SiteNoise
+from qlifq.backends.noise import SiteNoise, noise_in_words
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
 
@@ -17,6 +17,21 @@ from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
 def test_the_default_is_no_noise() -> None:
     assert DeviceNoise().at(0) == SiteNoise(math.inf, math.inf, 0.0, 0.0, 0.0, 0.0)
     assert DeviceNoise().sites is None
+
+
+def test_equal_noise_has_the_same_words_and_another_has_others() -> None:
+    assert (
+        noise_in_words(None) == noise_in_words(DeviceNoise()) == noise_in_words(DeviceNoise(readout_p01=(0.0, 0.0))) == "none"
+    )
+    assert noise_in_words(DeviceNoise(readout_p01=0.02, gate_time=5e-8)) == "gate_time=5e-08, readout_p01=0.02"
+    assert noise_in_words(DeviceNoise(t1=1e-4)) == noise_in_words(DeviceNoise(t1=1e-4, t2=2e-4)) == "t1=0.0001, t2=0.0002"
+    assert noise_in_words(DeviceNoise(readout_p01=0.3)) == noise_in_words(DeviceNoise(readout_p01=(0.1 + 0.2, 0.3)))
+    several = [(0.1, 0.3, 0.2), (0.1, 0.2, 0.3), (0.1, 0.3, 0.2 + 1e-11), (0.1, 0.3)]
+    words = [noise_in_words(DeviceNoise(readout_p01=values, readout_p10=0.1)) for values in several]
+    for each in words:
+        assert re.fullmatch(r"readout_p01=0\.1 to 0\.3, readout_p10=0\.1, sha256 [0-9a-f]{16}", each)
+    assert len(set(words)) == len(words)
+    assert words[0] == noise_in_words(DeviceNoise(readout_p01=[0.1, 0.1 + 0.2, 0.2], readout_p10=(0.1, 0.1, 0.1)))
 
 
 def test_t2_is_at_most_twice_t1_and_that_by_default() -> None:

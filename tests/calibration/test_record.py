@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import qlifq
 from qlifq.backends import DeviceNoise, get
 from qlifq.calibration import Calibration, compare, fit, load, save
 from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError, QLIFError, ShapeError
@@ -65,13 +66,25 @@ def test_what_was_not_identified_is_null_and_comes_back_as_such(tmp_path: Path) 
         get("twin", record=tmp_path / "cal.json")
 
 
-def test_the_qubits_are_part_of_the_record(tmp_path: Path) -> None:
+def test_the_qubits_and_the_noise_are_part_of_the_record(tmp_path: Path) -> None:
     device = get("aer", noise="fake_torino", sampling="law", qubits=[5, 2])
     save(fit(device, neurons=2, shots=100, seed=1), tmp_path / "cal.json")
-    assert load(tmp_path / "cal.json").measurement.details == {"qubits": [5, 2]}
+    assert load(tmp_path / "cal.json").measurement.details == {"qubits": [5, 2], "noise": "fake_torino"}
     other = fit(get("aer", noise="fake_torino", sampling="law", qubits=[5, 3]), neurons=2, shots=100, seed=1)
     with pytest.raises(ArgumentError, match=re.escape("`b` must stand on the qubits of `a`, [5, 2], but stands on [5, 3]")):
         compare(load(tmp_path / "cal.json"), other)
+
+
+def test_a_record_from_before_the_noise_was_told_is_read_and_applied(tmp_path: Path) -> None:
+    device = get("aer", noise=DeviceNoise(readout_p01=0.02), sampling="law")
+    save(fit(device, neurons=2, shots=1000, seed=1), tmp_path / "cal.json")
+    content = json.loads((tmp_path / "cal.json").read_text())
+    assert content["details"].pop("noise") == "readout_p01=0.02"
+    (tmp_path / "cal.json").write_text(json.dumps(content))
+    earlier = load(tmp_path / "cal.json")
+    layer = qlifq.QLIF(2, backend=device)
+    earlier.apply_to(layer)
+    assert bool((layer.q_scale != 4).all())
 
 
 def put(*path: str | int, value: object) -> Callable[[Content], None]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import qlifq
 import qlifq.calibration
-from qlifq.backends import Backend, get, parameter_shift
+from qlifq.backends import Backend, DeviceNoise, get, parameter_shift
 from qlifq.calibration import Calibration, fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import UnsupportedError
@@ -114,6 +114,30 @@ def test_other_qubits_are_refused() -> None:
             act(other)
     with pytest.raises(UnsupportedError, match=message):
         calibration.apply_to(qlifq.QLIF(2, backend=other))
+
+
+PER_SITE = DeviceNoise(readout_p01=(0.02, 0.1))
+OTHERS: list[tuple[str, DeviceNoise | str | None, DeviceNoise | str | None]] = [
+    *((name, DeviceNoise(readout_p01=0.02), DeviceNoise(readout_p01=0.4)) for name in ("analytic", "reference", "aer")),
+    *((name, PER_SITE, DeviceNoise(readout_p01=(0.1, 0.02))) for name in ("analytic", "reference", "aer")),
+    ("analytic", DeviceNoise(readout_p01=0.02), None),
+    ("aer", None, DeviceNoise(readout_p01=0.02)),
+    ("aer", "fake_manila", "fake_quito"),
+]
+
+
+@pytest.mark.parametrize(("name", "noise", "other"), OTHERS)
+def test_another_noise_is_refused_and_the_same_is_not(
+    name: str, noise: DeviceNoise | str | None, other: DeviceNoise | str | None
+) -> None:
+    qubits = {"qubits": (0, 1)} if isinstance(noise, str) else {}
+    device, another = (get(name, noise=each, **qubits) for each in (noise, other))
+    calibration = fit(device, neurons=2, shots=1000, seed=1)
+    calibration.check_backend(get(name, noise=noise, **qubits))
+    calibration.apply_to(qlifq.QLIF(2, backend=device))
+    for act in (calibration.check_backend, lambda backend: calibration.apply_to(qlifq.QLIF(2, backend=backend))):
+        with pytest.raises(UnsupportedError, match=r"^The calibration is of noise .+, but this backend has [^\n]+\.$"):
+            act(another)
 
 
 def test_a_corrected_layer_spikes_as_often_as_an_ideal_one() -> None:

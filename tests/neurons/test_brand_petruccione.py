@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from qlifq import BrandPetruccione, QLIFError
-from qlifq.backends import Backend, DeviceNoise, get
+from qlifq import BrandPetruccione, QLIFError, circuits
+from qlifq.backends import Backend, DeviceNoise, Plan, get
 from qlifq.neurons import BrandPetruccioneState
 
 GOLDEN = Path(__file__).parent.parent / "data" / "brand_petruccione_published.npz"
@@ -302,3 +302,19 @@ def test_an_empty_sequence_returns_the_state_it_was_given() -> None:
     spikes, after = BrandPetruccione(3)(empty, empty, empty, state)
     assert spikes.shape == (0, 2, 3)
     assert after is state
+
+
+@pytest.mark.parametrize("name", ["aer", "ibm"])
+def test_a_real_delay_is_planned_as_a_second_call(name: str) -> None:
+    backend = get(name) if name == "aer" else get(name, device="fake_manila")
+    calls = [
+        backend.plan(circuit, 6, 4, shots=100) for circuit in (circuits.BrandPetruccione(), circuits.BrandPetruccione("delay"))
+    ]
+    assert BrandPetruccione(4, backend=backend, shots=100).plan(6) == calls[0]
+    both = BrandPetruccione(4, backend=backend, shots=100, delay_t1=1e-4).plan(6)
+    assert both == Plan.total(calls)
+    assert (both.evaluations, both.jobs) == (2 * 24, calls[0].jobs + calls[1].jobs)
+    for seconds in ("estimated_seconds", "device_seconds"):
+        known = [value for call in calls if (value := getattr(call, seconds)) is not None]
+        assert getattr(both, seconds) == (sum(known) if known else None)
+    assert (both.estimated_seconds or 0.0) + (both.device_seconds or 0.0) > 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import Backend, get
 from qlifq.backends.sampling import Share
-from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
+from qlifq.errors import ArgumentError, QLIFError, ShapeError, UnsupportedError
 from qlifq.training import NEURONS, RECIPES, Design, build, load_dataset, matched, prepared
 from qlifq.training.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
 from qlifq.training.neuron_kinds import parameters_for
@@ -277,6 +277,18 @@ def test_a_share_of_a_batch_has_the_spikes_that_it_has_in_the_whole(neuron: str)
             assert torch.equal(mine, all_of_them[:, first:last])
     network.stage(10, share)
     assert not torch.equal(network.run(design.encode(images, 8, share)).spikes[0], whole[0])
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+def test_every_layer_of_neurons_is_asked_where_it_is_said(design: Design) -> None:
+    here = list(build(design, seed=0).neurons())
+    assert len(here) == design.neuron_layers
+    each = [get("analytic") for _ in here]
+    assert [layer.backend for layer in build(design, backend=each, seed=0).neurons()] == each
+    with pytest.raises(
+        ShapeError, match=f"one backend or {len(here)}, one for each layer of neurons, but holds {len(here) + 1}"
+    ):
+        build(design, backend=[*each, each[0]], seed=0)
 
 
 def test_a_design_survives_plain_values() -> None:

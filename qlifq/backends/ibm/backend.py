@@ -17,7 +17,8 @@ from qlifq.backends import flat
 from qlifq.backends.flat import Asked, ask
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost
-from qlifq.backends.ibm.journal import Journal, Run, default_path, opened
+from qlifq.backends.ibm.entries import Run
+from qlifq.backends.ibm.journal import Journal, default_path, opened
 from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out

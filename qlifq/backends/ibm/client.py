@@ -17,7 +17,7 @@ from qiskit.exceptions import QiskitError
 
 from qlifq._packages import load
 from qlifq.backends.flat import Floats
-from qlifq.backends.ibm.journal import FAILED, Entry
+from qlifq.backends.ibm.entries import FAILED, Entry
 from qlifq.backends.ibm.protocol import Found
 from qlifq.backends.ibm.work import Counts, Work, delay_slots
 from qlifq.circuits import SpikeCircuit

@@ -5,18 +5,12 @@ writes it returns. The file is readable by its owner alone, and holds no account
 one file side by side.
 """
 
-import contextlib
-import hashlib
-import io
 import itertools
 import json
 import os
-import sqlite3
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -25,17 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import PathLike, as_path
+from qlifq.backends.ibm.database import Database, packed, unpacked
+from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry, Run
+from qlifq.backends.ibm.locks import holding
 from qlifq.backends.ibm.work import Counts, Work
-from qlifq.errors import ArgumentError, FileError, FileFormatError
+from qlifq.errors import ArgumentError
 
-__all__ = ["CANCELLED", "DONE", "FAILED", "INTENT", "SUBMITTED", "Entry", "Journal", "Run", "default_path", "opened"]
+__all__ = ["Journal", "default_path", "opened"]
 
-INTENT, SUBMITTED, DONE, FAILED, CANCELLED = "INTENT", "SUBMITTED", "DONE", "FAILED", "CANCELLED"
-
-_VERSION = 2
-_APPLICATION = 0x514C4946
-#: How long one process waits for another that is writing, seconds.
-_BUSY_SECONDS = 30.0
 #: Angles of a run that was begun again may differ by the rounding of another machine or number of threads, and by no more.
 _ROUNDING = 1e-6
 
@@ -43,91 +34,6 @@ _ROUNDING = 1e-6
 _AT_SERVICE = "job IS NOT NULL AND job NOT LIKE 'local-%'"
 #: How many submissions are asked again for their charge: services tell it late, if at all.
 _MOST_UNSETTLED = 16
-
-_SCHEMA = """
-CREATE TABLE run (
-    name TEXT PRIMARY KEY, device TEXT NOT NULL, qubits TEXT NOT NULL, budget_seconds REAL, session TEXT, command TEXT,
-    created TEXT NOT NULL, finished TEXT, qlifq_version TEXT NOT NULL
-) STRICT;
-CREATE TABLE submission (
-    request TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES run (name), digest TEXT NOT NULL, frame TEXT NOT NULL,
-    attempt INTEGER NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL, device TEXT NOT NULL, circuit TEXT NOT NULL,
-    qubits TEXT NOT NULL, sets INTEGER NOT NULL, shots INTEGER NOT NULL, angles BLOB NOT NULL, state TEXT NOT NULL, job TEXT,
-    estimated_seconds REAL, cap_seconds REAL, usage_seconds REAL, duplicates INTEGER NOT NULL DEFAULT 0, result BLOB,
-    error TEXT,
-    UNIQUE (run, digest, attempt)
-) STRICT;
-CREATE INDEX by_frame ON submission (run, frame);
-"""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One submission, as the journal has it.
-
-    Args:
-        request: its id, which the job carries as a tag.
-        run: the run that it belongs to.
-        attempt: 1 for the first; a job that failed is followed by another.
-        created: UTC time of the intent.
-        device: name of the device.
-        circuit: what ran on each qubit, drawn.
-        qubits: physical qubits.
-        sets: parameter sets.
-        shots: per set.
-        state: INTENT, SUBMITTED, DONE, FAILED or CANCELLED.
-        job: the service's id, None before one is known.
-        estimated_seconds: device seconds that were expected, None where nothing is paid.
-        cap_seconds: the most device seconds that it may take while it is open, None for no bound and once that is over.
-        usage_seconds: device seconds that were charged, None where that is not known.
-        duplicates: further jobs with the same tag, which were cancelled.
-        error: why it failed.
-    """
-
-    request: str
-    run: str
-    attempt: int
-    created: str
-    device: str
-    circuit: str
-    qubits: tuple[int, ...]
-    sets: int
-    shots: int
-    state: str
-    job: str | None
-    estimated_seconds: float | None
-    cap_seconds: float | None
-    usage_seconds: float | None
-    duplicates: int
-    error: str | None
-
-    @property
-    def tag(self) -> str:
-        """What the job is found by at the service."""
-        return f"qlifq-{self.request}"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: what a command or a layer asked of one device.
-
-    Args:
-        name: its name.
-        device: its device.
-        qubits: the qubits that it began with, best first; it keeps them when the device is calibrated anew.
-        budget_seconds: the most device seconds that it may use, None for no bound.
-        session: id of its open session or batch, None without.
-        command: the command line that goes on with it, None where none is known.
-        finished: UTC time at which its command had written what it was for; None before.
-    """
-
-    name: str
-    device: str
-    qubits: tuple[int, ...]
-    budget_seconds: float | None
-    session: str | None
-    command: str | None
-    finished: str | None = None
 
 
 def default_path() -> Path:
@@ -149,16 +55,7 @@ class Journal:
 
     def __init__(self, path: PathLike | None, *, must_exist: bool = False, paid: bool = True) -> None:
         self.path = None if path is None else as_path("journal", path).absolute()
-        if self.path is not None:
-            _prepare(self.path, must_exist=must_exist)
-        self.paid = paid
-        with self._errors():
-            self._base = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=_BUSY_SECONDS)
-            try:
-                self._open()
-            except BaseException:
-                self._base.close()
-                raise
+        self._base = Database(self.path, must_exist=must_exist, paid=paid)
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +71,7 @@ class Journal:
         """
         from qlifq import __version__
 
-        with self._writing() as base:
+        with self._base.writing() as base:
             base.execute(
                 "INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -199,7 +96,7 @@ class Journal:
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The run of that name, or all in the order in which they began."""
-        rows = self._read(
+        rows = self._base.read(
             "SELECT name, device, qubits, budget_seconds, session, command, finished FROM run "
             "WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
             (name,),
@@ -208,17 +105,17 @@ class Journal:
 
     def set_session(self, run: str, session: str) -> None:
         """Keep the id of a session that was opened."""
-        with self._writing() as base:
+        with self._base.writing() as base:
             base.execute("UPDATE run SET session = ? WHERE name = ?", (session, run))
 
     def forget_session(self, run: str, session: str) -> None:
         """Forget a session that was closed, unless another took its place."""
-        with self._writing() as base:
+        with self._base.writing() as base:
             base.execute("UPDATE run SET session = NULL WHERE name = ? AND session = ?", (run, session))
 
     def finish(self, run: str) -> None:
         """Say that a run is over, so that its command begins another."""
-        with self._writing() as base:
+        with self._base.writing() as base:
             base.execute("UPDATE run SET finished = ? WHERE name = ?", (_now(), run))
 
     def unfinished(self, name: str) -> str:
@@ -235,11 +132,11 @@ class Journal:
         rows = self._entries("run = ? AND digest = ? ORDER BY attempt DESC LIMIT 1", (run, work.digest))
         if rows:
             return rows[0]
-        near = self._read(
+        near = self._base.read(
             "SELECT request, angles FROM submission WHERE run = ? AND frame = ? ORDER BY attempt", (run, work.frame)
         )
         for request, angles in reversed(near):
-            stored = _unpacked(angles)
+            stored = unpacked(angles)
             if stored.shape == work.values.shape and np.abs(stored - work.values).max() <= _ROUNDING:
                 return self.entry(request)
         return None
@@ -255,7 +152,7 @@ class Journal:
         cap_seconds: float | None = None,
     ) -> Entry:
         """Write down what is about to be submitted; when this returns it is on the disk."""
-        with self._writing(durable=True) as base:
+        with self._base.writing(durable=True) as base:
             base.execute(
                 "INSERT INTO submission (request, run, digest, frame, attempt, created, updated, device, circuit, qubits, "
                 "sets, shots, angles, state, estimated_seconds, cap_seconds) "
@@ -273,7 +170,7 @@ class Journal:
                     json.dumps(work.qubits),
                     work.sets,
                     work.shots,
-                    _packed(work.values),
+                    packed(work.values),
                     INTENT,
                     estimated_seconds,
                     cap_seconds,
@@ -287,7 +184,7 @@ class Journal:
         Were it lost in a power failure it would be learned again from the service.
         """
         names = "".join(f", {name} = ?" for name in values)
-        with self._writing(durable=durable) as base:
+        with self._base.writing(durable=durable) as base:
             base.execute(
                 f"UPDATE submission SET state = ?, updated = ?{names} WHERE request = ?",
                 (state, _now(), *values.values(), request),
@@ -296,7 +193,7 @@ class Journal:
 
     def store(self, request: str, ones: Counts) -> Entry:
         """Keep a result; when this returns it is on the disk."""
-        return self.update(request, DONE, durable=True, result=_packed(ones), cap_seconds=None, error=None)
+        return self.update(request, DONE, durable=True, result=packed(ones), cap_seconds=None, error=None)
 
     def over(self, request: str, state: str, error: str, *, at_its_cap: bool = False) -> Entry:
         """Say that a submission came to nothing, and whether it took all that it was allowed."""
@@ -305,13 +202,13 @@ class Journal:
 
     def result(self, request: str) -> Counts:
         """The ones of every set and qubit, `(sets, width)`."""
-        ((packed,),) = self._read("SELECT result FROM submission WHERE request = ?", (request,))
-        return np.asarray(_unpacked(packed), dtype=np.int64)
+        ((stored,),) = self._base.read("SELECT result FROM submission WHERE request = ?", (request,))
+        return np.asarray(unpacked(stored), dtype=np.int64)
 
     def angles(self, request: str) -> npt.NDArray[np.float64]:
         """The angles that were asked, `(sets, width, num_angles)`."""
-        ((packed,),) = self._read("SELECT angles FROM submission WHERE request = ?", (request,))
-        return np.asarray(_unpacked(packed), dtype=np.float64)
+        ((stored,),) = self._base.read("SELECT angles FROM submission WHERE request = ?", (request,))
+        return np.asarray(unpacked(stored), dtype=np.float64)
 
     def entry(self, request: str) -> Entry:
         """A submission by its id."""
@@ -333,7 +230,7 @@ class Journal:
         That is the cap of what is open or ran too long, and of the rest what was expected; nothing of what has come to
         nothing and was at no service.
         """
-        ((seconds,),) = self._read(
+        ((seconds,),) = self._base.read(
             "SELECT coalesce(sum(coalesce(usage_seconds, cap_seconds, estimated_seconds)), 0) FROM submission WHERE run = ? "
             f"AND NOT (state IN (?, ?) AND NOT ({_AT_SERVICE})) AND request NOT IN (SELECT value FROM json_each(?))",
             (run, FAILED, CANCELLED, json.dumps(list(but))),
@@ -348,97 +245,21 @@ class Journal:
             (run, INTENT, SUBMITTED, _MOST_UNSETTLED),
         )
 
-    @contextmanager
-    def holding(self, run: str) -> Iterator[None]:
+    def holding(self, run: str) -> AbstractContextManager[None]:
         """Keep every other process and thread off this run, until the block or the process ends, however it ends.
 
         Raises:
             FileError: if somebody else holds it.
         """
-        if self.path is None:
-            yield
-            return
-        folder = self.path.with_name(self.path.name + ".locks")
-        with self._errors():
-            folder.mkdir(mode=0o700, exist_ok=True)
-            lock = sqlite3.connect(folder / hashlib.sha256(run.encode()).hexdigest()[:32], timeout=0, isolation_level=None)
-        try:
-            try:
-                # The lock is the operating system's, which drops it when a process dies; nothing is ever written.
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise FileError(
-                    f"Run {run} is in use by another process or thread: wait until it ends, or give another `run`."
-                ) from error
-            yield
-        finally:
-            lock.close()
-
-    def _open(self) -> None:
-        base = self._base
-        base.isolation_level = None
-        base.execute("PRAGMA foreign_keys = ON")
-        version = base.execute("PRAGMA user_version").fetchone()[0]
-        application = base.execute("PRAGMA application_id").fetchone()[0]
-        if version == _VERSION and application == _APPLICATION:
-            return
-        if self.path is not None:
-            base.execute("PRAGMA journal_mode = WAL")
-        with self._writing():
-            # Another process may have made the tables meanwhile.
-            version = base.execute("PRAGMA user_version").fetchone()[0]
-            tables = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version == _VERSION:
-                return
-            if version or tables:
-                what = f"is of version {version}, but this is {_VERSION}" if version else "is no journal of qlifq"
-                raise FileFormatError(f"Journal {self.path} cannot be used: it {what}.")
-            for statement in _SCHEMA.split(";\n"):
-                base.execute(statement)
-            base.execute(f"PRAGMA application_id = {_APPLICATION}")
-            base.execute(f"PRAGMA user_version = {_VERSION}")
-
-    def _read(self, query: str, values: Sequence[object]) -> list[Any]:
-        with self._errors():
-            return self._base.execute(query, values).fetchall()
+        return nullcontext() if self.path is None else holding(self.path, run)
 
     def _entries(self, clause: str, values: Sequence[object]) -> list[Entry]:
         names = ", ".join(Entry.__dataclass_fields__)
         rows = (
             dict(zip(Entry.__dataclass_fields__, row, strict=True))
-            for row in self._read(f"SELECT {names} FROM submission WHERE {clause}", values)
+            for row in self._base.read(f"SELECT {names} FROM submission WHERE {clause}", values)
         )
         return [Entry(**{**row, "qubits": tuple(json.loads(row["qubits"]))}) for row in rows]
-
-    @contextmanager
-    def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """One transaction, all of it or nothing, with `durable` on the disk before the block ends."""
-        with self._errors():
-            self._base.execute(f"PRAGMA synchronous = {'FULL' if durable and self.paid else 'NORMAL'}")
-            self._base.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._base
-                self._base.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._base.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            if "not a database" in str(error) or "malformed" in str(error):
-                raise FileFormatError(f"Journal {self.path} cannot be read: {error}.") from error
-            raise FileError(
-                f"Journal {self.path} cannot be written: {error}. What it holds is whole, and jobs that were submitted are "
-                "found again: make room and start the same command."
-            ) from error
-        except OSError as error:
-            if isinstance(error, FileError):
-                raise
-            raise FileError(f"Journal {self.path} cannot be opened: {(error.strerror or str(error)).lower()}.") from error
 
 
 _OPENED = threading.local()
@@ -460,33 +281,6 @@ def opened(path: PathLike | None, *, paid: bool) -> Journal:
         _OPENED.key = (os.getpid(), paid, file, file.stat().st_ino)
     found: Journal = _OPENED.journal
     return found
-
-
-def _prepare(path: Path, *, must_exist: bool) -> None:
-    """The file and its folder, for the owner alone."""
-    if must_exist and not path.exists():
-        raise FileError(f"Journal {path} does not exist: no job was submitted yet, or it is elsewhere, see QLIFQ_JOURNAL.")
-    try:
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        raise FileError(f"Journal {path} cannot be opened: {(error.strerror or str(error)).lower()}.") from error
-
-
-def _packed(array: npt.NDArray[np.generic]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return zlib.compress(buffer.getvalue())
-
-
-def _unpacked(packed: bytes) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False))
-    except (ValueError, zlib.error) as error:
-        raise FileFormatError(f"The journal holds numbers that cannot be read: {error}.") from error
 
 
 def _now() -> str:

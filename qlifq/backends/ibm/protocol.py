@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from qlifq.backends.ibm.journal import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry, Journal
+from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry
+from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.work import Counts, Work
 from qlifq.errors import BackendError, BudgetError, ServiceError
 

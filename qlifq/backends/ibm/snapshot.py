@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from qlifq.backends.aer import AerBackend
-from qlifq.backends.ibm.journal import DONE, FAILED, Entry
+from qlifq.backends.ibm.entries import DONE, FAILED, Entry
 from qlifq.backends.ibm.protocol import Found
 from qlifq.backends.ibm.work import Counts, Work
 

@@ -1,14 +1,25 @@
 """A loopback service, and backends that reach it by the real client."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from qlifq.backends.ibm.backend import IBMBackend
+from qlifq.circuits import RYSpike
 from tests.backends.ibm.loopback import DEVICE, Loopback, connected
 
 Build = Callable[..., IBMBackend]
+
+RY = RYSpike()
+
+
+def angles(batch: int, sites: int, slots: int = 1) -> Tensor:
+    """Angles from 0 to π, the same each time."""
+    return torch.rand(batch, sites, slots, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * math.pi
 
 
 @pytest.fixture

@@ -300,9 +300,9 @@ def _killed(case: Case | None) -> Iterator[None]:
             if when == "before":
                 die()
             if when == "inside":
-                from qlifq.backends.ibm.journal import Journal
+                from qlifq.backends.ibm.database import Database
 
-                writing = Journal._writing
+                writing = Database.writing
 
                 @contextmanager
                 def dying(self: Any, *, durable: bool = False) -> Iterator[Any]:
@@ -310,7 +310,7 @@ def _killed(case: Case | None) -> Iterator[None]:
                         yield base
                         die()
 
-                with mock.patch.object(Journal, "_writing", dying):
+                with mock.patch.object(Database, "writing", dying):
                     return real(*arguments, **options)
             answer = real(*arguments, **options)
             die()

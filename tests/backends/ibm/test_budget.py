@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.journal import CANCELLED, DONE, FAILED, INTENT, Entry, Journal, Run
+from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, Entry, Run
+from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import Carrier, Found, Patience
 from qlifq.backends.ibm.work import Counts, Work
 from qlifq.circuits import RYSpike

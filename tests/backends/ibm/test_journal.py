@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.journal import DONE, INTENT, SUBMITTED, Journal, Run, opened
+from qlifq.backends.ibm.entries import DONE, INTENT, SUBMITTED, Run
+from qlifq.backends.ibm.journal import Journal, opened
 from qlifq.backends.ibm.work import Work
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, FileFormatError
@@ -78,7 +79,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="other cannot be used: it is no journal of qlifq"):
         Journal(tmp_path / "other")
     with Journal(tmp_path / "later") as journal:
-        journal._base.execute("PRAGMA user_version = 9")
+        journal._base.connection.execute("PRAGMA user_version = 9")
     with pytest.raises(FileFormatError, match="later cannot be used: it is of version 9, but this is 2"):
         Journal(tmp_path / "later")
     with pytest.raises(FileError, match="nothing does not exist"):
@@ -154,13 +155,13 @@ def test_a_run_is_one_process_s_until_that_is_dead(tmp_path: Path) -> None:
 def test_a_full_database_is_told_and_holds_what_it_held(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         request = submit(journal, work())
-        pages = journal._base.execute("PRAGMA page_count").fetchone()[0]
-        journal._base.execute(f"PRAGMA max_page_count = {pages}")
+        pages = journal._base.connection.execute("PRAGMA page_count").fetchone()[0]
+        journal._base.connection.execute(f"PRAGMA max_page_count = {pages}")
         large = np.random.default_rng(0).integers(0, 2**40, (200, 300))
         with pytest.raises(FileError, match=r"cannot be written: database or disk is full.* start the same command"):
             journal.store(request, large)
         assert journal.entry(request).state == INTENT
-        journal._base.execute("PRAGMA max_page_count = 100000")
+        journal._base.connection.execute("PRAGMA max_page_count = 100000")
         journal.store(request, large)
         assert np.array_equal(journal.result(request), large)
 
