@@ -8,9 +8,8 @@ calibration measures every neuron's qubit with --shots per angle and corrects it
 
 from benchmarks.training._rows import Row, arguments, data_set, print_row, trained_row
 from qlifq.backends import get
-from qlifq.calibration import fit
-from qlifq.neurons import QLIF
 from qlifq.training import Design, Evaluation, Trained, build, evaluate
+from qlifq.training.correction import calibrate_layers, correct_layers
 
 
 def main() -> None:
@@ -28,12 +27,9 @@ def main() -> None:
         network.load_state_dict(trained.network.state_dict())
         for name, row in rows.items():
             if name == "after calibration":
-                for layer in network.neurons():
-                    assert isinstance(layer, QLIF)
-                    numbers = {"q_scale": layer.q_scale, "q_bias": layer.q_bias}
-                    record = fit(backend, neurons=layer.num_neurons, shots=given.shots, seed=seed, **numbers)  # type: ignore[arg-type]
-                    left = int(record.apply_to(layer, unreachable="keep").q_scale.isnan().sum())
-                    print(f"    {left} of {layer.num_neurons} neurons stand on qubits that no correction helps")
+                for correction in correct_layers(network, calibrate_layers(network, shots=given.shots, seed=seed)):
+                    left = int(correction.q_scale.isnan().sum())
+                    print(f"    {left} of {len(correction.q_scale)} neurons stand on qubits that no correction helps")
             asked = evaluate(network, design, data.test)
             row.figures.append(100 * asked.accuracy)
             row.seconds.append(asked.seconds)
