@@ -17,7 +17,7 @@ from qlifq.neurons.parameters import FORMULAS
 __all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
 
 #: Pixels that the title of a chart takes.
-_TITLE = 24
+_TITLE = 48
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~&@"})
 
 
@@ -138,7 +138,7 @@ def draw(chart: Chart, place: str, width: Literal["stretch", "content"] = "stret
     # What the browser draws fastest: pixels instead of a tree of shapes, and the title as a part of the picture.
     spec = {
         **chart.spec,
-        "title": {"text": chart.title, "anchor": "start", "fontSize": 14, "limit": 0},
+        "title": {"text": chart.title, "anchor": "start", "fontSize": 14, "offset": 4, "limit": 0},
         "height": chart.spec["height"] + _TITLE,
         "usermeta": {"embedOptions": {"renderer": "canvas"}},
     }
