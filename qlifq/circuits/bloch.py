@@ -87,8 +87,10 @@ def _only_axis(gates: Sequence[Gate]) -> str | None:
 def _about_one_axis(gates: Sequence[Gate], angles: Tensor, axis: str) -> Tensor:
     """sin²(Σθ/2): faster than the Bloch vector, and exact to the last bits where P(1) is small."""
     values = [_value(gate, angles) for gate in gates if gate.name == axis]
-    half = torch.as_tensor(sum(values[1:], start=values[0]) * 0.5, dtype=angles.dtype, device=angles.device)
-    return half.sin().square().expand(angles.shape[:-1])
+    total = sum(values[1:], start=values[0])
+    if isinstance(total, Tensor):
+        return (total * 0.5).sin().square()
+    return angles.new_full(angles.shape[:-1], math.sin(0.5 * total) ** 2)
 
 
 def _value(gate: Gate, angles: Tensor) -> Scalar:

@@ -75,6 +75,9 @@ class CurrentLayer(nn.Module):
 class RotatedLayer(nn.Module):
     """Neurons of Brand and Petruccione: θ = π |W_q x|, τ = 200 |W_t x|, an input spike where W_q x > 0.
 
+    For an input that does not change, such as a constant image, a neuron is driven at every step or at none, and begins empty:
+    then it never leaks what it has, and W_t has no effect and a gradient of exactly 0.
+
     Args:
         weights: W_q and W_t one after the other, `(batch, ...)` to `(batch, 2 units, ...)`.
         neurons: the neurons.

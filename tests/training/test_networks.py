@@ -141,6 +141,21 @@ def test_a_rotated_layer_drives_its_neurons_as_the_paper_says() -> None:
     assert torch.equal(spikes, fired)
 
 
+def test_the_intervals_of_a_layer_have_an_effect_where_its_input_changes_alone() -> None:
+    gradients = {}
+    for encoding in ("current", "poisson"):
+        design = replace(DESIGNS["paper"], encoding=encoding, hidden=(20,))
+        network = build(design, seed=0)
+        answer = network(design.encode(torch.rand(4, 64, generator=torch.Generator().manual_seed(1)), 2, Share(0, 4)))
+        torch.autograd.backward(design.losses(answer, torch.rand(4, 64), torch.tensor([0, 1, 2, 3])).sum())
+        weights = network.get_parameter("layers.0.weights.weight").grad
+        assert weights is not None
+        gradients[encoding] = [float(half.abs().max()) for half in weights.chunk(2)]
+    assert gradients["current"][0] > 0
+    assert gradients["current"][1] == 0
+    assert min(gradients["poisson"]) > 0
+
+
 def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_computed_for_them() -> None:
     design = replace(DESIGNS["paper"], neuron="brand-petruccione-published")
     network = build(design, seed=0)
