@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise, noise_in_words
+from qlifq.backends.noise import DeviceNoise, check_noise, noise_in_words
 from qlifq.backends.sampling import draw, masked
 from qlifq.circuits import Gate, Law, SpikeCircuit, bloch
 from qlifq.circuits.law import LAW_ANGLES
-from qlifq.errors import DtypeError
 
 __all__ = ["AnalyticBackend"]
 
@@ -41,8 +40,7 @@ class AnalyticBackend(Backend):
     capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=True)
 
     def __init__(self, noise: DeviceNoise | None = None) -> None:
-        if noise is not None and not isinstance(noise, DeviceNoise):
-            raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
+        check_noise(self.name, noise)
         self.noise = noise
         self.ideal = noise is None
         self._told = noise_in_words(noise)

@@ -15,7 +15,7 @@ from qlifq.circuits.bloch import Channel, Contraction
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
-__all__ = ["DeviceNoise", "SiteNoise", "noise_in_words"]
+__all__ = ["DeviceNoise", "SiteNoise", "check_noise", "noise_in_words"]
 
 Value = float | Iterable[float]
 
@@ -164,6 +164,17 @@ class DeviceNoise:
         return torch.tensor(getattr(self, name), dtype=dtype, device=device)
 
 
+def check_noise(backend: str, noise: object) -> None:
+    """Refuse what is no noise for a backend that takes a `DeviceNoise` alone."""
+    if isinstance(noise, str):
+        raise DtypeError(
+            f"Argument `noise` must be numbers for backend {backend}, a DeviceNoise, but is {noise!r}: "
+            "it is aer that takes the name of a snapshot, and DeviceNoise.from_backend that reads the numbers of one."
+        )
+    if noise is not None and not isinstance(noise, DeviceNoise):
+        raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
+
+
 def noise_in_words(noise: DeviceNoise | None) -> str:
     """What a noise has that a perfect qubit has not, in the same words wherever the numbers agree to 12 digits.
 
@@ -178,6 +189,8 @@ def noise_in_words(noise: DeviceNoise | None) -> str:
     perfect, words, varied = DeviceNoise(), [], []
     for item in fields(DeviceNoise):
         value = getattr(noise or perfect, item.name)
+        if item.name == "gate_time" and not _decays(noise or perfect):
+            continue
         numbers = value if isinstance(value, tuple) else (value,)
         told = [f"{number:.12g}" for number in numbers]
         if len(set(told)) > 1:
@@ -188,6 +201,12 @@ def noise_in_words(noise: DeviceNoise | None) -> str:
     if varied:
         words.append(f"sha256 {hashlib.sha256(repr(varied).encode()).hexdigest()[:16]}")
     return ", ".join(words) or "none"
+
+
+def _decays(noise: DeviceNoise) -> bool:
+    """Whether time does anything to a qubit."""
+    times = (value if isinstance(value, tuple) else (value,) for value in (noise.t1, noise.t2))
+    return any(math.isfinite(number) for numbers in times for number in numbers)
 
 
 def _doubled(value: float | tuple[float, ...]) -> float | tuple[float, ...]:

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise, SiteNoise, noise_in_words
+from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, noise_in_words
 from qlifq.circuits import Gate, Slot, SpikeCircuit
-from qlifq.errors import DtypeError
 
 __all__ = ["ReferenceBackend"]
 
@@ -45,8 +44,7 @@ class ReferenceBackend(Backend):
     capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=False)
 
     def __init__(self, noise: DeviceNoise | None = None) -> None:
-        if noise is not None and not isinstance(noise, DeviceNoise):
-            raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
+        check_noise(self.name, noise)
         self.noise = noise
 
     def run(

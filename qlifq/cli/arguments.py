@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["DataDir", "DryRun", "Force", "Noise", "Out", "Sampling", "run_folder"]
 
-Noise = Annotated[str | None, typer.Option(help="A device snapshot, or pairs such as t1=120e-6,readout_p01=0.01.")]
+Noise = Annotated[str | None, typer.Option(help="A device snapshot (for aer), or pairs such as t1=120e-6,readout_p01=0.01.")]
 DataDir = Annotated[Path | None, typer.Option(help="A folder of IDX files, gzipped or not; default OpenML.")]
 Sampling = Annotated[str | None, typer.Option(help="How a backend that offers a choice draws its counts.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/ and the UTC time.")]

@@ -66,18 +66,21 @@ def evaluate(
     from qlifq.backends import Plan
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options
+    from qlifq.neurons import SeedStream
     from qlifq.studies import check_folder
     from qlifq.studies.report import write_report
-    from qlifq.training import load_dataset
+    from qlifq.training import NEURONS, load_dataset
     from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
     from qlifq.training.elsewhere import answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
     from qlifq.training.run_folder import read_run
 
     content, design = read_run(trained)
+    SeedStream(seed)
     if calibration and calibrate is not None:
         raise UnsupportedError(f"Option --calibrate would be ignored: --calibration is given, but it is {calibrate}.")
-    if backend == "aer" and sampling is None:
-        # Ten thousand images ask a hundred million decisions: every shot by itself would take an hour.
+    if backend == "aer" and sampling is None and not NEURONS[design.neuron].rotated:
+        # Ten thousand images ask a hundred million decisions: every shot by itself would take an hour. A circuit of two
+        # angles has no law.
         sampling = "law"
     records = [load(path) for path in calibration or []]
     teller = Teller()
@@ -86,8 +89,7 @@ def evaluate(
         records = one_for_each(records, design.neuron_layers)
     folder = None if dry_run else check_folder(run_folder(out), force=force)
     there = _backends(backend, options, records, design.neuron_layers)
-    identity = content["identity"]
-    data = load_dataset(identity["data"], data_dir).first(identity["images"])
+    data = load_dataset(content["identity"]["data"], data_dir).first(content["identity"]["images"])
     tested = asked_images(content, data, samples)
 
     network = rebuilt(content, design, there, shots)

@@ -10,7 +10,7 @@ import typer
 
 from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, run_folder
 from qlifq.cli.progress import progress_bar
-from qlifq.errors import ArgumentError
+from qlifq.errors import ArgumentError, UnsupportedError
 
 __all__ = ["train"]
 
@@ -41,7 +41,10 @@ def train(
     shots: Annotated[int | None, typer.Option(help="Shots per decision; default exact where the backend can be.")] = None,
     noise: Noise = None,
     sampling: Sampling = None,
-    calibration: Annotated[Path | None, typer.Option(help="A calibration record, for --backend twin.")] = None,
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(help="For --backend twin, the record of all layers of neurons; repeated, one for each of them."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
     checkpoint_seconds: Annotated[float, typer.Option(help="How long to go on without a checkpoint.")] = 30.0,
     out: Out = None,
@@ -52,21 +55,25 @@ def train(
     Several processes train together under torchrun: torchrun --no-python --nproc-per-node 2 qlifq train ...
     """
     from qlifq.backends import get
+    from qlifq.calibration import load
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.studies.report import write_report
     from qlifq.training import load_dataset, prepared, run_experiment
+    from qlifq.training.correction import one_for_each
     from qlifq.training.events import event_log
     from qlifq.training.experiment import checked_contenders
     from qlifq.training.processes import joined
     from qlifq.training.report import training_report
     from qlifq.training.run_folder import open_run
 
-    options = backend_options(noise, sampling) | ({} if calibration is None else {"record": calibration})
-    asked = get(backend, **options)
+    options = backend_options(noise, sampling)
+    records = [load(path) for path in calibration or []]
     # What the backend answers by, in plain values: a run that was killed goes on with the same alone.
-    told = {name: str(value) for name, value in options.items() if name != "record"}
-    if calibration is not None:
-        told["calibration"] = f"sha256 {hashlib.sha256(calibration.read_bytes()).hexdigest()[:16]}"
+    told = {name: str(value) for name, value in options.items()}
+    if calibration:
+        if backend != "twin":
+            raise UnsupportedError(f"Option --calibration would be ignored: it is for --backend twin, but it is {backend!r}.")
+        told["calibration"] = ", ".join(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in calibration)
     data = load_dataset(dataset, data_dir).first(samples)
     given = {"neuron": neuron, "hidden": _sizes(hidden), "steps": steps, "encoding": encoding, "gain": gain}
     design, settings = prepared(
@@ -89,6 +96,11 @@ def train(
             }.items()
             if value is not None
         },
+    )
+    asked = (
+        [get(backend, **options, record=record) for record in one_for_each(records, design.neuron_layers)]
+        if backend == "twin"
+        else [get(backend, **options)] * design.neuron_layers
     )
     with joined(device) as (processes, place):
         # What cannot be trained is refused before there is a folder.
@@ -117,10 +129,10 @@ def train(
             )
         if processes.first:
             setup = {
-                "shots": "exact" if shots is None and asked.capabilities.exact else shots or 1,
+                "shots": "exact" if shots is None and asked[0].capabilities.exact else shots or 1,
                 "noise": noise or "none",
                 "sampling": sampling or "as the backend does",
-                "calibration": "none" if calibration is None else f"{calibration}, {told['calibration']}",
+                "calibration": f"{', '.join(map(str, calibration))}, {told['calibration']}" if calibration else "none",
                 "device": str(place),
                 "processes": processes.count,
             }

@@ -34,6 +34,9 @@ def calibration_page() -> None:
     for sentence in panel.wrong:
         st.warning(said(sentence))
     with refused():
+        measured = kept_record()
+        if measured is not None:
+            panel.limit({"site": measured.sites - 1})
         view = CalibrationView.of(panel.values)
         panel.share()
         st.markdown("**What measuring would cost**")

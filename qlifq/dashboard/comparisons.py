@@ -26,6 +26,7 @@ _MOST_RUNS = 500
 _MOST_BYTES = 50_000_000
 _MOST_BYTES_OF_FACTS = 1_000_000
 _MOST_UNPACKED = 500_000_000
+_MOST_PIXELS = 40_000_000
 _PICTURE = re.compile(r"^!\[[^\]]*\]\(([\w-]+)\.png\)$")
 
 _TABLE = re.compile(r"\[([\w-]+\.csv)\]\(\1\)")
@@ -127,9 +128,14 @@ def _table(path: Path) -> pd.DataFrame:
 def _picture(path: Path) -> Path:
     try:
         with Image.open(path, formats=("PNG",)) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            pixels = picture.width * picture.height
+            if pixels <= _MOST_PIXELS:
+                picture.load()
+    # A damaged file leads Pillow's readers of chunks to errors of any kind.
+    except Exception as error:
         raise FileFormatError(f"File {path} must be a picture in PNG, but cannot be read as such.") from error
+    if pixels > _MOST_PIXELS:
+        raise FileFormatError(f"File {path} must have at most {_MOST_PIXELS:,} pixels to be shown, but has {pixels:,}.")
     return path
 
 

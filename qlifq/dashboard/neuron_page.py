@@ -29,6 +29,7 @@ def neuron_page() -> None:
     with refused():
         if file is not None and panel.values["source"] == "upload":
             upload = check_upload(read_current(io.BytesIO(file.getvalue()), file.name))
+        panel.limit(_limits(panel, upload))
         view = NeuronView.of(panel.values)
         panel.share()
         _show(run_neuron(view, upload), "current.npy" if file is None else file.name)

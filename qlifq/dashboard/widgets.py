@@ -64,6 +64,14 @@ class Panel:
             if item.name in values:
                 self._kept[self._key(item, everything)] = values[item.name]
 
+    def limit(self, limits: Mapping[str, int]) -> None:
+        """Bring values down to the highest ones that follow from elsewhere, before anything is shown."""
+        values = self.values
+        for item in self.view.controls():
+            if item.name in limits and values[item.name] > limits[item.name]:  # type: ignore[operator]
+                key = self._key(item, values)
+                self._kept[key] = st.session_state[key] = limits[item.name]
+
     def draw(self, *, opened: Sequence[str], limits: Mapping[str, int] | None = None) -> None:
         """The controls, group by group.
 
@@ -117,7 +125,6 @@ class Panel:
         lowest, highest, step = item.slider(float(values[item.name]), default)
         if limit is not None:
             highest = limit
-            st.session_state[key] = min(st.session_state[key], highest)
         if item.kind == "integer":
             st.slider(item.name, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
         else:

@@ -152,7 +152,7 @@ class BrandPetruccione(nn.Module):
         if held and self._in_one(theta, tau, state.population):
             published = self.leak == "published"
             numbers = {"threshold": self.threshold, "t1": self.t1}
-            whole = run_rotations(theta, tau, x, state.population, steps=held, published=published, **numbers)
+            whole = run_rotations(theta, tau, x.detach(), state.population, steps=held, published=published, **numbers)
             return *whole, BrandPetruccioneState(whole[0][-1])
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
@@ -266,6 +266,10 @@ class BrandPetruccione(nn.Module):
         check.shape_of("state.population", population, tuple(theta.shape[1:]))
         if population.device != theta.device:
             raise DtypeError(f"Argument `state.population` must be on {theta.device}, but is on {population.device}.")
+        check.finite("state.population", population)
+        if population.numel() and not 0 <= float(population.detach().min()) <= float(population.detach().max()) <= 1:
+            wrong = population.detach()[(population < 0) | (population > 1)][0]
+            raise ArgumentError(f"Argument `state.population` must be within [0, 1], but is {float(wrong):g} somewhere.")
         return state
 
 

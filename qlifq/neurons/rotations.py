@@ -77,13 +77,13 @@ class _Rotations(torch.autograd.Function):
         half = theta / 2
         cosine, sine, kept = half.cos(), half.sin(), (-tau / t1).exp()
         populations = theta.new_empty((steps, *population.shape))
-        before, below = population, torch.empty_like(population)
+        before, below, tiny = population, torch.empty_like(population), torch.finfo(population.dtype).tiny
         for time in range(steps):
             now = time if len(theta) > 1 else 0
             # As a square the sum keeps the last digits of a small population too.
-            turned = (
-                _sqrt_(before.clone()).mul_(cosine[now]).addcmul_((1 - before).sqrt_(), sine[now]).square_().clamp_(max=1.0)
-            )
+            turned = _sqrt_(before.clone()).mul_(cosine[now]).addcmul_((1 - before).sqrt_(), sine[now]).square_()
+            # What stood for 0 under the root is taken off again: an empty population that is not turned stays empty.
+            turned.sub_(tiny).clamp_(0.0, 1.0)
             # Choices are products with 0 and 1, which a processor does ten times faster than `where`.
             after = leak(before, kept[now]).lerp_(turned, driven[now])
             before = torch.mul(after, torch.lt(before, threshold, out=below), out=populations[time])

@@ -6,7 +6,7 @@ from typing import Any
 from qlifq.backends import Plan
 from qlifq.calibration import Calibration, Correction, fit
 from qlifq.errors import ShapeError, UnsupportedError
-from qlifq.neurons import QLIF
+from qlifq.neurons import QLIF, SeedStream
 from qlifq.studies.calibration_report import round_plan
 from qlifq.training.networks import Network
 
@@ -34,7 +34,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
     Args:
         network: the network, as it was designed.
         shots: per angle and neuron, over all rounds.
-        seed: of the first layer; each further one has the next.
+        seed: root of all counts, from 0 to 2⁶³ − 1.
 
     Returns:
         A calibration for each layer, from the input on.
@@ -42,8 +42,8 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
     Raises:
         QLIFError: if a layer has no QLIF neurons that ask a qubit, or an argument cannot be used.
     """
-    found = []
-    for number, layer in enumerate(_layers(network)):
+    found, seeds = [], SeedStream(seed)
+    for layer in _layers(network):
         settings = layer.settings
         own: dict[str, Any] = {"theta_max": settings.theta_max} if layer.mapping == "tanh" else {}
         found.append(
@@ -56,7 +56,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 leak=settings.quantum_leak,
                 shots=shots,
                 rounds=_ROUNDS,
-                seed=seed + number,
+                seed=seeds.take(),
                 **own,
             )
         )

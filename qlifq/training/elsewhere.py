@@ -77,6 +77,7 @@ def asked_images(content: Mapping[str, Any], data: Dataset, samples: int | None)
 
 def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:
     """What it costs to ask the network about some images, over all layers, steps and batches; spends nothing."""
+    integer("batch", batch, at_least=1)
     sizes = [min(batch, images - start) for start in range(0, images, batch)]
     once = {size: Plan.total(network.plans(size)) for size in set(sizes)}
     return Plan.total([once[size] for size in sizes]).times(design.steps)

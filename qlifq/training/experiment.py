@@ -1,7 +1,7 @@
 """A network and the classical ones of its size, trained and tested alike."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +107,7 @@ def checked_contenders(
     data: Dataset,
     settings: TrainingSettings,
     *,
-    backend: str | Backend = "analytic",
+    backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
@@ -127,7 +127,7 @@ def run_experiment(
     settings: TrainingSettings,
     folder: Path,
     *,
-    backend: str | Backend = "analytic",
+    backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
     options: Mapping[str, object] = MappingProxyType({}),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -143,7 +143,7 @@ def run_experiment(
         data: what they learn and are tested on.
         settings: how they learn.
         folder: where their checkpoints are kept, and gone on from.
-        backend: where the network's decisions are asked.
+        backend: where the network's decisions are asked, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
         options: what the backend was made with, as for `train`.
         checkpoint_seconds: as for `train`.

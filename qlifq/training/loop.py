@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -105,7 +105,7 @@ def train(
     data: Dataset,
     settings: TrainingSettings,
     *,
-    backend: str | Backend = "analytic",
+    backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
     options: Mapping[str, object] = MappingProxyType({}),
     checkpoint: Path | None = None,
@@ -125,7 +125,7 @@ def train(
         design: what the network is built from.
         data: what it learns from; its test part is not looked at.
         settings: how.
-        backend: where the decisions are asked.
+        backend: where the decisions are asked, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
         options: what the backend was made with, such as its noise, names and plain values; a checkpoint is continued with the
             same ones alone.
@@ -179,7 +179,7 @@ def untrained(
     settings: TrainingSettings,
     seed: int,
     *,
-    backend: str | Backend = "analytic",
+    backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,

@@ -23,7 +23,11 @@ def test_equal_noise_has_the_same_words_and_another_has_others() -> None:
     assert (
         noise_in_words(None) == noise_in_words(DeviceNoise()) == noise_in_words(DeviceNoise(readout_p01=(0.0, 0.0))) == "none"
     )
-    assert noise_in_words(DeviceNoise(readout_p01=0.02, gate_time=5e-8)) == "gate_time=5e-08, readout_p01=0.02"
+    assert noise_in_words(DeviceNoise(readout_p01=0.02, t1=1e-4, gate_time=5e-8)) == (
+        "t1=0.0001, t2=0.0002, gate_time=5e-08, readout_p01=0.02"
+    )
+    # A gate takes time from a qubit that decays alone.
+    assert noise_in_words(DeviceNoise(readout_p01=0.02, gate_time=5e-8)) == "readout_p01=0.02"
     assert noise_in_words(DeviceNoise(t1=1e-4)) == noise_in_words(DeviceNoise(t1=1e-4, t2=2e-4)) == "t1=0.0001, t2=0.0002"
     assert noise_in_words(DeviceNoise(readout_p01=0.3)) == noise_in_words(DeviceNoise(readout_p01=(0.1 + 0.2, 0.3)))
     several = [(0.1, 0.3, 0.2), (0.1, 0.2, 0.3), (0.1, 0.3, 0.2 + 1e-11), (0.1, 0.3)]

@@ -260,6 +260,12 @@ def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(caps
     assert abs(there[0] - here[0]) < 0.07
     assert there[1] > 0.85
     assert here[1] < 0.8
+    # And it learns on them: spikes that are forced on the second layer are there while it is trained.
+    trained = ["train", "--network", "conv", *few, "--hidden", "2,3", "--backend", "twin"]
+    assert main([*trained, *first, *second, "--out", "on-twins"]) == 0
+    assert "first.json, second.json, sha256 " in Path("on-twins/report.md").read_text(encoding="utf-8")
+    assert "or 2, one for each, but holds 3." in refuse(capsys, *trained, *first, *first, *second)
+    assert "it is for --backend twin, but it is 'aer'." in refuse(capsys, "train", "--backend", "aer", *first)
     for records, said in (
         ([], "or 2, one for each, but holds 0."),
         ([*first, *second, *second], "or 2, one for each, but holds 3."),
@@ -267,6 +273,25 @@ def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(caps
         (first, "The calibration has 32 sites, but the layer has 12 neurons"),
     ):
         assert said in refuse(capsys, *twins, *records)
+
+
+def test_evaluate_refuses_at_once_what_it_cannot_use(capsys: Captured) -> None:
+    few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "4"]
+    assert main(["train", "--network", "paper", "--neuron", "brand-petruccione", *few, "--out", "rotated"]) == 0
+    assert main(["train", *few, "--out", "run"]) == 0
+    capsys.readouterr()
+    for batch in ("0", "-1"):
+        assert f"`batch` must be at least 1, but is {batch}." in refuse(
+            capsys, "evaluate", "run", "--batch", batch, "--dry-run"
+        )
+    assert "`seed` must be at least 0" in refuse(capsys, "evaluate", "run", "--seed", "-1", "--dry-run")
+    snapshot = refuse(capsys, "evaluate", "run", "--backend", "analytic", "--noise", "fake_torino", "--dry-run")
+    assert "must be numbers for backend analytic, a DeviceNoise, but is 'fake_torino'" in snapshot
+    # Its circuit has two angles and no law; what the user did not ask for is not refused.
+    assert main(["evaluate", "rotated", "--samples", "3", "--shots", "2", "--out", "shots"]) == 0
+    assert "is for QLIF neurons that ask a qubit" in refuse(
+        capsys, "evaluate", "rotated", "--shots", "2", "--calibrate", "9", "--dry-run"
+    )
 
 
 def test_one_record_is_that_of_all_layers_that_are_as_wide(capsys: Captured) -> None:

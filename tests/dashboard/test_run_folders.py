@@ -3,10 +3,12 @@
 import io
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from qlifq.dashboard.comparisons import code, find_runs, open_run
 from qlifq.errors import FileFormatError
@@ -66,10 +68,15 @@ def test_files_of_a_run_that_are_broken_give_a_sentence(runs: Path, tmp_path: Pa
     (run / "spikes.npz").unlink()
     picture = next(run.glob("*.png"))
     whole = picture.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"<svg/>", whole[:60] + bytes(len(whole) - 60)):
+    # A profile of no length, its check sum in order, before the end.
+    profile = whole[:-12] + bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big") + whole[-12:]
+    for content in (whole[: len(whole) // 2], b"", b"<svg/>", whole[:60] + bytes(len(whole) - 60), profile):
         picture.write_bytes(content)
         with pytest.raises(FileFormatError, match="must be a picture in PNG, but cannot be read as such"):
             open_run(tmp_path, "run")
+    Image.new("1", (8000, 5001)).save(picture)
+    with pytest.raises(FileFormatError, match="must have at most 40,000,000 pixels to be shown, but has 40,008,000"):
+        open_run(tmp_path, "run")
     picture.write_bytes(whole)
     (run / "report.md").write_bytes(b"caf\xe9")
     with pytest.raises(FileFormatError, match=r"report\.md must be text in UTF-8"):

@@ -288,6 +288,12 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
         ({"x": torch.zeros(2, 1, 3, device="meta")}, "`x` must be on cpu like `theta`, but is on meta"),
         ({"state": torch.zeros(1, 3)}, "`state` must be a BrandPetruccioneState or None, but is Tensor"),
         ({"state": BrandPetruccioneState(torch.zeros(2, 3))}, r"`state.population` must have shape \(1, 3\)"),
+        ({"state": BrandPetruccioneState(torch.full((1, 3), 1.1))}, r"`state.population` must be within \[0, 1\], but is 1.1"),
+        (
+            {"state": BrandPetruccioneState(torch.full((1, 3), -0.1))},
+            r"`state.population` must be within \[0, 1\], but is -0.1",
+        ),
+        ({"state": BrandPetruccioneState(torch.full((1, 3), torch.nan))}, "`state.population` must be finite, but 3 of its 3"),
     ],
 )
 def test_bad_inputs_are_refused(changed: dict[str, object], message: str) -> None:

@@ -58,6 +58,15 @@ def test_where_nothing_is_trained_it_agrees_with_the_steps_of_every_variant(leak
             assert float((one[0] - other[0]).abs().gt(1e-4).double().mean()) < 0.002
 
 
+@pytest.mark.parametrize("leak", ["relaxation", "published"])
+def test_an_empty_population_stays_empty_and_no_input_spike_has_a_gradient(leak: str) -> None:
+    for dtype in (torch.float32, torch.float64):
+        zeros, x = torch.zeros(3, 1, 4, dtype=dtype), torch.ones(3, 1, 4, dtype=dtype, requires_grad=True)
+        populations, spikes, _ = BrandPetruccione(4, leak=leak).run(zeros, zeros, x)
+        assert torch.equal(populations, zeros)
+        assert not spikes.requires_grad
+
+
 def test_inputs_that_are_held_are_those_of_every_step() -> None:
     theta, tau = torch.rand(1, 3, 4), 50 * torch.rand(1, 3, 4)
     x = (torch.rand(1, 3, 4) > 0.5).to(torch.float32)

@@ -55,10 +55,8 @@ def test_every_layer_is_calibrated_with_its_own_numbers_and_answers_as_it_was_de
     design = replace(DESIGN, neuron=neuron, parameters={"q_scale": 2.0, **(TANH if neuron == "qlif-tanh" else {})})
     network = build(design, backend=device, seed=0)
     found = calibrate_layers(network, shots=40_000, seed=5)
-    assert [(record.sites, record.measurement.seed, len(record.measurement.shots)) for record in found] == [
-        (7, 5, 2),
-        (4, 6, 2),
-    ]
+    assert [(record.sites, len(record.measurement.shots)) for record in found] == [(7, 2), (4, 2)]
+    assert len({record.measurement.seed for record in found}) == 2
     for layer, record in zip(qlifs(network), found, strict=True):
         programme = record.measurement.programme
         assert torch.equal(programme.q_scale.float(), layer.q_scale)
