@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from qlifq.studies.simulation import counted
 from qlifq.training import Dataset, Design, Evaluation, Trained, evaluate, load_dataset, prepared, train
 
 __all__ = ["Row", "arguments", "data_set", "print_row", "trained_row"]
@@ -88,11 +89,11 @@ def trained_row(
 
 def print_row(title: str, row: Row, unit: str) -> None:
     """One line: mean, standard deviation, least and most over the seeds, and the median wall time."""
-    spread = statistics.stdev(row.figures) if len(row.figures) > 1 else float("nan")
     digits = 4 if unit == "BCE" else 2
+    spread = f" ± {statistics.stdev(row.figures):.{digits}f}" if len(row.figures) > 1 else ""
     print(
-        f"{title}: {statistics.mean(row.figures):.{digits}f} ± {spread:.{digits}f} {unit} "
-        f"({min(row.figures):.{digits}f} to {max(row.figures):.{digits}f}), {len(row.figures)} seeds, "
+        f"{title}: {statistics.mean(row.figures):.{digits}f}{spread} {unit} "
+        f"({min(row.figures):.{digits}f} to {max(row.figures):.{digits}f}), {counted(len(row.figures), 'seed')}, "
         f"{statistics.median(row.seconds):.1f} s each on {torch.get_num_threads()} threads",
         flush=True,
     )
