@@ -131,8 +131,12 @@ def test_noise_of_another_number_of_sites_is_refused() -> None:
     for name in ("analytic", "reference"):
         with pytest.raises(ShapeError, match="`noise` has values for 3 sites, but `angles` has 2"):
             exact(name, PER_SITE, RYSpike(), torch.zeros(1, 2, 1))
-        with pytest.raises(DtypeError, match="`noise` must be a DeviceNoise or None, but is str"):
+        with pytest.raises(
+            DtypeError, match=f"`noise` must be numbers for backend {name}, a DeviceNoise, but is 'fake_torino'"
+        ):
             get(name, noise="fake_torino")
+        with pytest.raises(DtypeError, match="`noise` must be a DeviceNoise or None, but is float"):
+            get(name, noise=0.1)
 
 
 def plausible(ones: npt.NDArray[Any], shots: int, chance: npt.NDArray[Any] | float) -> bool:

@@ -177,7 +177,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(capsys: Captured) -> None:
         ("--decision foo", "Argument `decision` must be one of sample, threshold, expectation, but is 'foo'."),
         ("--mapping foo", "Argument `mapping` must be one of sigmoid, linear, tanh, but is 'foo'."),
         ("--membrane foo", "Argument `membrane` must be one of leaky, quadratic, but is 'foo'."),
-        ("--noise fake_torino", "Argument `noise` must be a DeviceNoise or None, but is str."),
+        ("--noise fake_torino", "Argument `noise` must be numbers for backend analytic, a DeviceNoise, but is 'fake_torino':"),
         ("--noise t1=abc", "Option --noise t1 must be a number, but is 'abc'."),
         ("--noise t3=1", "Unknown noise `t3`: it must be one of t1, t2, "),
         ("--noise t1=1e-6,", "Option --noise must be NAME=VALUE, but is ''."),
