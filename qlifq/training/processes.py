@@ -1,5 +1,6 @@
 """Several processes that train one network, as `torchrun` starts them; one process is the same with a count of 1."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,4 +97,6 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     try:
         yield Processes(torch.distributed.get_rank(), count), chosen
     finally:
+        # A network in parallel is part of a cycle and holds the group, whose threads can abort a process that ends before them.
+        gc.collect()
         torch.distributed.destroy_process_group()
