@@ -124,7 +124,9 @@ class Panel:
         default = float(item.default_among(values))
         lowest, highest, step = item.slider(float(values[item.name]), default)
         if limit is not None:
+            # What is shown now may have set another limit than `limit` was told before.
             highest = limit
+            st.session_state[key] = min(st.session_state[key], highest)
         if item.kind == "integer":
             st.slider(item.name, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
         else:
