@@ -75,6 +75,7 @@ def evaluate(
     from qlifq.training.run_folder import read_run
 
     content, design = read_run(trained)
+    # A bad seed is refused here, before the first layer is measured.
     SeedStream(seed)
     if calibration and calibrate is not None:
         raise UnsupportedError(f"Option --calibrate would be ignored: --calibration is given, but it is {calibrate}.")

@@ -79,6 +79,8 @@ class Panel:
             opened: the groups that are open at first.
             limits: highest values that follow from elsewhere; a control that could only be 0 is not shown.
         """
+        # What is shown now may have set other limits than `limit` was told before.
+        self.limit({name: most for name, most in (limits or {}).items() if most})
         values = self.values
         settled = settle(self.view, values)
         for group, items in _groups(self.view.controls()).items():
@@ -124,9 +126,7 @@ class Panel:
         default = float(item.default_among(values))
         lowest, highest, step = item.slider(float(values[item.name]), default)
         if limit is not None:
-            # What is shown now may have set another limit than `limit` was told before.
             highest = limit
-            st.session_state[key] = min(st.session_state[key], highest)
         if item.kind == "integer":
             st.slider(item.name, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
         else:
