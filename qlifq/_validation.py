@@ -94,7 +94,7 @@ def finite(name: str, value: Tensor) -> Tensor:
     `isfinite().all()`; only where the sum is not finite, perhaps because it overflowed, is each value looked at. On an
     accelerator this waits for the device, so callers ask once per sequence and not once per step.
     """
-    if not math.isfinite(float(value.detach().sum())) and (bad := int((~torch.isfinite(value)).sum())):
+    if not math.isfinite(value.detach().sum().item()) and (bad := int((~torch.isfinite(value)).sum())):
         raise ArgumentError(f"Argument `{name}` must be finite, but {bad} of its {value.numel()} values are NaN or infinite.")
     return value
 

@@ -12,6 +12,7 @@ from qlifq import QLIF, simulate
 from qlifq.backends import Backend, Outcome, Plan
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import SpikeCircuit
+from qlifq.errors import ArgumentError
 
 FALSE_FAIL = 1e-9
 
@@ -240,3 +241,35 @@ def test_the_angles_are_those_of_the_documented_mapping() -> None:
     layer(torch.tensor([[[0.5, 1.0, 2.0]]]))
     expected = [math.pi / (1 + math.exp(-(scale * gap - 0.3))) for scale, gap in ((1, -0.5), (2, 0.0), (3, 1.0))]
     assert recorder.angles[0].flatten().tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("decision", ["sample", "threshold", "expectation"])
+@pytest.mark.parametrize("gradient", ["auto", "analytic"])
+def test_the_closed_form_is_what_the_backend_answers(decision: str, gradient: str) -> None:
+    """A layer works out itself what an ideal backend would say, to the last bit, and its derivative to rounding."""
+    current = 3 * torch.rand(20, 4, 5)
+    found = []
+    for backend in ("analytic", Recorder()):
+        layer = QLIF(
+            5,
+            seed=1,
+            backend=backend,
+            decision=decision,
+            gradient=gradient,
+            refractory_period=0 if decision == "expectation" else 2,
+            learnable_qscale=True,
+            learnable_threshold=True,
+        )
+        recording = simulate(layer, current, ("probability", "angle"))
+        (recording.spikes * torch.arange(20.0)[:, None, None]).sum().backward()  # type: ignore[no-untyped-call]
+        found.append(([recording.spikes, *recording.traces.values()], [value.grad for value in layer.parameters()]))
+    (ours, our_gradients), (theirs, their_gradients) = found
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    # The products of the chain rule are taken in another order.
+    torch.testing.assert_close(our_gradients, their_gradients, rtol=1e-5, atol=1e-6)
+
+
+def test_an_angle_that_is_none_is_refused_in_the_step_in_which_it_comes_up() -> None:
+    layer = QLIF(3, seed=1, mapping="linear", q_scale=3e38, tau=1.0)
+    with pytest.raises(ArgumentError, match="`angles` must be finite, but 3 of its 3 values"):
+        simulate(layer, torch.full((5, 1, 3), 100.0))

@@ -54,7 +54,8 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the look at the values of an input, which `step` leaves out on an accelerator."""
     unchanged: Callable[[str, Tensor], Tensor] = lambda name, value: value  # noqa: E731
     monkeypatch.setattr(_validation, "finite", unchanged)
-    monkeypatch.setattr("qlifq.backends.interface.finite", unchanged)
+    for user in ("qlifq.backends.interface", "qlifq.neurons.decision"):
+        monkeypatch.setattr(f"{user}.finite", unchanged)
 
 
 @pytest.mark.usefixtures("_unchecked")
