@@ -30,7 +30,11 @@ def server_options(address: str, port: int, *, open_browser: bool) -> dict[str, 
         "server.showEmailPrompt": False,
         "server.maxUploadSize": MOST_MEGABYTES,
         "server.fileWatcherType": "none",
+        # A collection of all that torch consists of holds back what the browser waits for; Python's own ones go on.
+        "runner.postScriptGC": False,
         "browser.gatherUsageStats": False,
+        # Otherwise the hosting service's pages may steer this one, and the browser compares every message with all of them.
+        "client.allowedOrigins": f"http://localhost:{port}",
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
     }

@@ -1,12 +1,21 @@
 """The script that Streamlit runs at every change: the pages and what they have in common.
 
-A page is loaded when it is opened: the vendors' packages that some of them need take seconds.
+A page is loaded when it is opened: torch and the vendors' packages take seconds.
 """
 
-import streamlit as st
-import torch
+from typing import Any
 
-from qlifq.dashboard.neuron_page import neuron_page
+import streamlit as st
+
+#: Axes without a trace, for as long as there is none.
+_AXES: dict[str, Any] = {
+    "title": {"text": "PyTorch is being loaded", "anchor": "start"},
+    "height": 200,
+    "data": {"sequence": {"start": 0, "stop": 0, "as": "time"}},
+    "mark": "line",
+    "encoding": {"x": {"field": "time", "type": "quantitative", "title": "time (steps)", "scale": {"domain": [0, 500]}}},
+    "usermeta": {"embedOptions": {"renderer": "canvas"}},
+}
 
 
 def circuit() -> None:
@@ -38,9 +47,20 @@ def comparisons() -> None:
 
 
 if __name__ == "__main__":
+    st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
+    place = st.empty()
+    if "begun" not in st.session_state:
+        st.session_state["begun"] = True
+        # While torch is loaded here the browser fetches what it draws charts with.
+        place.vega_lite_chart(_AXES)
+    # Also on other pages, whatever is loaded ahead: two threads must not load the same packages in different orders.
+    import torch
+
+    from qlifq.dashboard.neuron_page import neuron_page
+
     # Tensors of some neurons are too small to share out: threads would only wait for each other.
     torch.set_num_threads(1)
-    st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
+    place.empty()
     pages = {
         "Neuron": neuron_page,
         "Circuit": circuit,

@@ -16,7 +16,7 @@ from qlifq.studies.report import new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "Chart", "Line", "bars", "lines", "picture", "raster"]
+__all__ = ["COLOURS", "Chart", "Columns", "Line", "bars", "lines", "picture", "raster"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -102,7 +102,7 @@ def lines(
     spans = spans or {}
     for line in everything:
         # What the browser works out for every point of a line is what takes its time: no tooltip, since a line only has that
-        # of its first point, and no search for gaps where there are none.
+        # of its first point, no search for gaps where there are none, and the colour of the legend is looked up for one alone.
         mark: dict[str, Any] = {"type": "line", "strokeWidth": 1.5}
         if np.isfinite(columns[line.column]).all():
             mark["invalid"] = None
@@ -111,13 +111,13 @@ def lines(
         if line.step:
             mark["interpolate"] = "step"
         if line in marks:
-            mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": True}
+            mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": {"content": "data"}}
         upward = {"field": line.column, "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": scale}
-        layers.append({"mark": mark, "encoding": {"x": rightward, "y": upward, "color": {"datum": line.label}}})
+        layers.append({"mark": {**mark, "color": line.colour}, "encoding": {"x": rightward, "y": upward}})
         if line.column in spans:
             low, high = spans[line.column]
-            reach = {"x": rightward, "y": {**upward, "field": low}, "y2": {"field": high}, "color": {"datum": line.label}}
-            layers.append({"mark": {"type": "rule"}, "encoding": reach})
+            reach = {"x": rightward, "y": {**upward, "field": low}, "y2": {"field": high}}
+            layers.append({"mark": {"type": "rule", "color": line.colour}, "encoding": reach})
     # More names than three do not fit side by side on a telephone.
     columns_of_legend = 3 if len(everything) <= 3 else 2
     legend = {
@@ -166,7 +166,14 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
         "opacity": {"field": "spike", "type": "quantitative", "scale": {"domain": [0, 1]}, "legend": None},
     }
     tall = max(2.0, 0.7 * height / neurons)
-    mark = {"type": "tick", "orient": "vertical", "height": tall, "thickness": 1.5, "color": COLOURS["blue"], "tooltip": True}
+    mark = {
+        "type": "tick",
+        "orient": "vertical",
+        "height": tall,
+        "thickness": 1.5,
+        "color": COLOURS["blue"],
+        "tooltip": {"content": "data"},
+    }
     sketch = partial(_sketch_raster, spikes)
     return Chart(name, title, columns, {"height": height + _AROUND, "mark": mark, "encoding": encoding}, sketch)
 

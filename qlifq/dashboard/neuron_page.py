@@ -2,11 +2,13 @@
 
 import io
 import math
+from functools import partial
 
 import numpy as np
 import streamlit as st
 from torch import Tensor
 
+from qlifq.dashboard.charts import Chart
 from qlifq.dashboard.neuron import AS_SET, PRESETS, NeuronView, preset_of
 from qlifq.dashboard.neuron_charts import neuron_charts
 from qlifq.dashboard.neuron_run import NeuronRun, Statistics, check_upload, python_code, run_neuron
@@ -16,6 +18,8 @@ from qlifq.training.datasets import read_current
 __all__ = ["neuron_page"]
 
 _PRESET = "neuron:preset"
+#: Charts that are seen without scrolling: the spikes, the input and the membrane.
+_FIRST = 3
 
 
 def neuron_page() -> None:
@@ -25,14 +29,17 @@ def neuron_page() -> None:
         st.warning(said(sentence))
     file = st.session_state.get("neuron:file")
     upload: Tensor | None = None
-    # What is shown goes to the browser before the controls: it is what the user waits for.
+    run: NeuronRun | None = None
+    charts: list[Chart] = []
+    # What the user waits for goes to the browser first, then the controls, then what is seen by scrolling alone.
     with refused():
         if file is not None and panel.values["source"] == "upload":
             upload = check_upload(read_current(io.BytesIO(file.getvalue()), file.name))
         panel.limit(_limits(panel, upload))
         view = NeuronView.of(panel.values)
         panel.share()
-        _show(run_neuron(view, upload), "current.npy" if file is None else file.name)
+        run = run_neuron(view, upload)
+        charts = _show(run)
     with st.sidebar:
         preset = st.session_state[_PRESET] = preset_of(panel.values)
         names = [AS_SET, *PRESETS]
@@ -42,6 +49,11 @@ def neuron_page() -> None:
         if panel.values["source"] == "upload":
             st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
         panel.draw(opened=("input",), limits=_limits(panel, upload))
+    if run is not None:
+        for chart in charts[_FIRST:]:
+            draw(chart, "neuron")
+        code = python_code(run.view, "current.npy" if file is None else file.name)
+        downloads("neuron", charts, ("Data (npz)", "neuron.npz", partial(_data, run)), code)
 
 
 def _start_from(panel: Panel) -> None:
@@ -57,7 +69,8 @@ def _limits(panel: Panel, upload: Tensor | None) -> dict[str, int]:
     return {"shown": upload.shape[2] - 1, "sample": upload.shape[1] - 1}
 
 
-def _show(run: NeuronRun, file_name: str) -> None:
+def _show(run: NeuronRun) -> list[Chart]:
+    """The numbers and the first charts of a run; all its charts are returned."""
     statistics = Statistics.of(run)
     told = {
         "spikes per neuron and step": f"{statistics.rate:.4f}",
@@ -68,9 +81,9 @@ def _show(run: NeuronRun, file_name: str) -> None:
     }
     figures(told)
     charts = neuron_charts(run, statistics)
-    for chart in charts:
+    for chart in charts[:_FIRST]:
         draw(chart, "neuron")
-    downloads("neuron", charts, ("Data (npz)", "neuron.npz", lambda: _data(run)), python_code(run.view, file_name))
+    return charts
 
 
 def _number(value: float, unit: str = "") -> str:

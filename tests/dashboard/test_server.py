@@ -1,11 +1,16 @@
 """Starting the server: what it is told, and what is refused before it starts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from qlifq import dashboard
 from qlifq.cli import main as command_line
 from qlifq.dashboard.__main__ import main, server_options
+
+APP = Path(dashboard.__file__).with_name("app.py")
 
 
 def test_the_server_listens_on_loopback_reports_to_nobody_and_takes_small_files() -> None:
@@ -16,6 +21,8 @@ def test_the_server_listens_on_loopback_reports_to_nobody_and_takes_small_files(
     assert options["server.headless"] is True
     assert options["server.maxUploadSize"] == 20
     assert options["client.showErrorDetails"] == "none"
+    assert options["runner.postScriptGC"] is False
+    assert options["client.allowedOrigins"] == "http://localhost:8501"
 
 
 def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,3 +44,16 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setitem(__import__("sys").modules, "streamlit.web.cli", None)
     assert main([]) == 2
     assert "The dashboard needs the package `streamlit`" in capsys.readouterr().err
+
+
+def test_the_first_page_loads_no_package_that_it_can_do_without() -> None:
+    """Each of these takes a quarter of a second or more, which everybody would wait for."""
+    script = (
+        "import sys\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        f"page = AppTest.from_file({str(APP)!r}, default_timeout=60).run()\n"
+        "assert not page.exception and len(page.metric) == 4\n"
+        "print(*sorted({'altair', 'matplotlib', 'pandas', 'pennylane', 'qiskit', 'scipy', 'sklearn'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
