@@ -3,6 +3,7 @@
 A page is loaded when it is opened: torch and the vendors' packages take seconds.
 """
 
+import importlib
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,13 @@ _AXES: dict[str, Any] = {
     "encoding": {"x": {"field": "time", "type": "quantitative", "title": "time (steps)", "scale": {"domain": [0, 500]}}},
     "usermeta": {"embedOptions": {"renderer": "canvas"}},
 }
+
+
+def neuron() -> None:
+    """The page of the neuron."""
+    from qlifq.dashboard.neuron_page import neuron_page
+
+    neuron_page()
 
 
 def circuit() -> None:
@@ -46,28 +54,25 @@ def comparisons() -> None:
     comparisons_page()
 
 
-if __name__ == "__main__":
-    st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
+def load() -> None:
+    """Load torch and the page of the neuron, with empty axes to look at in the meantime."""
     place = st.empty()
     if "begun" not in st.session_state:
         st.session_state["begun"] = True
-        # While torch is loaded here the browser fetches what it draws charts with.
+        # The browser fetches what it draws charts with while torch is loaded here.
         place.vega_lite_chart(_AXES)
-    # Also on other pages, whatever is loaded ahead: two threads must not load the same packages in different orders.
-    import torch
-
-    from qlifq.dashboard.neuron_page import neuron_page
-
+    # All that is loaded ahead, on other pages too: two threads must not load the same packages in different orders.
+    importlib.import_module("qlifq.dashboard.neuron_page")
     # Tensors of some neurons are too small to share out: threads would only wait for each other.
-    torch.set_num_threads(1)
+    importlib.import_module("torch").set_num_threads(1)
     place.empty()
-    pages = {
-        "Neuron": neuron_page,
-        "Circuit": circuit,
-        "Backends": backends,
-        "Calibration": calibration,
-        "Comparisons": comparisons,
-    }
-    st.navigation(
-        [st.Page(page, title=title, url_path=title.lower(), default=title == "Neuron") for title, page in pages.items()]
-    ).run()
+
+
+if __name__ == "__main__":
+    st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
+    pages = (neuron, circuit, backends, calibration, comparisons)
+    chosen = st.navigation(
+        [st.Page(page, title=page.__name__.title(), url_path=page.__name__, default=page is neuron) for page in pages]
+    )
+    load()
+    chosen.run()
