@@ -31,6 +31,8 @@ _SOURCES: Mapping[str, Callable[[Step], Tensor]] = {
     "probability": lambda step: cast(Tensor, step.decided.probability),
 }
 RECORDABLE = (*_SOURCES, "trace")
+#: What `QLIF.traces` tells.
+_OF_TRACES = {"voltage", "potential", "threshold", "gap", "angle", "probability"}
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ def simulate(
     names = _names(layer, record)
     check.tensor("current", current, dtypes=FLOATING)
     kept = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
+    if progress is None and _OF_TRACES.issuperset(names) and (found := layer.traces(current, state, modulation)) is not None:
+        whole, state = found
+        return Recording(whole.spikes, {name: getattr(whole, name) for name in names}, state, current.numel())
     spikes: list[Tensor] = []
     traces: dict[str, list[Tensor]] = {name: [] for name in names}
     asked = torch.zeros((), dtype=torch.int64, device=current.device)

@@ -1,4 +1,4 @@
-"""A whole sequence of the plain neuron as one operation, for layers that are trained often.
+"""A whole sequence of the plain neuron as one operation, for layers that are trained or looked at often.
 
 What a general layer does in many small operations a step, each with its own record for autograd, the neuron with nothing but
 a leaky membrane, a hard reset and the mapping `sigmoid` does here in place, and its derivative is written out:
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from qlifq.backends.sampling import bernoulli
+from qlifq.backends.sampling import Share, bernoulli
+from qlifq.circuits import RYSpike
+from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 from qlifq.neurons.seeds import SeedStream
 
-__all__ = ["Constants", "run_plain"]
+__all__ = ["Constants", "Traces", "run_plain", "trace_plain"]
 
 
 class Constants(NamedTuple):
@@ -39,6 +41,45 @@ class Constants(NamedTuple):
     V_reset: Tensor
 
 
+class Traces(NamedTuple):
+    """What happened in a sequence, each `(time, batch, num_neurons)`; what is not kept follows from what is.
+
+    Args:
+        potential: V at the decision, before any reset.
+        spikes: the spikes.
+        constants: of the neuron.
+    """
+
+    potential: Tensor
+    spikes: Tensor
+    constants: Constants
+
+    @property
+    def voltage(self) -> Tensor:
+        """V after the step."""
+        return torch.lerp(self.potential, self.constants.V_reset.expand_as(self.spikes), self.spikes)
+
+    @property
+    def gap(self) -> Tensor:
+        """Δ at the decision."""
+        return self.potential - self.constants.V_th
+
+    @property
+    def threshold(self) -> Tensor:
+        """What V was compared with."""
+        return self.potential - self.gap
+
+    @property
+    def angle(self) -> Tensor:
+        """θ, radians."""
+        return MAPPINGS["sigmoid"].angle(self.gap, self.constants.q_scale, self.constants.offset, THETA_MAX)
+
+    @property
+    def probability(self) -> Tensor:
+        """P(1)."""
+        return RYSpike().probability(self.angle.unsqueeze(-1))
+
+
 def run_plain(current: Tensor, voltage: Tensor, constants: Constants, seeds: SeedStream) -> tuple[Tensor, Tensor]:
     """Run a sequence.
 
@@ -51,11 +92,42 @@ def run_plain(current: Tensor, voltage: Tensor, constants: Constants, seeds: See
     Returns:
         The spikes, `(time, batch, num_neurons)`, and V after the last step.
     """
+    drawn = _drawn(len(current), seeds)
+    return cast(tuple[Tensor, Tensor], _Plain.apply(current, voltage, constants, drawn, seeds.share))  # type: ignore[no-untyped-call]
+
+
+def trace_plain(current: Tensor, voltage: Tensor, constants: Constants, seeds: SeedStream) -> tuple[Traces, Tensor]:
+    """Run a sequence without a gradient and keep what happened; arguments and V after the last step as for `run_plain`."""
+    potential, spikes, voltage = _advance(current, voltage, constants, _drawn(len(current), seeds), seeds.share)
+    return Traces(potential, spikes, constants), voltage
+
+
+def _drawn(steps: int, seeds: SeedStream) -> list[int]:
+    """The seed that each step draws its spikes with."""
     drawn = []
-    for _ in range(len(current)):
+    for _ in range(steps):
         taken = [seeds.take() for _ in range(4)]
         drawn.append(taken[-1])
-    return cast(tuple[Tensor, Tensor], _Plain.apply(current, voltage, constants, drawn, seeds.share))  # type: ignore[no-untyped-call]
+    return drawn
+
+
+def _advance(
+    current: Tensor, voltage: Tensor, constants: Constants, drawn: list[int], share: Share | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """V at every decision, the spikes, and V after the last step."""
+    step, q_scale, offset, V_th, V_reset = constants
+    V_reset = V_reset.expand_as(voltage)
+    potentials = torch.empty_like(current, memory_format=torch.contiguous_format)
+    spikes = torch.empty(current.shape).to(current)
+    voltage, angle = voltage.clone(), torch.empty_like(voltage)
+    for time, now in enumerate(current):
+        torch.lerp(voltage, now, step, out=potentials[time])
+        # sin²(θ/2), with θ/2 = (π/2) σ(…) to the last bit.
+        torch.sub(potentials[time], V_th, out=angle).mul_(q_scale).add_(offset)
+        probability = angle.sigmoid_().mul_(math.pi / 2).sin_().square_()
+        fired = spikes[time].copy_(bernoulli(probability, drawn[time], share))
+        torch.lerp(potentials[time], V_reset, fired, out=voltage)
+    return potentials, spikes, voltage
 
 
 class _Plain(torch.autograd.Function):
@@ -66,20 +138,10 @@ class _Plain(torch.autograd.Function):
         voltage: Tensor,
         constants: Constants,
         drawn: list[int],
-        share: object,
+        share: Share | None,
     ) -> tuple[Tensor, Tensor]:
-        step, q_scale, offset, V_th, V_reset = constants
-        V_reset = V_reset.expand_as(voltage)
-        gaps, spikes = torch.empty_like(current, memory_format=torch.contiguous_format), torch.empty(current.shape).to(current)
-        voltage, angle = voltage.clone(), torch.empty_like(voltage)
-        for time, now in enumerate(current):
-            voltage.lerp_(now, step)
-            gap = torch.sub(voltage, V_th, out=gaps[time])
-            # sin²(θ/2), with θ/2 = (π/2) σ(…) to the last bit.
-            probability = torch.mul(gap, q_scale, out=angle).add_(offset).sigmoid_().mul_(math.pi / 2).sin_().square_()
-            fired = spikes[time].copy_(bernoulli(probability, drawn[time], share))  # type: ignore[arg-type]
-            voltage.lerp_(V_reset, fired)
-        ctx.save_for_backward(gaps, spikes, *constants)
+        potentials, spikes, voltage = _advance(current, voltage, constants, drawn, share)
+        ctx.save_for_backward(potentials.sub_(constants.V_th), spikes, *constants)
         return spikes, voltage
 
     @staticmethod

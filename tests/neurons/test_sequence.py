@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qlifq import QLIF
+from qlifq import QLIF, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.backends.sampling import Share
 from qlifq.neurons import QLIFState, SeedStream, qlif, sequence
@@ -86,6 +86,47 @@ GENERAL: list[dict[str, Any]] = [
     {"homeostasis_enabled": True},
     {"quantum_mode": False},
 ]
+
+
+NAMES = ("voltage", "potential", "threshold", "gap", "angle", "probability")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_traces_agree(settings: dict[str, Any], dtype: torch.dtype) -> None:
+    """A `progress` that is called at every step asks for the general layer.
+
+    To the last bit, but where a sine or an exponential is taken: of few numbers it is rounded otherwise than of many.
+    """
+    current = 1 + 2 * torch.randn(30, 7, 3, dtype=dtype)
+    state = QLIF(3, seed=0).to(dtype).initial_state(7)._replace(voltage=torch.randn(7, 3, dtype=dtype))
+    layer, other, done = QLIF(3, seed=1, **settings).to(dtype), QLIF(3, seed=1, **settings).to(dtype), []
+    whole = simulate(layer, current, NAMES, state=state)
+    stepped = simulate(other, current, NAMES, state=state, progress=lambda *at: done.append(at))
+    assert len(done) == 30
+    assert whole.names == stepped.names == ("spikes", *NAMES)
+    for name in ("spikes", "voltage", "potential", "threshold", "gap"):
+        assert torch.equal(whole[name], stepped[name]), name
+    for name in ("angle", "probability"):
+        torch.testing.assert_close(whole[name], stepped[name], rtol=8 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps)
+    for mine, its in zip(whole.state, stepped.state, strict=True):
+        assert torch.equal(mine, its)
+    assert whole.evaluations == stepped.evaluations == current.numel()
+    assert layer.seeds.position == other.seeds.position
+
+
+def test_traces_are_of_the_plain_neuron_and_without_gradients() -> None:
+    current = torch.rand(3, 2, 2)
+    assert QLIF(2, seed=0).traces(current) is not None
+    assert QLIF(2, seed=0).traces(current[:0]) is None
+    assert QLIF(2, seed=0).traces(current, modulation=torch.ones(3, 1, 1)) is None
+    assert QLIF(2, seed=0).traces(current.requires_grad_()) is None
+    with torch.no_grad():
+        assert QLIF(2, seed=0).traces(current) is not None
+    recording = simulate(QLIF(2, seed=0), current, "potential")
+    assert recording["potential"].requires_grad
+    for options in GENERAL:
+        assert QLIF(2, seed=0, **options).traces(current.detach()) is None
 
 
 @pytest.mark.parametrize(("options", "plain"), [(each, True) for each in PLAIN] + [(each, False) for each in GENERAL])
