@@ -139,7 +139,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     }
     answer = lines(
         "answer",
-        f"Qubit of neuron {site}: measured, with 99 % intervals, and fitted",
+        f"Qubit of neuron {site}, with 99 % intervals",
         {name: values[order] for name, values in columns.items()},
         [
             Line("ideal", "without errors", COLOURS["grey"], dash=True),
@@ -165,7 +165,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     }
     response = lines(
         "response",
-        f"Response of neuron {site} on its qubit: what is wanted, without and with correction",
+        f"Response of neuron {site} on its qubit",
         {"gap": gaps.numpy(), "target": target.probability(gaps[:, None])[:, site].numpy(), **respond},
         [
             Line("target", "target", COLOURS["grey"], dash=True),

@@ -1,5 +1,6 @@
 """Views as widgets: what every page does with Streamlit."""
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +18,8 @@ from qlifq.neurons.parameters import FORMULAS
 
 __all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
 
-#: Pixels that the title of a chart takes.
-_TITLE = 48
+#: Pixels that the title of a chart takes, and each further line of it; the letters of a line.
+_TITLE, _LINE, _LETTERS = 48, 17, 44
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~&@"})
 
 
@@ -147,10 +148,12 @@ def draw(chart: Chart, place: str, width: Literal["stretch", "content"] = "stret
     """One panel, as wide as its column or as it is by itself."""
     # What the browser draws fastest: pixels instead of a tree of shapes, no sentence about each of them, which nobody could
     # read out of pixels, and the title as a part of the picture.
+    # A title that is wider than a telephone would make the axes narrow.
+    title = textwrap.wrap(chart.title, _LETTERS)
     spec = {
         **chart.spec,
-        "title": {"text": chart.title, "anchor": "start", "fontSize": 14, "offset": 4, "limit": 0},
-        "height": chart.spec["height"] + _TITLE,
+        "title": {"text": title, "anchor": "start", "fontSize": 14, "offset": 4, "limit": 0},
+        "height": chart.spec["height"] + _TITLE + _LINE * (len(title) - 1),
         "config": {"mark": {"aria": False}},
         "usermeta": {"embedOptions": {"renderer": "canvas"}},
     }
