@@ -69,7 +69,7 @@ def opened(browser: Any, port: int) -> Iterator[dict[str, float]]:
     command = [sys.executable, "-m", "qlifq.dashboard", "--port", str(port), "--no-open"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while True:
+        while server.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
@@ -80,8 +80,8 @@ def opened(browser: Any, port: int) -> Iterator[dict[str, float]]:
         seconds["page shows axes"] = until(browser, CHARTS, 1) - start
         seconds["page shows a neuron"] = until(browser, CHARTS, 3) - start
         yield seconds
-    finally:
         browser.get("about:blank")
+    finally:
         server.terminate()
         server.wait(20)
 

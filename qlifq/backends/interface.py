@@ -138,8 +138,8 @@ class Backend(abc.ABC):
     Attributes:
         name: the name it is registered under.
         capabilities: what it can do.
-        ideal: whether its exact probabilities are those of a qubit without errors, differentiable in torch: a layer that is
-            trained may then compute them itself, as part of a larger operation.
+        ideal: whether its exact probabilities are those of a qubit without errors, differentiable in torch: a layer may
+            then compute them itself.
     """
 
     name: str

@@ -10,7 +10,7 @@ import streamlit as st
 
 #: Axes without a trace, for as long as there is none.
 _AXES: dict[str, Any] = {
-    "title": {"text": "PyTorch is being loaded", "anchor": "start"},
+    "title": {"text": "The page is being prepared", "anchor": "start"},
     "height": 200,
     "data": {"sequence": {"start": 0, "stop": 0, "as": "time"}},
     "mark": "line",
@@ -61,7 +61,7 @@ def load() -> None:
         st.session_state["begun"] = True
         # The browser fetches what it draws charts with while torch is loaded here.
         place.vega_lite_chart(_AXES)
-    # All that is loaded ahead, on other pages too: two threads must not load the same packages in different orders.
+    # On every page, since another thread may be loading this ahead: two must not load the same packages in different orders.
     importlib.import_module("qlifq.dashboard.neuron_page")
     # Tensors of some neurons are too small to share out: threads would only wait for each other.
     importlib.import_module("torch").set_num_threads(1)

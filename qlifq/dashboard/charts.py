@@ -102,7 +102,7 @@ def lines(
     spans = spans or {}
     for line in everything:
         # What the browser works out for every point of a line is what takes its time: no tooltip, since a line only has that
-        # of its first point, no search for gaps where there are none, and the colour of the legend is looked up for one alone.
+        # of its first point, no search for gaps where there are none, and no look at the legend for a colour but in the first.
         mark: dict[str, Any] = {"type": "line", "strokeWidth": 1.5}
         if np.isfinite(columns[line.column]).all():
             mark["invalid"] = None
@@ -111,7 +111,7 @@ def lines(
         if line.step:
             mark["interpolate"] = "step"
         if line in marks:
-            mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": {"content": "data"}}
+            mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": True}
         upward = {"field": line.column, "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": scale}
         layers.append({"mark": {**mark, "color": line.colour}, "encoding": {"x": rightward, "y": upward}})
         if line.column in spans:

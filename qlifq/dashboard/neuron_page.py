@@ -49,7 +49,9 @@ def neuron_page() -> None:
         if panel.values["source"] == "upload":
             st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
         panel.draw(opened=("input",), limits=_limits(panel, upload))
-    if run is not None:
+    if run is None or not charts:
+        return
+    with refused():
         for chart in charts[_FIRST:]:
             draw(chart, "neuron")
         code = python_code(run.view, "current.npy" if file is None else file.name)

@@ -166,7 +166,7 @@ def _table(columns: Columns) -> pa.Table:
 
 def _arrow(column: npt.NDArray[Any]) -> pa.Array:
     """A column as Arrow holds it: for one of numbers `pa.array` would load pandas, a quarter of a second of the first page."""
-    if column.dtype.kind not in "iuf":
+    if column.dtype.kind not in "iuf" or not column.dtype.isnative:
         return pa.array(column)
     return pa.Array.from_buffers(pa.from_numpy_dtype(column.dtype), len(column), [None, pa.py_buffer(column.tobytes())])
 

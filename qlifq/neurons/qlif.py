@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from qlifq import _validation as check
 from qlifq.backends import Backend, Plan, get
@@ -172,18 +173,22 @@ class QLIF(nn.Module):
     def traces(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Traces, QLIFState] | None:
-        """What happens in a sequence, several times faster than by `steps`; arguments as for `forward`.
+        """What happens in a sequence, faster than by `steps`; arguments as for `forward`.
 
         Returns:
             The traces and the state after the last step; None where only `steps` can tell: for anything but a plain neuron,
-            with modulation, for no step at all, and where a gradient is asked for.
+            with modulation, and where a derivative is asked for.
+
+        Raises:
+            QLIFError: if an input cannot be used, or leads to an angle that is NaN.
         """
-        if modulation is not None or not self._is_plain():
+        voltage = state.voltage if isinstance(state, QLIFState) else None
+        if modulation is not None or not self._is_plain() or _is_derived(current) or _is_derived(voltage):
             return None
         current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
-        if not len(current) or (torch.is_grad_enabled() and (current.requires_grad or state.voltage.requires_grad)):
-            return None
         traces, voltage = trace_plain(current, state.voltage, self._plain_constants(), self.seeds)
+        if current.device.type == "cpu":
+            check.finite("angles", traces.angle)
         return traces, state._replace(voltage=voltage)
 
     def initial_state(self, batch: int) -> QLIFState:
@@ -363,3 +368,11 @@ class QLIF(nn.Module):
                 f"Argument `quantum_wire` would be ignored: pooling qubits needs shots, but is {settings.quantum_wire} without."
             )
         return shots
+
+
+def _is_derived(value: object) -> bool:
+    """Whether derivatives of this tensor are kept, backward or forward."""
+    if not isinstance(value, Tensor):
+        return False
+    tangent = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
+    return tangent is not None or (torch.is_grad_enabled() and value.requires_grad)

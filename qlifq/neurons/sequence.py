@@ -42,11 +42,11 @@ class Constants(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """What happened in a sequence, each `(time, batch, num_neurons)`; what is not kept follows from what is.
+    """What happened in a sequence; what is not kept follows from what is, angle and probability to rounding.
 
     Args:
-        potential: V at the decision, before any reset.
-        spikes: the spikes.
+        potential: V at the decision, before any reset, `(time, batch, num_neurons)` as everything that follows.
+        spikes: the spikes, alike.
         constants: of the neuron.
     """
 

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from qlifq import QLIF, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.backends.sampling import Share
+from qlifq.errors import ArgumentError
 from qlifq.neurons import QLIFState, SeedStream, qlif, sequence
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -65,6 +67,8 @@ def test_a_sequence_in_parts_and_a_share_of_a_batch() -> None:
     part = QLIF(5, tau=2.0)
     part.seeds = SeedStream(2, Share(2, 6))
     assert torch.equal(part(current[:, 2:5])[0], whole[:, 2:5])
+    part.seeds = SeedStream(2, Share(2, 6))
+    assert torch.equal(simulate(part, current[:, 2:5], "potential").spikes, whole[:, 2:5])
 
 
 PLAIN: list[dict[str, Any]] = [{}, {"tau": 3.0}, {"neuromod_mode": "off"}]
@@ -93,7 +97,7 @@ NAMES = ("voltage", "potential", "threshold", "gap", "angle", "probability")
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_traces_agree(settings: dict[str, Any], dtype: torch.dtype) -> None:
+def test_traces_agree(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], dtype: torch.dtype) -> None:
     """A `progress` that is called at every step asks for the general layer.
 
     To the last bit, but where a sine or an exponential is taken: of few numbers it is rounded otherwise than of many.
@@ -101,9 +105,18 @@ def test_traces_agree(settings: dict[str, Any], dtype: torch.dtype) -> None:
     current = 1 + 2 * torch.randn(30, 7, 3, dtype=dtype)
     state = QLIF(3, seed=0).to(dtype).initial_state(7)._replace(voltage=torch.randn(7, 3, dtype=dtype))
     layer, other, done = QLIF(3, seed=1, **settings).to(dtype), QLIF(3, seed=1, **settings).to(dtype), []
+    traced: list[Any] = []
+
+    def noticed(*given: Any) -> Any:
+        traced.append(given)
+        return sequence.trace_plain(*given)
+
+    monkeypatch.setattr(qlif, "trace_plain", noticed)
     whole = simulate(layer, current, NAMES, state=state)
+    assert len(traced) == 1
     stepped = simulate(other, current, NAMES, state=state, progress=lambda *at: done.append(at))
     assert len(done) == 30
+    assert len(traced) == 1
     assert whole.names == stepped.names == ("spikes", *NAMES)
     for name in ("spikes", "voltage", "potential", "threshold", "gap"):
         assert torch.equal(whole[name], stepped[name]), name
@@ -118,7 +131,9 @@ def test_traces_agree(settings: dict[str, Any], dtype: torch.dtype) -> None:
 def test_traces_are_of_the_plain_neuron_and_without_gradients() -> None:
     current = torch.rand(3, 2, 2)
     assert QLIF(2, seed=0).traces(current) is not None
-    assert QLIF(2, seed=0).traces(current[:0]) is None
+    nothing = QLIF(2, seed=0).traces(current[:0])
+    assert nothing is not None
+    assert nothing[0].angle.shape == (0, 2, 2)
     assert QLIF(2, seed=0).traces(current, modulation=torch.ones(3, 1, 1)) is None
     assert QLIF(2, seed=0).traces(current.requires_grad_()) is None
     with torch.no_grad():
@@ -127,6 +142,27 @@ def test_traces_are_of_the_plain_neuron_and_without_gradients() -> None:
     assert recording["potential"].requires_grad
     for options in GENERAL:
         assert QLIF(2, seed=0, **options).traces(current.detach()) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_forward_derivative_goes_through_a_simulation_as_through_its_steps() -> None:
+    current = 1 + torch.rand(5, 2, 3)
+    found = []
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(current, current)  # type: ignore[no-untyped-call]
+        for progress in (None, lambda *_: None):
+            potential = simulate(QLIF(3, seed=0), dual, "potential", progress=progress)["potential"]
+            found.append(forward_ad.unpack_dual(potential).tangent)  # type: ignore[no-untyped-call]
+    whole, stepped = found
+    assert (whole != 0).all()
+    assert torch.equal(whole, stepped)
+
+
+def test_an_angle_that_is_none_is_refused_whichever_way_it_comes_up() -> None:
+    huge = torch.tensor([3e38, -3e38, 3e38, -3e38, 1.0])[:, None, None]
+    for progress in (None, lambda *_: None):
+        with pytest.raises(ArgumentError, match="`angles` must be finite, but"):
+            simulate(QLIF(1, seed=1, tau=1.5), huge, "potential", progress=progress)
 
 
 @pytest.mark.parametrize(("options", "plain"), [(each, True) for each in PLAIN] + [(each, False) for each in GENERAL])
