@@ -18,6 +18,7 @@ from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.rotations import run_rotations
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
+from qlifq.neurons.thresholds import comparable
 
 __all__ = ["BrandPetruccione", "BrandPetruccioneState", "preparing_angle"]
 
@@ -54,7 +55,9 @@ class BrandPetruccione(nn.Module):
     and a short one empties it. "relaxation" is the decay of a qubit: as the rotation γ* = 2 arcsin √(α e^(−τ/T1)) − φ, or,
     where `delay_t1` is given, as a wait on a device that decays by itself.
 
-    On a backend with shots α' is estimated from counts, as a device would give it.
+    On a backend with shots α' is estimated from counts, as a device would give it, and compared with the threshold as counts
+    are, alike in every dtype: exactly at the threshold it does not spike, but begins anew. Without shots α' is a number of the
+    inputs' dtype, whose rounding decides there.
 
     Args:
         num_neurons: how many neurons, at least 1.
@@ -149,18 +152,19 @@ class BrandPetruccione(nn.Module):
             state = self.initial_state(theta)
         state = self._check_state(state, theta)
         held = len(theta) if steps is None else steps
+        threshold = comparable(self.threshold, self.shots, theta.dtype)
         if held and self._in_one(theta, tau, state.population):
             published = self.leak == "published"
-            numbers = {"threshold": self.threshold, "t1": self.t1}
+            numbers = {"threshold": threshold, "t1": self.t1}
             whole = run_rotations(theta, tau, x.detach(), state.population, steps=held, published=published, **numbers)
             return *whole, BrandPetruccioneState(whole[0][-1])
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
         populations, spikes = [], []
         for now in zip(theta, tau, x, strict=True):
-            population = self._step(*now, state.population)
+            population = self._step(*now, state.population, threshold)
             populations.append(population)
-            spikes.append(self._spike(population))
+            spikes.append(self._spike(population, threshold))
             state = BrandPetruccioneState(population)
         if not populations:
             return torch.zeros_like(theta), torch.zeros_like(theta), state
@@ -193,11 +197,11 @@ class BrandPetruccione(nn.Module):
         trained = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
         return exact and (not trained or (self.leak == "relaxation" and self.gradient == "true"))
 
-    def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor) -> Tensor:
+    def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor, threshold: float) -> Tensor:
         """The population after one step, `(batch, num_neurons)`."""
         drive_seeds, wait_seeds = (self.seeds.take(), self.seeds.take()), (self.seeds.take(), self.seeds.take())
         phi = preparing_angle(before)
-        below, driven = before < self.threshold, x > 0
+        below, driven = before < threshold, x > 0
         relaxed = before * (-tau / self.t1).exp()
         if self.delay_t1 is None:
             gamma = -preparing_angle(relaxed) if self.leak == "published" else preparing_angle(relaxed) - phi
@@ -240,10 +244,10 @@ class BrandPetruccione(nn.Module):
         measured = self._ask(_WAIT, phi, seconds, where, seeds, gradient="none")
         return measured + (relaxed - relaxed.detach()) * where
 
-    def _spike(self, population: Tensor) -> Tensor:
+    def _spike(self, population: Tensor, threshold: float) -> Tensor:
         if self.gradient == "published":
             population = population.detach()
-        return heaviside_spike(population - self.threshold, "arctan", math.pi)
+        return heaviside_spike(population - threshold, "arctan", math.pi)
 
     def _check_inputs(self, theta: Tensor, tau: Tensor, x: Tensor) -> None:
         check.shape_of("theta", check.tensor("theta", theta), ("time", "batch", self.num_neurons))

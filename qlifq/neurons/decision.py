@@ -14,6 +14,7 @@ from qlifq.neurons.fused import slope
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
+from qlifq.neurons.thresholds import just_above, largest_silent_count
 
 __all__ = ["Decided", "QuantumDecision", "classic"]
 
@@ -56,6 +57,7 @@ class QuantumDecision(NamedTuple):
         run_seed, gradient_seed, draw_seed = seeds.take(), seeds.take(), seeds.take()
         settings = self.settings
         wires = settings.quantum_wire
+        ones: Tensor | None = None
         if self.backend.ideal and self.shots is None and self.gradient in {"auto", "analytic"}:
             # The closed form without a call per step, which costs a small layer more than the formula.
             if angle.device.type == "cpu":
@@ -73,20 +75,28 @@ class QuantumDecision(NamedTuple):
                 gradient_shots=self.gradient_shots,
                 gradient_seed=gradient_seed,
             )
-            probability = outcome.probability
+            probability, ones = outcome.probability, outcome.ones
             if wires > 1:
                 probability = probability.reshape(*angle.shape, wires).mean(dim=-1)
+                ones = None if ones is None else ones.reshape(*angle.shape, wires).sum(dim=-1)
         if settings.decision == "expectation":
             return Decided(probability, probability, angle)
         estimate = probability.detach()
         if settings.decision == "threshold":
-            spikes = (estimate > math.sin(settings.quantum_threshold / 2) ** 2).to(estimate.dtype)
+            spikes = self._exceeds(estimate, ones).to(estimate.dtype)
         elif self.shots == 1 and wires == 1:
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
             spikes = bernoulli(estimate, draw_seed, seeds.share)
         return Decided(straight_through(spikes, probability), probability, angle)
+
+    def _exceeds(self, estimate: Tensor, ones: Tensor | None) -> Tensor:
+        """Where the threshold is exceeded: by the counts where there are any, else by the estimates themselves."""
+        threshold = math.sin(self.settings.quantum_threshold / 2) ** 2
+        if ones is None or self.shots is None:
+            return estimate > just_above(threshold, estimate.dtype)
+        return ones > largest_silent_count(threshold, self.shots * self.settings.quantum_wire)
 
 
 def classic(

@@ -59,8 +59,10 @@ class QLIF(nn.Module):
 
     With `decision="sample"` a neuron spikes with probability p, and one shot is one spike: more shots change nothing in the
     law of the spikes, since a Bernoulli draw of an unbiased estimate of p is a Bernoulli(p) draw; they only cost. With
-    `decision="threshold"` the estimate p̂ is compared with sin²(quantum_threshold/2): here shot noise flips decisions, and
-    shots matter. `decision="expectation"` emits p̂ itself.
+    `decision="threshold"` it spikes where the estimate p̂ exceeds sin²(quantum_threshold/2): here shot noise flips decisions,
+    and shots matter. What equals the threshold does not exceed it, in any dtype: counts, those of a neuron's qubits added up,
+    are compared as integers, and an estimate without counts must exceed it by more than its rounding. `decision="expectation"`
+    emits p̂ itself.
 
     Spikes carry the straight-through gradient of p.
 
