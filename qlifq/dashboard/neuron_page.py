@@ -79,7 +79,7 @@ def _show(run: NeuronRun) -> list[Chart]:
         "mean interval": _number(statistics.interval, "steps"),
         "variation of intervals": _number(statistics.variation),
         "asked of a qubit": f"{statistics.evaluations:,}",
-        **{f"∂ rate / ∂ {name.split('.')[1]}": f"{value:+.3g}" for name, value in run.gradients.items()},
+        **{f"∂ rate / ∂ {name}": f"{value:+.3g}" for name, value in run.gradients.items()},
     }
     figures(told)
     charts = neuron_charts(run, statistics)

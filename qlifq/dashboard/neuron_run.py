@@ -14,7 +14,7 @@ from qlifq import training
 from qlifq.dashboard.controls import TRANSFORMS
 from qlifq.dashboard.neuron import LEARNABLE, MOST_NEURONS, MOST_STEPS, NeuronView
 from qlifq.errors import ShapeError
-from qlifq.neurons import QLIF, Recording, Settings, simulate
+from qlifq.neurons import QLIF, Recording, Settings, simulate, value_gradients
 from qlifq.studies.spike_trains import coefficient_of_variation, interval_sums
 
 __all__ = ["NeuronRun", "Statistics", "check_upload", "python_code", "run_neuron"]
@@ -43,7 +43,7 @@ class NeuronRun:
         current: its input, `(time, 1, neurons)`.
         modulation: its modulation, `(time, 1, 1)`, or None.
         recording: what was kept.
-        gradients: of the firing rate, by the name of the trained constant.
+        gradients: of the firing rate by a trained constant, that of all neurons together; by its name.
         seconds: wall time.
     """
 
@@ -144,7 +144,7 @@ def run_neuron(view: NeuronView, upload: Tensor | None = None) -> NeuronRun:
     gradients: dict[str, float] = {}
     if learning:
         recording.spikes.mean().backward()  # type: ignore[no-untyped-call]
-        gradients = {name: 0.0 if value.grad is None else float(value.grad.sum()) for name, value in layer.named_parameters()}
+        gradients = {name: float(value.sum()) for name, value in value_gradients(layer).items()}
     return NeuronRun(view, layer, current, modulation, recording, gradients, time.perf_counter() - start)
 
 
@@ -194,7 +194,7 @@ def python_code(view: NeuronView, file_name: str = "current.npy") -> str:
     if any(getattr(view.settings, name) for name in LEARNABLE):
         lines += [
             "recording.spikes.mean().backward()",
-            "print({name: float(value.grad.sum()) for name, value in layer.named_parameters()})",
+            "print({name: float(value.sum()) for name, value in qlifq.neurons.value_gradients(layer).items()})",
         ]
     if not any("torch." in line for line in lines):
         lines = lines[2:]

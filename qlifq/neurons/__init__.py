@@ -4,6 +4,7 @@ from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneSt
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Settings
+from qlifq.neurons.per_neuron import value_gradients
 from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.recording import RECORDABLE, Recording, simulate
 from qlifq.neurons.seeds import SeedStream
@@ -28,4 +29,5 @@ __all__ = [
     "integrate",
     "settle",
     "simulate",
+    "value_gradients",
 ]

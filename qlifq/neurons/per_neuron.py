@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from qlifq.errors import ArgumentError, ShapeError
 from qlifq.neurons.parameters import PerNeuron
 
-__all__ = ["PerNeuronValue"]
+__all__ = ["PerNeuronValue", "value_gradients"]
 
 
 class PerNeuronValue(nn.Module):
@@ -63,6 +63,16 @@ class PerNeuronValue(nn.Module):
         """Set the values in place to what `stored_from` gave."""
         cast(Tensor, getattr(self, self._stored)).copy_(stored)
 
+    def value_gradient(self) -> Tensor | None:
+        """What `backward` left, by the values themselves and not by what is stored, `(num_neurons,)`; None where it left none.
+
+        ∂/∂value = ∂/∂u · du/dvalue,   u = excess − 1/excess,   du/dvalue = 1 + 1/excess²,   excess = value − bound
+        """
+        stored = cast(Tensor, getattr(self, self._stored))
+        if stored.grad is None or self.above is None:
+            return stored.grad
+        return stored.grad * (1 + _squareplus(stored.detach()).square().reciprocal())
+
     @property
     def _stored(self) -> str:
         # Two names for two meanings: a checkpoint of a trained value cannot slip into a fixed one.
@@ -75,6 +85,36 @@ class PerNeuronValue(nn.Module):
         if bool((excess <= 0).any()):
             raise ArgumentError(f"Argument `{self.name}` must be above {self.above:g}, but is {float(values.min()):g}.")
         return excess - 1 / excess
+
+
+def value_gradients(module: nn.Module) -> dict[str, Tensor]:
+    """The gradients of trained neuron constants by their own values, after a `backward`.
+
+    τ, eta and q_scale are stored such that no optimiser step can carry them across their bounds. `parameter.grad` is the
+    derivative by what is stored, which an optimiser needs; this is the derivative by τ, eta or q_scale itself.
+
+    Args:
+        module: a layer, or a network with layers in it.
+
+    Returns:
+        `(num_neurons,)` tensors by name, such as "tau" of a layer and "chain.1.tau" of a chain; 0 where the loss does not
+        depend on a constant.
+
+    Example:
+        >>> from qlifq.neurons import QLIF, value_gradients
+        >>> layer = QLIF(1, tau=5.0, decision="expectation", learnable_tau=True)
+        >>> layer(torch.full((20, 1, 1), 1.5))[0].mean().backward()
+        >>> {name: round(float(value), 4) for name, value in value_gradients(layer).items()}
+        {'tau': -0.0374}
+    """
+    found = {}
+    for name, part in module.named_modules():
+        if isinstance(part, PerNeuronValue) and part.learnable:
+            gradient = part.value_gradient()
+            # A layer keeps its constants in a module of that name.
+            owner, _, constant = name.rpartition("constants.")
+            found[owner + constant] = torch.zeros_like(part()) if gradient is None else gradient
+    return found
 
 
 def _squareplus(u: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class TrainingSettings:
         learning_rate: of Adam, the highest of a schedule.
         schedule: "constant"; "cosine": from the learning rate down to 0 over all steps; "one-cycle": up to it from a twenty-
             fifth in the first 30 % of the steps, and then down to 0.
-        weight_decay: decoupled, as in AdamW.
+        weight_decay: decoupled, as in AdamW; a trained constant above a bound (τ, eta, q_scale) decays to its bound + 1.
         smoothing: of the labels, from 0: how much of each is shared by all classes in the loss that is trained on.
         validation: the fraction of the training images that are held back and looked at after every epoch.
         patience: epochs without a lower validation loss after which the training stops, and the best weights are kept; None

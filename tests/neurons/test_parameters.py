@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from qlifq import QLIF
+from qlifq import QLIF, SpikingSequential
 from qlifq.backends import DeviceNoise
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.neurons import Settings
+from qlifq.neurons import Settings, value_gradients
 from qlifq.neurons.parameters import PER_NEURON, RESETS, markdown_table
 
 NEURONS, STEPS = 24, 60
@@ -190,6 +190,45 @@ def test_every_learnable_parameter_has_a_finite_gradient_that_is_not_zero(mode: 
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert (parameter.grad != 0).all(), name
+
+
+def test_gradients_by_the_values_are_those_of_their_finite_differences() -> None:
+    """Each neuron has its own values, from a hair above their bounds to far from them; τ and eta from 1e-3 above on."""
+    values = {
+        "V_th": torch.tensor([0.8, 1.0, 1.2, 1.5], dtype=torch.float64),
+        "tau": torch.tensor([1.001, 1.3, 6.0, 90.0], dtype=torch.float64),
+        "eta": torch.tensor([0.001, 0.03, 0.4, 1.3], dtype=torch.float64),
+        "q_scale": torch.tensor([0.02, 0.7, 4.0, 12.0], dtype=torch.float64),
+        "q_bias": torch.tensor([-1.0, 0.0, 0.3, 1.0], dtype=torch.float64),
+    }
+    layer = QLIF(4, decision="expectation", use_adaptive_threshold=True, **dict.fromkeys(LEARNABLE, True)).double()  # type: ignore[arg-type]
+    current = 1.2 + torch.rand(30, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+
+    def loss() -> Tensor:
+        spikes: Tensor = layer(current)[0]
+        return (spikes * torch.linspace(0.5, 1, 30, dtype=torch.float64)[:, None, None]).sum()
+
+    layer.assign(**values)
+    loss().backward()  # type: ignore[no-untyped-call]
+    found = value_gradients(layer)
+    assert set(found) == set(values)
+    assert set(value_gradients(SpikingSequential(nn.Identity(), layer))) == {f"chain.1.{name}" for name in values}
+    with torch.no_grad():
+        for name, value in values.items():
+            for neuron in range(4):
+                step = torch.zeros(4, dtype=torch.float64)
+                step[neuron] = 1e-5
+                differences = []
+                for sign in (1, -1):
+                    layer.assign(**{name: value + sign * step})
+                    differences.append(sign * float(loss()))
+                layer.assign(**{name: value})
+                assert float(found[name][neuron]) == pytest.approx(sum(differences) / 2e-5, rel=1e-5, abs=1e-7), (name, neuron)
+
+
+def test_a_constant_without_effect_has_a_gradient_of_zero_by_its_value() -> None:
+    layer = QLIF(2, learnable_tau=True, learnable_qbias=True)
+    assert {name: value.tolist() for name, value in value_gradients(layer).items()} == {"tau": [0, 0], "q_bias": [0, 0]}
 
 
 def test_nothing_is_trained_unless_it_is_asked_for() -> None:
