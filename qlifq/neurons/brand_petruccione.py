@@ -20,10 +20,12 @@ from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import comparable
 
-__all__ = ["BrandPetruccione", "BrandPetruccioneState", "preparing_angle"]
+__all__ = ["BrandPetruccione", "BrandPetruccioneState", "preparing_angle", "rotations"]
 
 LEAKS = ("relaxation", "published")
 GRADIENTS = ("true", "published")
+#: The longest leak per unit of weighted input, in the unit of T1 = 60.
+_INTERVAL = 200.0
 
 _ROTATION, _WAIT = circuits.BrandPetruccione(), circuits.BrandPetruccione("delay")
 
@@ -289,3 +291,21 @@ def preparing_angle(population: Tensor) -> Tensor:
     inside = (population > margin) & (population < 1 - margin)
     smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
     return torch.where(inside, smooth, 2 * population.detach().sqrt().asin())
+
+
+def rotations(weighted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What drives the neurons where there are two weights per connection, W_q and W_t, as in the paper's networks.
+
+        θ = π |W_q x|     τ = 200 |W_t x|     an input spike where W_q x > 0
+
+    Args:
+        weighted: W_q x and W_t x one after the other, `(time, batch, 2 units, ...)`, floating point.
+
+    Returns:
+        θ, τ and the input spikes, each `(time, batch, num_neurons)`, units and what follows them in one.
+    """
+    if torch.is_autocast_enabled(weighted.device.type):
+        # As a QLIF layer does: neurons count in no half precision.
+        weighted = weighted.to(torch.promote_types(weighted.dtype, torch.float32))
+    rotation, interval = (half.flatten(2) for half in weighted.chunk(2, dim=2))
+    return math.pi * rotation.abs(), _INTERVAL * interval.abs(), (rotation.detach() > 0).to(rotation.dtype)

@@ -1,26 +1,44 @@
 """Layers in a chain, with their states carried along."""
 
-from typing import cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from qlifq.errors import ArgumentError, DtypeError, ShapeError
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.neurons.brand_petruccione import BrandPetruccione, rotations
 from qlifq.neurons.qlif import QLIF
+from qlifq.neurons.stateful import FOREIGN, Family, classes_of
 
 __all__ = ["SpikingSequential"]
 
 
 class SpikingSequential(nn.Module):
-    """A chain of spiking layers and ordinary modules.
+    """A chain of spiking layers, other modules with a state, and ordinary modules.
 
-    An ordinary module, such as `nn.Linear` or `nn.Conv2d`, sees time and batch as one batch dimension; a `QLIF` or another
-    `SpikingSequential` sees the sequence and its own state.
+    An ordinary module, such as `nn.Linear`, `nn.Conv2d`, batch normalisation or dropout, sees time and batch as one batch
+    dimension. A module that carries a state over time sees the sequence, or one step after the other, and its own state:
+
+    - `QLIF` and `SpikingSequential`: on the sequence.
+    - `BrandPetruccione`: on the sequence. Its input is W_q x and W_t x one after the other, `(time, batch, 2 num_neurons)`, and
+      drives it by θ = π |W_q x|, τ = 200 |W_t x|, and an input spike where W_q x > 0.
+    - `nn.RNN`, `nn.GRU`, `nn.LSTM` of one direction: on the sequence, whatever their `batch_first`; their cells step by step.
+    - Norse: cells step by step, layers on the sequence.
+    - snnTorch: `Leaky` and its siblings step by step, with and without `init_hidden`; the state is a tuple such as `(mem,)`.
+    - SpikingJelly: step by step with `step_mode` "s", on the sequence with "m"; the state is a dict of its memories.
+    - `nn.Sequential` with such modules, and Norse's `SequentialState` and `Lift`: their modules one after the other, as here;
+      the state is a tuple of theirs.
+
+    Every state is handed out and can be given again: a sequence cut in two and carried over equals the whole. Where a library
+    keeps the state inside the module, it is reset before a sequence without a state, and the module is left at rest after each.
+    Any other module that is known to carry a state, or to hold one that does, is refused: run it by itself, between two chains.
+    A state that no name betrays, in a module of one's own, is not seen.
 
     Args:
         *modules: the chain, in order.
 
     Raises:
-        QLIFError: if there is no module, or an item is none.
+        QLIFError: if there is no module, or an item is none, or is one that a chain cannot run.
 
     Example:
         >>> import torch
@@ -38,37 +56,140 @@ class SpikingSequential(nn.Module):
             if not isinstance(module, nn.Module):
                 raise DtypeError(f"Argument `modules` must hold torch modules, but holds {type(module).__name__}.")
         self.chain = nn.ModuleList(modules)
+        _check(self.chain)
 
     def forward(self, sequence: Tensor, states: tuple[object, ...] | None = None) -> tuple[Tensor, tuple[object, ...]]:
         """Run a sequence through the chain.
 
         Args:
             sequence: `(time, batch, ...)`.
-            states: one state for each spiking module, in order, as returned before; None starts at rest.
+            states: one state for each module that carries one, in order, as returned before; None starts at rest.
 
         Returns:
             What the last module returns, `(time, batch, ...)`, and the states after it.
 
         Raises:
-            QLIFError: if there are more or fewer states than spiking modules.
+            QLIFError: if there are more or fewer states than modules that carry one, or a module cannot be run.
         """
-        spiking = sum(isinstance(module, QLIF | SpikingSequential) for module in self.chain)
         if not isinstance(sequence, Tensor) or sequence.ndim < 2:
             found = tuple(sequence.shape) if isinstance(sequence, Tensor) else type(sequence).__name__
             raise ShapeError(f"Argument `sequence` must have shape (time, batch, ...), but is {found}.")
-        if states is None:
-            states = (None,) * spiking
-        if not isinstance(states, tuple | list):
-            raise DtypeError(f"Argument `states` must be a tuple of states or None, but is {type(states).__name__}.")
-        if len(states) != spiking:
-            raise ShapeError(f"Argument `states` must hold {spiking} states, one per spiking module, but holds {len(states)}.")
-        before, after = iter(states), []
-        for module in self.chain:
-            if isinstance(module, QLIF | SpikingSequential):
-                sequence, state = module(sequence, next(before))
-                after.append(state)
-            else:
-                time, batch = sequence.shape[:2]
-                merged = cast(Tensor, module(sequence.flatten(0, 1)))
-                sequence = merged.reshape(time, batch, *merged.shape[1:])
-        return sequence, tuple(after)
+        _check(self.chain)
+        return _run(self.chain, sequence, states)
+
+
+def _run(modules: Iterable[nn.Module], sequence: Tensor, states: object) -> tuple[Tensor, tuple[object, ...]]:
+    """One module after the other, and the states after them."""
+    chain = [(module, _family(module)) for module in modules]
+    stateful = sum(family is not None for _, family in chain)
+    if states is None:
+        states = (None,) * stateful
+    if not isinstance(states, tuple | list):
+        raise DtypeError(f"Argument `states` must be a tuple of states or None, but is {type(states).__name__}.")
+    if len(states) != stateful:
+        raise ShapeError(
+            f"Argument `states` must hold {stateful} states, one per module with a state, but holds {len(states)}."
+        )
+    before, after = iter(states), []
+    for module, family in chain:
+        if family is None:
+            sequence = _fold(module, sequence)
+        else:
+            if family in FOREIGN and not len(sequence):
+                raise ShapeError(f"Argument `sequence` must have at least one step for {family.name}, but has none.")
+            sequence, state = family.run(module, sequence, next(before))
+            after.append(state)
+    return sequence, tuple(after)
+
+
+def _fold(module: nn.Module, sequence: Tensor) -> Tensor:
+    """A module that knows no time, on time and batch as one dimension."""
+    time, batch = sequence.shape[:2]
+    merged = module(sequence.flatten(0, 1))
+    if not isinstance(merged, Tensor) or merged.shape[:1] != (time * batch,):
+        found = f"one of shape {tuple(merged.shape)}" if isinstance(merged, Tensor) else type(merged).__name__
+        raise ShapeError(
+            f"Module {type(module).__name__} must return a tensor of time · batch = {time * batch} rows in a chain, "
+            f"but returned {found}; run it by itself, between two chains."
+        )
+    return merged.reshape(time, batch, *merged.shape[1:])
+
+
+# What carries a state -------------------------------------------------------------------------------------------------------
+
+
+def _as_it_is(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:
+    return cast(tuple[Tensor, object], module(sequence, state))
+
+
+def _run_rotated(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:
+    neurons = cast(BrandPetruccione, module).num_neurons
+    if sequence.shape[2:] != (2 * neurons,):
+        raise ShapeError(
+            f"What drives a BrandPetruccione of {neurons} neurons in a chain must have shape (time, batch, {2 * neurons}), "
+            f"two weighted inputs each, but has shape {tuple(sequence.shape)}."
+        )
+    return cast(tuple[Tensor, object], module(*rotations(sequence), state))
+
+
+def _run_parts(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:
+    return _run(cast(Sequence[nn.Module], _parts(module)), sequence, state)
+
+
+def _parts(module: nn.Module) -> list[nn.Module] | None:
+    """The modules that a container applies one after the other, if that is all it does."""
+    norse = classes_of(module, "norse")
+    if getattr(type(module), "forward", None) is nn.Sequential.forward or "SequentialState" in norse:
+        return list(cast(nn.Sequential, module))
+    return [cast(Any, module).lifted_module] if "Lift" in norse else None
+
+
+def _is_container(module: nn.Module) -> bool:
+    parts = _parts(module)
+    return parts is not None and (bool(classes_of(module, "norse")) or any(_family(part) is not None for part in parts))
+
+
+def _container_refusal(module: nn.Module) -> str | None:
+    if getattr(module, "return_hidden", False):
+        return "with return_hidden=True it returns what each of its modules does and no one output; leave that out"
+    return None
+
+
+_FAMILIES = (
+    Family("QLIF", lambda module: isinstance(module, QLIF), _as_it_is),
+    Family("BrandPetruccione", lambda module: isinstance(module, BrandPetruccione), _run_rotated),
+    Family("SpikingSequential", lambda module: isinstance(module, SpikingSequential), _as_it_is),
+    Family("a container", _is_container, _run_parts, _container_refusal, inside=False),
+    *FOREIGN,
+)
+
+
+def _family(module: nn.Module) -> Family | None:
+    """The kind of a module that carries a state, or None; one that `torch.compile` wrapped is what it was."""
+    kept = getattr(module, "_orig_mod", module)
+    return next((family for family in _FAMILIES if family.holds(kept)), None)
+
+
+def _check(modules: Iterable[nn.Module]) -> None:
+    """Refuse what cannot be run in a chain."""
+    for module in modules:
+        family = _family(module)
+        if family is not None:
+            if (reason := family.refusal(module)) is not None:
+                raise UnsupportedError(f"Argument `modules` must not hold {_words(module)}: {reason}.")
+            if family.run is _run_parts:
+                _check(cast(Sequence[nn.Module], _parts(module)))
+            continue
+        for name, part in module.named_modules():
+            found = _family(part) if name else None
+            if found is not None and found.inside:
+                raise UnsupportedError(
+                    f"Argument `modules` must not hold {_words(module)}: its `{name}` is {_words(part)}, whose state the chain "
+                    "cannot carry there; give the chain its parts in order, or run it by itself, between two chains."
+                )
+
+
+def _words(module: nn.Module) -> str:
+    """The class of a module, with its library."""
+    kind = type(module)
+    return f"{kind.__name__} of {kind.__module__.partition('.')[0]}"

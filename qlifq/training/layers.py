@@ -1,6 +1,5 @@
 """Weighted layers of spiking neurons: from a signal in time to spikes in time."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple, final
 
@@ -8,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from qlifq.neurons import QLIF, BrandPetruccione
+from qlifq.neurons.brand_petruccione import rotations
 
 __all__ = [
-    "INTERVAL",
     "Answer",
     "CurrentLayer",
     "MeanReadout",
@@ -19,9 +18,6 @@ __all__ = [
     "RotatedLayer",
     "over_time",
 ]
-
-#: The longest leak per unit of weighted input, in the unit of T1 = 60: τ = 200 |W_t x|.
-INTERVAL = 200.0
 
 
 class Answer(NamedTuple):
@@ -95,16 +91,8 @@ class RotatedLayer(nn.Module):
         """The populations α and the spikes, each `(time, batch, units, ...)`."""
         constant = signal.stride(0) == 0
         weighted = self.weights(signal[0]).unsqueeze(0) if constant else over_time(self.weights, signal)
-        if torch.is_autocast_enabled(weighted.device.type):
-            # As a QLIF layer does: neurons count in no half precision.
-            weighted = weighted.to(torch.promote_types(weighted.dtype, torch.float32))
         units = (weighted.shape[2] // 2, *weighted.shape[3:])
-
-        rotation, interval = (half.flatten(2) for half in weighted.chunk(2, dim=2))
-        driven = (rotation.detach() > 0).to(rotation.dtype)
-        populations, spikes, _ = self.neurons.run(
-            math.pi * rotation.abs(), INTERVAL * interval.abs(), driven, steps=len(signal) if constant else None
-        )
+        populations, spikes, _ = self.neurons.run(*rotations(weighted), steps=len(signal) if constant else None)
         shape = (*signal.shape[:2], *units)
         return populations.reshape(shape), spikes.reshape(shape)
 

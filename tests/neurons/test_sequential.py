@@ -1,12 +1,14 @@
 """Chains of layers carry the states of all of them."""
 
 import copy
+import warnings
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from qlifq import QLIF, QLIFState, SpikingSequential
+from qlifq import QLIF, BrandPetruccione, QLIFState, SpikingSequential
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
 
 
@@ -54,6 +56,64 @@ def test_chains_nest() -> None:
     assert isinstance(states[0][0], QLIFState)
 
 
+@pytest.mark.parametrize("shots", [None, 20])
+@pytest.mark.parametrize("cut", [0, 4])
+def test_neurons_of_brand_and_petruccione_are_driven_by_two_weighted_inputs(cut: int, shots: int | None) -> None:
+    """θ = π |W_q x|, τ = 200 |W_t x| and a spike where W_q x > 0, with their state, in a chain and by hand."""
+    torch.manual_seed(4)
+    weights, neurons = nn.Linear(4, 10), BrandPetruccione(5, seed=3, shots=shots)
+    network, by_hand = SpikingSequential(weights, neurons, nn.Linear(5, 2)), BrandPetruccione(5, seed=3, shots=shots)
+    first, states = network(sequence()[:cut])
+    second, after = network(sequence()[cut:], states)
+    rotation, interval = weights(sequence()).split(5, dim=2)
+    spikes, state = by_hand(torch.pi * rotation.abs(), 200 * interval.abs(), (rotation > 0).float())
+    assert spikes.sum() > 5
+    torch.testing.assert_close(torch.cat((first, second)), network.chain[2](spikes))
+    torch.testing.assert_close(after, (state,))
+    second.sum().backward()
+    assert weights.weight.grad is not None
+
+
+def test_an_input_of_another_width_than_two_per_neuron_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"BrandPetruccione of 5 neurons .* \(time, batch, 10\), .* shape \(12, 3, 5\)"):
+        SpikingSequential(nn.Linear(4, 5), BrandPetruccione(5))(sequence())
+
+
+def test_a_sequential_of_torch_with_spiking_modules_is_run_as_a_chain() -> None:
+    flat, inner = chain(), chain()
+    nested = SpikingSequential(nn.Sequential(inner.chain[0], nn.Sequential(inner.chain[1])), nn.Sequential(*inner.chain[2:]))
+    expected, _ = flat(sequence())
+    first, states = nested(sequence()[:5])
+    second, _ = nested(sequence()[5:], states)
+    assert torch.equal(torch.cat((first, second)), expected)
+    assert isinstance(states[0][0][0], QLIFState)
+    with pytest.raises(ShapeError, match="`states` must hold 1 states, one per module with a state, but holds 2"):
+        nested(sequence(), ((None, None), None))
+
+
+@torch.no_grad()
+def test_wrapped_and_compiled_modules_are_what_they_were() -> None:
+    torch.manual_seed(2)
+    linear = nn.Linear(4, 3)
+    with warnings.catch_warnings():
+        # torch calls its scripts deprecated.
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(linear)
+    wrapped = (
+        linear,
+        nn.DataParallel(linear),
+        torch.compile(linear, backend="eager"),
+        torch.fx.symbolic_trace(linear),
+        scripted,
+    )
+    outputs = [SpikingSequential(cast(nn.Module, module))(sequence())[0] for module in wrapped]
+    for output in outputs[1:]:
+        torch.testing.assert_close(output, outputs[0])
+    cell = nn.GRUCell(4, 3)
+    output, (state,) = SpikingSequential(cast(nn.Module, torch.compile(cell, backend="eager")))(sequence())
+    torch.testing.assert_close((output, state), (SpikingSequential(cell)(sequence())[0], output[-1]))
+
+
 @pytest.mark.parametrize(("steps", "batch"), [(5, 2), (0, 2), (5, 0)])
 def test_ordinary_modules_see_time_and_batch_as_one(steps: int, batch: int) -> None:
     torch.manual_seed(3)
@@ -96,9 +156,9 @@ def test_bad_chains_are_refused() -> None:
 def test_a_wrong_number_of_states_is_refused() -> None:
     network = chain()
     _, states = network(sequence())
-    with pytest.raises(ShapeError, match="`states` must hold 2 states, one per spiking module, but holds 1"):
+    with pytest.raises(ShapeError, match="`states` must hold 2 states, one per module with a state, but holds 1"):
         network(sequence(), states[:1])
-    with pytest.raises(ShapeError, match="`states` must hold 2 states, one per spiking module, but holds 3"):
+    with pytest.raises(ShapeError, match="`states` must hold 2 states, one per module with a state, but holds 3"):
         network(sequence(), (*states, states[0]))
 
 
