@@ -6,6 +6,7 @@ that follows.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,7 +66,7 @@ class BrandPetruccione(nn.Module):
         num_neurons: how many neurons, at least 1.
         backend: a name of `qlifq.backends.names()`, or a `Backend`.
         shots: shots per neuron and step; None for exact populations.
-        seed: root of the shot noise, 0 to 2⁶³ − 1; None takes one from torch's global generator.
+        seed: root of the shot noise, 0 to 2⁶³ − 1; None takes one from torch's global generator. See `SeedStream`.
         threshold: population above which a neuron spikes, above 0 and below 1.
         t1: T1 of the leak, in the unit of τ.
         leak: "relaxation" or "published".
@@ -201,7 +202,9 @@ class BrandPetruccione(nn.Module):
 
     def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor, threshold: float) -> Tensor:
         """The population after one step, `(batch, num_neurons)`."""
-        drive_seeds, wait_seeds = (self.seeds.take(), self.seeds.take()), (self.seeds.take(), self.seeds.take())
+        # An exact layer draws nothing, and runs in one operation or in steps as a gradient is wanted or not.
+        seeds: Sequence[int | None] = [None] * 4 if self.shots is None else self.seeds.next_seeds(4)
+        drive_seeds, wait_seeds = seeds[:2], seeds[2:]
         phi = preparing_angle(before)
         below, driven = before < threshold, x > 0
         relaxed = before * (-tau / self.t1).exp()
@@ -223,7 +226,7 @@ class BrandPetruccione(nn.Module):
         phi: Tensor,
         second: Tensor,
         where: Tensor,
-        seeds: tuple[int, int],
+        seeds: Sequence[int | None],
         gradient: str = "auto",
     ) -> Tensor:
         """The population that the backend measures, 0 where nothing is asked."""
@@ -238,7 +241,7 @@ class BrandPetruccione(nn.Module):
             gradient_seed=seeds[1],
         ).probability
 
-    def _wait(self, phi: Tensor, seconds: Tensor, relaxed: Tensor, where: Tensor, seeds: tuple[int, int]) -> Tensor:
+    def _wait(self, phi: Tensor, seconds: Tensor, relaxed: Tensor, where: Tensor, seeds: Sequence[int | None]) -> Tensor:
         """The population after a delay on the backend."""
         if self.backend.capabilities.differentiable:
             return self._ask(_WAIT, phi, seconds, where, seeds)

@@ -1,6 +1,7 @@
 """The spike decision: from the gap to spikes, by a backend or by the classic rules."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -8,11 +9,10 @@ from torch import Tensor
 from qlifq._validation import finite
 from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
-from qlifq.backends.sampling import bernoulli, masked, straight_through
+from qlifq.backends.sampling import Share, bernoulli, masked, straight_through
 from qlifq.circuits import RYSpike
 from qlifq.neurons.fused import slope
 from qlifq.neurons.parameters import Settings
-from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import just_above, largest_silent_count
 
@@ -46,15 +46,16 @@ class QuantumDecision(NamedTuple):
     gradient: str
     gradient_shots: int | None
 
-    def decide(self, angle: Tensor, active: Tensor | None, seeds: SeedStream) -> Decided:
+    def decide(self, angle: Tensor, active: Tensor | None, seeds: Sequence[int], share: Share | None) -> Decided:
         """Ask every active neuron's qubits once.
 
         Args:
             angle: θ, `(batch, num_neurons)`, radians.
             active: bool, the neurons that are asked; None asks all.
-            seeds: gives three children, whatever is drawn, so that the next step's do not depend on this one's options.
+            seeds: of the run, of the gradient and of the draw.
+            share: as for `qlifq.backends.sampling.bernoulli`.
         """
-        run_seed, gradient_seed, draw_seed = seeds.take(), seeds.take(), seeds.take()
+        run_seed, gradient_seed, draw_seed = seeds
         settings = self.settings
         wires = settings.quantum_wire
         ones: Tensor | None = None
@@ -88,7 +89,7 @@ class QuantumDecision(NamedTuple):
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
-            spikes = bernoulli(estimate, draw_seed, seeds.share)
+            spikes = bernoulli(estimate, draw_seed, share)
         return Decided(straight_through(spikes, probability), probability, angle)
 
     def _exceeds(self, estimate: Tensor, ones: Tensor | None) -> Tensor:
@@ -100,17 +101,22 @@ class QuantumDecision(NamedTuple):
 
 
 def classic(
-    settings: Settings, gap: Tensor, dynamic: Tensor, modulation: Tensor | None, active: Tensor | None, seeds: SeedStream
+    settings: Settings,
+    gap: Tensor,
+    dynamic: Tensor,
+    modulation: Tensor | None,
+    active: Tensor | None,
+    seed: int,
+    share: Share | None,
 ) -> Decided:
     """The decision without a qubit: a step with a surrogate gradient, or a draw with p = σ(base_alpha Δ)."""
-    draw_seed = seeds.take()
     if not settings.stochastic:
         spikes = heaviside_spike(gap, settings.surrogate_gradient_function, settings.alpha)
         return Decided(spikes if active is None else spikes * active, None, None)
     probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
-    spikes = bernoulli(probability.detach(), draw_seed, seeds.share)
+    spikes = bernoulli(probability.detach(), seed, share)
     return Decided(straight_through(spikes, probability), probability, None)
 
 

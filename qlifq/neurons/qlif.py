@@ -66,11 +66,17 @@ class QLIF(nn.Module):
 
     Spikes carry the straight-through gradient of p.
 
+    What a layer draws follows from its stream `layer.seeds`, see `qlifq.neurons.SeedStream`, which every call moves on; torch's
+    generators are left alone. `torch.utils.checkpoint` replays it. Threads, forked processes and the workers of a `DataLoader`
+    share no noise. Two layers with one seed do, and so do a layer with a seed and its copy: give each layer a seed of its own.
+    A `state_dict` does not hold the stream, and a layer that loads one goes on with its own noise; to continue the noise as
+    well, keep `layer.seeds.root` and `layer.seeds.position`, and set `layer.seeds = SeedStream(root)` and its `position`.
+
     Args:
         num_neurons: how many neurons, at least 1.
         backend: a name of `qlifq.backends.names()`, or a `Backend`.
         shots: shots per qubit and step. None is exact where the backend can be, else 1 for `decision="sample"`.
-        seed: root of the layer's noise, 0 to 2⁶³ − 1; None takes one from torch's global generator.
+        seed: root of the layer's noise, 0 to 2⁶³ − 1; None takes one from torch's global generator. See `SeedStream`.
         decision: "sample", "threshold" or "expectation".
         gradient: "auto", "analytic", "parameter-shift" or "none", see `qlifq.backends.evaluate`.
         gradient_shots: shots of the shifted evaluations of "parameter-shift"; None for `shots`.
@@ -277,16 +283,16 @@ class QLIF(nn.Module):
         decision = QuantumDecision(settings, self.backend, self.shots, self.gradient, self.gradient_shots)
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
-            noise_seed = self.seeds.take()
-            noise = None
-            if settings.noise_std:
-                noise = shared(torch.randn, now, noise_seed, self.seeds.share)
+            # As many whatever is drawn, so that the next step's do not depend on this one's options.
+            noise_seed, *seeds = self.seeds.next_seeds(4 if settings.quantum_mode else 2)
+            share = self.seeds.share
+            noise = shared(torch.randn, now, noise_seed, share) if settings.noise_std else None
             active = state.refractory.bool().logical_not() if settings.refractory_period else None
             state, gap, angle = step.approach(state, now, dynamics, programme, modulation=m, noise=noise)
             if angle is None:
-                decided = classic(settings, gap, state.dynamic, m, active, self.seeds)
+                decided = classic(settings, gap, state.dynamic, m, active, seeds[0], share)
             else:
-                decided = decision.decide(angle, active, self.seeds)
+                decided = decision.decide(angle, active, seeds, share)
             potential = state.voltage
             state = step.settle(state, decided.spikes, dynamics, modulation=m)
             yield Step(state, gap, potential, decided, active)

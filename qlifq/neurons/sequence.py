@@ -104,11 +104,7 @@ def trace_plain(current: Tensor, voltage: Tensor, constants: Constants, seeds: S
 
 def _drawn(steps: int, seeds: SeedStream) -> list[int]:
     """The seed that each step draws its spikes with."""
-    drawn = []
-    for _ in range(steps):
-        taken = [seeds.take() for _ in range(4)]
-        drawn.append(taken[-1])
-    return drawn
+    return seeds.next_seeds(4 * steps)[3::4]
 
 
 def _advance(
