@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from qlifq._transforms import cached
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, check_noise, noise_in_words
 from qlifq.backends.sampling import draw, masked
@@ -83,7 +84,8 @@ class AnalyticBackend(Backend):
     def law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
         """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`; worked out once."""
         if (circuit.gates, device) not in self._laws:
-            self._laws[circuit.gates, device] = self._law(circuit, device)
+            with cached():
+                self._laws[circuit.gates, device] = self._law(circuit, device)
         return self._laws[circuit.gates, device]
 
     def _law(self, circuit: SpikeCircuit, device: torch.device) -> Law:

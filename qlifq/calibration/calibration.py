@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
+from qlifq._transforms import cached
 from qlifq.backends import Backend, DeviceNoise
 from qlifq.backends.mitigation import Mitigated
 from qlifq.calibration.analysis import Analysis, analyse
@@ -82,6 +83,7 @@ class Calibration:
     measurement: Measurement
 
     @cached_property
+    @cached()
     def analysis(self) -> Analysis:
         """The fits and the tests of all sites."""
         return analyse(self.measurement)

@@ -1,10 +1,12 @@
 """The spike decision: from the gap to spikes, by a backend or by the classic rules."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
+from qlifq._transforms import constant
 from qlifq._validation import finite
 from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
@@ -81,14 +83,14 @@ class QuantumDecision(NamedTuple):
                 ones = None if ones is None else ones.reshape(*angle.shape, wires).sum(dim=-1)
         if settings.decision == "expectation":
             return Decided(probability, probability, angle)
-        estimate = probability.detach()
+        estimate = constant(probability)
         if settings.decision == "threshold":
             spikes = self._exceeds(estimate, ones).to(estimate.dtype)
         elif self.shots == 1 and wires == 1:
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
-            spikes = bernoulli(estimate, draw_seed, seeds.share)
+            spikes = constant(estimate, partial(bernoulli, seed=draw_seed, share=seeds.share))
         return Decided(straight_through(spikes, probability), probability, angle)
 
     def _exceeds(self, estimate: Tensor, ones: Tensor | None) -> Tensor:
@@ -110,7 +112,7 @@ def classic(
     probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
-    spikes = bernoulli(probability.detach(), draw_seed, seeds.share)
+    spikes = constant(probability, partial(bernoulli, seed=draw_seed, share=seeds.share))
     return Decided(straight_through(spikes, probability), probability, None)
 
 

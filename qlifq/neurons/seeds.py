@@ -32,7 +32,7 @@ class SeedStream:
 
     def __init__(self, root: int | None = None, share: Share | None = None) -> None:
         if root is None:
-            root = int(torch.randint(MAX_SEED, ()))
+            root = int(torch.randint(MAX_SEED, (), device="cpu"))
         self.root = integer("seed", root, at_least=0, at_most=MAX_SEED)
         self._high = _mix(_mix(self.root & _LOW) ^ (self.root >> 32) ^ 0x5BD1E995)
         self.share = share
