@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from qlifq.errors import UnsupportedError
 
-__all__ = ["as_it_is", "backward_again", "cached", "constant", "is_batched", "trainable", "transformed"]
+__all__ = ["backward_again", "cached", "constant", "is_batched", "refuse_tracing", "trainable", "transformed", "uncompiled"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,25 +58,26 @@ def constant(value: Tensor, function: Callable[[Tensor], Tensor] | None = None) 
     return cast(Tensor, _Constant.apply(value, function or torch.clone))  # type: ignore[no-untyped-call]
 
 
-def as_it_is(function: Callable[P, R]) -> Callable[P, R]:
-    """A function that `torch.compile` leaves as it is, and that `torch.jit.trace` may not record.
-
-    What it calls may be a package that no tracer understands, and it draws with a new seed at every call.
-    """
+def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that `torch.compile` leaves as it is: it may call a package that no compiler understands."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch._C._is_tracing():
-            raise UnsupportedError(
-                "torch.jit.trace would record the spikes of one call and repeat them for ever: call the layer itself, or save "
-                "its `state_dict`."
-            )
         # Asked for only here, since it imports the compiler, which takes as long as torch itself.
         if torch.compiler.is_compiling():
             return cast(R, torch.compiler.disable(function)(*args, **kwargs))  # type: ignore[no-untyped-call]
         return function(*args, **kwargs)
 
     return call
+
+
+def refuse_tracing() -> None:
+    """Refuse `torch.jit.trace`, which records numbers as they were drawn."""
+    if torch._C._is_tracing():
+        raise UnsupportedError(
+            "torch.jit.trace would record the spikes of one call and repeat them for ever: call the layer itself, or save "
+            "its `state_dict`."
+        )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from qlifq._transforms import as_it_is, constant, transformed
+from qlifq._transforms import constant, transformed, uncompiled
 from qlifq._validation import choice, optional_integer
 from qlifq.backends.interface import MAX_SEED, Backend, Outcome
 from qlifq.backends.sampling import masked, straight_through
@@ -20,7 +20,7 @@ __all__ = ["GRADIENTS", "check_gradient", "evaluate", "parameter_shift"]
 GRADIENTS = ("auto", "analytic", "parameter-shift", "none")
 
 
-@as_it_is
+@uncompiled
 def evaluate(
     backend: Backend,
     circuit: SpikeCircuit,
@@ -104,7 +104,7 @@ def check_gradient(backend: Backend, circuit: SpikeCircuit, gradient: str, gradi
         raise UnsupportedError(f"Argument `gradient_shots` must be None for backend {backend.name}, which draws none.")
 
 
-@as_it_is
+@uncompiled
 def parameter_shift(
     backend: Backend,
     circuit: SpikeCircuit,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq import circuits
-from qlifq._transforms import as_it_is, constant, transformed
+from qlifq._transforms import constant, refuse_tracing, trainable, transformed, uncompiled
 from qlifq.backends import Backend, Plan, evaluate, get
 from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
@@ -118,7 +118,7 @@ class BrandPetruccione(nn.Module):
         if delay_t1 is not None and leak != "relaxation":
             raise UnsupportedError(f"Argument `delay_t1` would be ignored: it needs leak='relaxation', but leak is {leak!r}.")
 
-    @as_it_is
+    @uncompiled
     def forward(
         self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState | None = None
     ) -> tuple[Tensor, BrandPetruccioneState]:
@@ -139,7 +139,7 @@ class BrandPetruccione(nn.Module):
         _, spikes, state = self.run(theta, tau, x, state)
         return spikes, state
 
-    @as_it_is
+    @uncompiled
     def run(
         self,
         theta: Tensor,
@@ -154,6 +154,8 @@ class BrandPetruccione(nn.Module):
         With `steps` the inputs are `(1, batch, num_neurons)` and the same in each of so many steps.
         """
         self._check_inputs(theta, tau, x)
+        theta, tau, x = map(trainable, (theta, tau, x))
+        self._check_numbers(theta.dtype)
         if steps is not None:
             check.integer("steps", steps, at_least=1)
             check.shape_of("theta", theta, (1, *theta.shape[1:]))
@@ -265,7 +267,8 @@ class BrandPetruccione(nn.Module):
         return heaviside_spike(population - threshold, "arctan", math.pi)
 
     def _check_inputs(self, theta: Tensor, tau: Tensor, x: Tensor) -> None:
-        check.shape_of("theta", check.tensor("theta", theta), ("time", "batch", self.num_neurons))
+        refuse_tracing()
+        check.shape_of("theta", check.with_values("theta", check.tensor("theta", theta)), ("time", "batch", self.num_neurons))
         for name, value in (("tau", tau), ("x", x)):
             check.shape_of(name, check.tensor(name, value, dtypes=(theta.dtype,)), tuple(theta.shape))
             if value.device != theta.device:
@@ -278,6 +281,15 @@ class BrandPetruccione(nn.Module):
             wrong = x[(x != 0) & (x != 1)][0]
             raise ArgumentError(f"Argument `x` must be 0 or 1, but is {float(wrong):g} somewhere.")
 
+    def _check_numbers(self, dtype: torch.dtype) -> None:
+        """Refuse numbers of the layer that are no use in the dtype of its inputs."""
+        numbers = {"threshold": self.threshold, "t1": self.t1}
+        if self.delay_t1 is not None:
+            numbers["delay_t1 / t1"] = self.delay_t1 / self.t1
+        for name, number in numbers.items():
+            check.within(name, [number], dtype)
+        check.real("threshold", torch.tensor(self.threshold, dtype=dtype, device="cpu").item(), below=1.0)
+
     def _check_state(self, state: object, theta: Tensor) -> BrandPetruccioneState:
         if not isinstance(state, BrandPetruccioneState):
             raise DtypeError(f"Argument `state` must be a BrandPetruccioneState or None, but is {type(state).__name__}.")
@@ -289,7 +301,8 @@ class BrandPetruccione(nn.Module):
         if population.numel() and not 0 <= float(population.detach().min()) <= float(population.detach().max()) <= 1:
             wrong = population.detach()[(population < 0) | (population > 1)][0]
             raise ArgumentError(f"Argument `state.population` must be within [0, 1], but is {float(wrong):g} somewhere.")
-        return state
+        usable = trainable(population)
+        return state if usable is population else BrandPetruccioneState(usable)
 
 
 class _Published(torch.autograd.Function):

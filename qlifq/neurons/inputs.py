@@ -1,14 +1,15 @@
 """Checks of what a layer is called with, before its first step, and of what it ends with."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._transforms import trainable
+from qlifq._transforms import refuse_tracing, trainable
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
-from qlifq.neurons.parameters import Settings, check_dtype
+from qlifq.neurons.parameters import Settings, spec_of
 from qlifq.neurons.state import QLIFState
 
 __all__ = ["FLOATING", "check_constants", "checked_current", "checked_end", "checked_modulation"]
@@ -26,6 +27,7 @@ def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *
         like: a tensor of the layer, for dtype and device.
         look: whether its values are looked at, which waits for an accelerator.
     """
+    refuse_tracing()
     check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), sizes)
     if current.device != like.device:
         raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
@@ -52,7 +54,9 @@ def check_constants(settings: Settings, stored: Mapping[str, Tensor], current: T
         suited: the dtypes that were found good before; this one joins them.
     """
     if current.dtype not in suited:
-        check_dtype(settings, current.dtype)
+        for item in fields(settings):
+            if spec_of(item).kind == "real":
+                check.within(item.name, [getattr(settings, item.name)], current.dtype)
         suited.add(current.dtype)
     if current.device.type == "cpu" and check.not_finite(torch.cat(list(stored.values()))):
         for name, value in stored.items():

@@ -334,13 +334,6 @@ def spec_of(item: "Field[Any]") -> Spec:
     return cast(Spec, item.metadata["spec"])
 
 
-def check_dtype(settings: Settings, dtype: torch.dtype) -> None:
-    """Refuse numbers of a layer that overflow or vanish in its dtype; those per neuron are looked at where they are kept."""
-    for item in fields(settings):
-        if spec_of(item).kind == "real":
-            check.within(item.name, [getattr(settings, item.name)], dtype)
-
-
 def least(value: PerNeuron) -> float:
     """The least of one number or several."""
     return min(value) if isinstance(value, tuple) else value

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qlifq import _validation as check
-from qlifq._transforms import as_it_is, constant, transformed
+from qlifq._transforms import constant, transformed, uncompiled
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
 from qlifq.backends.sampling import shared
@@ -50,6 +50,9 @@ class Step(NamedTuple):
     potential: Tensor
     decided: Decided
     active: Tensor | None
+
+
+torch.serialization.add_safe_globals([Step, Decided])
 
 
 class QLIF(nn.Module):
@@ -125,7 +128,7 @@ class QLIF(nn.Module):
         pieces(compiled=self.compiled)
         self.constants = self._constants()
 
-    @as_it_is
+    @uncompiled
     def forward(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Tensor, QLIFState]:
@@ -156,7 +159,7 @@ class QLIF(nn.Module):
             state = self.initial_state(current.shape[1])
         return (torch.stack(spikes) if spikes else torch.zeros_like(current)), state
 
-    @as_it_is
+    @uncompiled
     def step(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Tensor, QLIFState]:
@@ -170,7 +173,7 @@ class QLIF(nn.Module):
         (step,) = self._run(current.unsqueeze(0), state, with_time)
         return step.decided.spikes, step.state
 
-    @as_it_is
+    @uncompiled
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
         """Run a sequence step by step and yield what each one produced; arguments as for `forward`.
 
@@ -178,7 +181,7 @@ class QLIF(nn.Module):
         """
         return self._run(*self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True))
 
-    @as_it_is
+    @uncompiled
     def traces(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Traces, QLIFState] | None:

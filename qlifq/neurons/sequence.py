@@ -119,7 +119,7 @@ def _advance(
     step, q_scale, offset, V_th, V_reset = constants
     V_reset = V_reset.expand_as(voltage)
     potentials = torch.empty_like(current, memory_format=torch.contiguous_format)
-    spikes = torch.empty(current.shape).to(current)
+    spikes = torch.empty_like(potentials)
     voltage, angle = voltage.clone(), torch.empty_like(voltage)
     for time, now in enumerate(current):
         torch.lerp(voltage, now, step, out=potentials[time])

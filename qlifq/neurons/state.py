@@ -1,5 +1,6 @@
 """The state of a QLIF layer: tensors in a named tuple, never hidden in the module."""
 
+import operator
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,8 @@ def check_state(state: object, batch: int, neurons: int, like: Tensor, *, look: 
             raise ShapeError(f"Argument `state.{name}` must have shape {(batch, neurons)}, but has shape {tuple(value.shape)}.")
         if look:
             check.finite(f"state.{name}", value)
-    return QLIFState(*map(trainable, state)) if torch.is_grad_enabled() else state
+    usable = [trainable(value) for value in state]
+    return state if all(map(operator.is_, usable, state)) else QLIFState(*usable)
 
 
 def _plain(dtype: torch.dtype) -> str:
