@@ -10,9 +10,24 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from qlifq.errors import ArgumentError, DtypeError, ShapeError
+from qlifq._transforms import is_batched
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
-__all__ = ["FLOATS", "choice", "finite", "flag", "integer", "optional_integer", "real", "shape_of", "tensor", "unknown"]
+__all__ = [
+    "FLOATS",
+    "choice",
+    "finite",
+    "flag",
+    "integer",
+    "not_finite",
+    "optional_integer",
+    "real",
+    "shape_of",
+    "tensor",
+    "unknown",
+    "with_values",
+    "within",
+]
 
 FLOATS = (torch.float32, torch.float64)
 
@@ -88,14 +103,39 @@ def tensor(name: str, value: object, *, dtypes: Sequence[torch.dtype] = FLOATS) 
 
 
 def finite(name: str, value: Tensor) -> Tensor:
-    """A tensor without NaN and infinities.
+    """A tensor without NaN and infinities, see `not_finite`."""
+    if is_batched(value):
+        raise UnsupportedError(
+            f"Argument `{name}` must not be batched by torch.vmap: stack the samples along the dimension `batch` instead."
+        )
+    if bad := not_finite(value):
+        raise ArgumentError(f"Argument `{name}` must be finite, but {bad} of its {value.numel()} values are NaN or infinite.")
+    return value
+
+
+def not_finite(value: Tensor) -> int:
+    """How many values are NaN or infinite.
 
     A NaN or an infinity makes the sum one, so a finite sum clears them all at a fortieth of the cost of
     `isfinite().all()`; only where the sum is not finite, perhaps because it overflowed, is each value looked at. On an
     accelerator this waits for the device, so callers ask once per sequence and not once per step.
     """
-    if not math.isfinite(value.detach().sum().item()) and (bad := int((~torch.isfinite(value)).sum())):
-        raise ArgumentError(f"Argument `{name}` must be finite, but {bad} of its {value.numel()} values are NaN or infinite.")
+    return 0 if math.isfinite(value.detach().sum().item()) else int((~torch.isfinite(value)).sum())
+
+
+def within(name: str, numbers: Iterable[float], dtype: torch.dtype) -> None:
+    """Refuse finite numbers that a dtype cannot hold: that become infinite there, or 0 though they are not."""
+    limits = torch.finfo(dtype)
+    for number in numbers:
+        if number and not limits.tiny <= abs(number) <= limits.max:
+            plain = str(dtype).removeprefix("torch.")
+            raise ArgumentError(f"Argument `{name}` must neither overflow nor vanish in {plain}, but is {number:g}.")
+
+
+def with_values(name: str, value: Tensor) -> Tensor:
+    """A tensor that holds values."""
+    if value.is_meta:
+        raise DtypeError(f"Argument `{name}` must hold values, but is on the device meta, which has none.")
     return value
 
 

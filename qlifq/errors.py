@@ -20,6 +20,10 @@ class DtypeError(QLIFError, TypeError):
     """An argument has the wrong type, or a tensor the wrong dtype or device."""
 
 
+class MissingConstantError(ArgumentError, AttributeError):
+    """A layer has no such constant, since nothing in it needs one."""
+
+
 class UnsupportedError(QLIFError, ValueError):
     """What was asked for is valid but not here: a backend cannot do it, or an option would be ignored."""
 

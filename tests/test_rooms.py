@@ -15,13 +15,14 @@ import qlifq
 ROOT = Path(qlifq.__file__).parent
 
 #: What everybody may use, and what these modules themselves may.
-SHARED = ("errors", "_validation", "_packages", "_files")
+SHARED = ("errors", "_transforms", "_validation", "_packages", "_files")
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
 #: What each room may import beside itself and what is shared. A trailing star stands for all modules of a room.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "_validation": ("errors",),
+    "_transforms": ("errors",),
+    "_validation": ("errors", "_transforms"),
     "_packages": ("errors",),
     "_files": ("errors", "__version__"),
     "circuits": SHARED,

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from qlifq._transforms import cached, transformed
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, check_noise, noise_in_words
 from qlifq.backends.sampling import draw, masked
@@ -82,9 +83,12 @@ class AnalyticBackend(Backend):
 
     def law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
         """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`; worked out once."""
-        if (circuit.gates, device) not in self._laws:
-            self._laws[circuit.gates, device] = self._law(circuit, device)
-        return self._laws[circuit.gates, device]
+        if (found := self._laws.get((circuit.gates, device))) is not None:
+            return found
+        with cached():
+            law = self._law(circuit, device)
+        # What is made within a transform of torch.func is wrapped for it.
+        return law if transformed() else self._laws.setdefault((circuit.gates, device), law)
 
     def _law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
         angles = torch.tensor(LAW_ANGLES, dtype=torch.float64, device=device)[:, None]

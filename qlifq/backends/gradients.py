@@ -7,10 +7,11 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from qlifq._transforms import constant, transformed, uncompiled
 from qlifq._validation import choice, optional_integer
 from qlifq.backends.interface import MAX_SEED, Backend, Outcome
+from qlifq.backends.sampling import masked, straight_through
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import UnsupportedError
 
@@ -19,6 +20,7 @@ __all__ = ["GRADIENTS", "check_gradient", "evaluate", "parameter_shift"]
 GRADIENTS = ("auto", "analytic", "parameter-shift", "none")
 
 
+@uncompiled
 def evaluate(
     backend: Backend,
     circuit: SpikeCircuit,
@@ -54,15 +56,23 @@ def evaluate(
     """
     check_gradient(backend, circuit, gradient, gradient_shots)
     optional_integer("gradient_seed", gradient_seed, at_least=0, at_most=MAX_SEED)
-    if not (torch.is_grad_enabled() and angles.requires_grad) or gradient == "none":
-        return backend.run(circuit, angles.detach(), shots=shots, seed=seed, where=where)
+    carried = transformed(angles)
+    if not (carried or (torch.is_grad_enabled() and angles.requires_grad)) or gradient == "none":
+        return backend.run(circuit, constant(angles), shots=shots, seed=seed, where=where)
     if gradient == "auto" and backend.capabilities.differentiable:
         return backend.run(circuit, angles, shots=shots, seed=seed, where=where)
-    outcome = backend.run(circuit, angles.detach(), shots=shots, seed=seed, where=where)
+    if carried and gradient != "analytic":
+        raise UnsupportedError(
+            f"Argument `gradient` must not be {gradient!r} on backend {backend.name} under forward-mode differentiation or "
+            "torch.func, since a shifted derivative goes backward alone: call `backward` or `torch.autograd.grad`, or take "
+            "gradient='analytic'."
+        )
+    outcome = backend.run(circuit, constant(angles), shots=shots, seed=seed, where=where)
+    if gradient == "analytic":
+        closed_form = masked(circuit.probability(angles), where)
+        return replace(outcome, probability=straight_through(outcome.probability, closed_form))
 
     def derivative(at: Tensor) -> Tensor:
-        if gradient == "analytic":
-            return _closed_form_derivative(circuit, at, where)
         return parameter_shift(
             backend,
             circuit,
@@ -94,6 +104,7 @@ def check_gradient(backend: Backend, circuit: SpikeCircuit, gradient: str, gradi
         raise UnsupportedError(f"Argument `gradient_shots` must be None for backend {backend.name}, which draws none.")
 
 
+@uncompiled
 def parameter_shift(
     backend: Backend,
     circuit: SpikeCircuit,
@@ -145,13 +156,6 @@ def parameter_shift(
     return ((probability[0] - probability[1]) / 2).movedim(0, -1)
 
 
-def _closed_form_derivative(circuit: SpikeCircuit, angles: Tensor, where: Tensor | None) -> Tensor:
-    with torch.enable_grad():
-        leaf = angles.detach().requires_grad_()
-        (derivative,) = torch.autograd.grad(circuit.probability(leaf).sum(), leaf)
-    return derivative if where is None else derivative * where.unsqueeze(-1)
-
-
 class _WithDerivative(torch.autograd.Function):
     """A probability that was measured outside autograd, with its derivative computed when it is asked for."""
 
@@ -167,8 +171,12 @@ class _WithDerivative(torch.autograd.Function):
         return probability.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                "A shifted derivative has no further one: call `backward` or `torch.autograd.grad` without `create_graph`, or "
+                "take gradient='analytic' or a backend with autograd, such as analytic or twin."
+            )
         (angles,) = ctx.saved_tensors  # type: ignore[attr-defined]
         derivative = cast(Tensor, ctx.derivative(angles.detach()))  # type: ignore[attr-defined]
         return grads[0].unsqueeze(-1) * derivative, None, None

@@ -9,7 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from qlifq._validation import finite, integer, optional_integer, shape_of
+from qlifq._transforms import transformed
+from qlifq._validation import finite, integer, optional_integer, shape_of, with_values
 from qlifq.circuits import Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
@@ -122,11 +123,18 @@ class Outcome:
     shots: int | None = None
     metadata: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __reduce__(self) -> tuple[type["Outcome"], tuple[object, ...]]:
+        # A mapping that is read alone cannot be pickled.
+        return type(self), (self.probability, self.ones, self.shots, dict(self.metadata))
+
     def __str__(self) -> str:
         batch, sites = self.probability.shape
         how = "exact" if self.shots is None else f"{self.shots:,} shots"
         mean = f"{float(self.probability.detach().mean()):.4f}" if self.probability.numel() else "none"
         return f"batch {batch} · sites {sites} · {how} · mean P(1) {mean}"
+
+
+torch.serialization.add_safe_globals([Outcome])
 
 
 class Backend(abc.ABC):
@@ -188,7 +196,12 @@ class Backend(abc.ABC):
         """
         if not isinstance(circuit, SpikeCircuit):
             raise DtypeError(f"Argument `circuit` must be a SpikeCircuit, but is {type(circuit).__name__}.")
-        circuit.check_angles(angles)
+        with_values("angles", circuit.check_angles(angles))
+        if not self.capabilities.differentiable and transformed(angles):
+            raise UnsupportedError(
+                f"Backend {self.name} runs outside torch and cannot be differentiated forward or by torch.func: call "
+                "`backward` or `torch.autograd.grad`, or take backend analytic or twin."
+            )
         if angles.ndim != 3:
             raise ShapeError(
                 f"Argument `angles` must have shape (batch, sites, {circuit.num_angles}), but has shape {tuple(angles.shape)}."

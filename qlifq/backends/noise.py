@@ -138,18 +138,22 @@ class DeviceNoise:
             raise ShapeError(f"Argument `noise` has values for {self.sites} sites, but `angles` has {sites}.")
 
     def channel(self, dtype: torch.dtype, device: torch.device) -> Channel:
-        """The noise after each gate as maps of the Bloch vector, `(sites,)` or `()`, for the closed form."""
-        rate_1 = 1 / self._tensor("t1", dtype, device)
-        rate_2 = 1 / self._tensor("t2", dtype, device)
-        gate_time = self._tensor("gate_time", dtype, device)
-        kept = 1 - 2 * self._tensor("gate_error", dtype, device)
-        relaxed = Contraction(
-            kept * (-gate_time * rate_2).exp(), kept * (-gate_time * rate_1).exp(), -torch.expm1(-gate_time * rate_1)
-        )
+        """The noise after each gate as maps of the Bloch vector, `(sites,)` or `()`, for the closed form.
+
+        Times are divided in float64, where every one that is above 0 stays so, and only what is left after them is in `dtype`.
+        """
+        t1, t2 = (self._tensor(name, torch.float64, device) for name in ("t1", "t2"))
+
+        def relaxation(time: Tensor, kept: Tensor | float = 1.0) -> Contraction:
+            transverse, longitudinal = kept * (-time / t2).exp(), kept * (-time / t1).exp()
+            return Contraction(transverse.to(dtype), longitudinal.to(dtype), -torch.expm1(-time / t1).to(dtype))
+
+        gate_error = self._tensor("gate_error", torch.float64, device)
+        relaxed = relaxation(self._tensor("gate_time", torch.float64, device), 1 - 2 * gate_error)
 
         def channel(gate: Gate, value: Tensor | float) -> Contraction | None:
             if gate.name == "Delay":
-                return Contraction((-value * rate_2).exp(), (-value * rate_1).exp(), -torch.expm1(-value * rate_1))
+                return relaxation(torch.as_tensor(value, dtype=torch.float64, device=device))
             return None if gate.is_virtual else relaxed
 
         return channel

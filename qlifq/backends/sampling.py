@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qlifq._transforms import constant, transformed
 from qlifq.backends.interface import Outcome
 
 __all__ = ["Share", "bernoulli", "draw", "generator", "masked", "shared", "straight_through"]
@@ -34,15 +35,17 @@ def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
     Returns:
         An `Outcome` whose probability is ones / shots, with the straight-through gradient of `probability`.
     """
-    exact = probability.detach()
-    if shots == 1:
-        ones = bernoulli(exact, seed).to(torch.int64)
-    else:
+
+    def drawn(exact: Tensor) -> Tensor:
+        if shots == 1:
+            return bernoulli(exact, seed)
         source = None if seed is None else generator(seed, exact.device)
         # float32 cannot hold counts above 2²⁴.
         count = torch.full_like(exact, shots, dtype=torch.float64)
-        ones = torch.binomial(count, exact.to(torch.float64), generator=source).to(torch.int64)
-    estimate = (ones.to(torch.float64) / shots).to(exact.dtype)
+        return torch.binomial(count, exact.to(torch.float64), generator=source)
+
+    ones = constant(probability, drawn).to(torch.int64)
+    estimate = (ones.to(torch.float64) / shots).to(probability.dtype)
     return Outcome(straight_through(estimate, probability), ones, shots)
 
 
@@ -71,8 +74,10 @@ def shared(draw: Callable[..., Tensor], like: Tensor, seed: int | None, share: S
 
 
 def straight_through(drawn: Tensor, probability: Tensor) -> Tensor:
-    """What was drawn, with the gradient of its probability; p − p is exactly 0, so the values stay as they are."""
-    return drawn + (probability - probability.detach()) if probability.requires_grad else drawn
+    """What was drawn, with the derivatives of its probability; p − p is exactly 0, so the values stay as they are."""
+    if probability.requires_grad or transformed(probability):
+        return drawn + (probability - constant(probability))
+    return drawn
 
 
 def masked(probability: Tensor, where: Tensor | None) -> Tensor:

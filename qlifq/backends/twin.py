@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from qlifq._files import PathLike
+from qlifq._transforms import cached, transformed
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.record import read_circuit, read_laws, read_record
 from qlifq.backends.sampling import draw, masked
@@ -49,6 +50,7 @@ class TwinBackend(Backend):
     name = "twin"
     capabilities = Capabilities(exact=True, shots=True, noisy=False, differentiable=True)
 
+    @cached()
     def __init__(self, record: PathLike | Calibrated | None = None) -> None:
         if record is None:
             raise ArgumentError(
@@ -110,6 +112,9 @@ class TwinBackend(Backend):
     def _cast(self, angles: Tensor) -> Tensor:
         """The numbers in the dtype and on the device of the angles; copied there once."""
         key = (angles.dtype, angles.device)
-        if key not in self._on:
-            self._on[key] = self._numbers.to(angles)
-        return self._on[key]
+        if (found := self._on.get(key)) is not None:
+            return found
+        with cached():
+            numbers = self._numbers.to(angles)
+        # What is made within a transform of torch.func is wrapped for it.
+        return numbers if transformed() else self._on.setdefault(key, numbers)

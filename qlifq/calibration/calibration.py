@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
+from qlifq._transforms import cached
 from qlifq.backends import Backend, DeviceNoise
 from qlifq.backends.mitigation import Mitigated
 from qlifq.calibration.analysis import Analysis, analyse
@@ -82,6 +83,7 @@ class Calibration:
     measurement: Measurement
 
     @cached_property
+    @cached()
     def analysis(self) -> Analysis:
         """The fits and the tests of all sites."""
         return analyse(self.measurement)
@@ -123,6 +125,7 @@ class Calibration:
             return f"{parameter} of site {site} cannot be identified: the angles are too alike to tell it from the others"
         return f"{parameter} of site {site} cannot be identified: {self.measurement.total_shots:,} shots per angle are too few"
 
+    @torch.inference_mode(False)  # a correction is made of derivatives
     def correct(
         self,
         *,
@@ -169,7 +172,7 @@ class Calibration:
             offset = offset - programme.leak
         else:
             scale, offset = programme.q_scale[::wires], programme.q_bias[::wires] - programme.leak
-        target = Target(programme.mapping, scale, offset, programme.theta_max)
+        target = Target(programme.mapping, scale.clone(), offset.clone(), programme.theta_max)
         if span is None:
             return at_a_point(target, law, covariance, programme.leak)
         low, high = (check.real("span", end) for end in span)

@@ -144,9 +144,10 @@ def turning(mapping: str, gap: Tensor, q_scale: Tensor, offset: Tensor, theta_ma
     shape = (gap + q_scale + offset).shape
     # The derivatives are part of the graph where an argument is; elsewhere a graph is made here and dropped.
     differentiable = torch.is_grad_enabled() and any(value.requires_grad for value in (gap, q_scale, offset))
-    with torch.enable_grad():
+    # A copy, since a tensor of inference mode has no derivative, and so outside of it.
+    with torch.inference_mode(False), torch.enable_grad():
         at, scale, shift = (
-            value.expand(shape) if value.requires_grad else value.detach().expand(shape).requires_grad_()
+            value.expand(shape) if value.requires_grad else value.detach().expand(shape).clone().requires_grad_()
             for value in (gap, q_scale, offset)
         )
         angle = MAPPINGS[mapping].angle(at, scale, shift, theta_max)

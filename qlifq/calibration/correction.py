@@ -72,6 +72,9 @@ class Correction(NamedTuple):
         return " · ".join([f"correction of {len(self.q_scale)} neurons", *ranges, reach, f"{lost} out of reach"])
 
 
+torch.serialization.add_safe_globals([Correction, Target])
+
+
 def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Correction:
     """Baseline and slope at gap 0 as the target has them.
 

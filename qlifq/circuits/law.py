@@ -54,5 +54,7 @@ class Law(NamedTuple):
         return self.a - swing, self.a + swing
 
 
+torch.serialization.add_safe_globals([Law])
+
 #: The three angles that `Law.through` asks for, radians.
 LAW_ANGLES = (0.0, math.pi / 2, math.pi)

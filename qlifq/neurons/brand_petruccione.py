@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq import circuits
+from qlifq._transforms import constant, refuse_tracing, trainable, transformed, uncompiled
 from qlifq.backends import Backend, Plan, evaluate, get
+from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
-from qlifq.neurons.rotations import run_rotations
+from qlifq.neurons.rotations import preparing_angle, run_rotations
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import comparable
 
-__all__ = ["BrandPetruccione", "BrandPetruccioneState", "preparing_angle", "rotations"]
+__all__ = ["BrandPetruccione", "BrandPetruccioneState", "rotations"]
 
 LEAKS = ("relaxation", "published")
 GRADIENTS = ("true", "published")
@@ -43,6 +45,9 @@ class BrandPetruccioneState(NamedTuple):
     def detach(self) -> "BrandPetruccioneState":
         """The same value, cut from the graph that made it."""
         return BrandPetruccioneState(self.population.detach())
+
+
+torch.serialization.add_safe_globals([BrandPetruccioneState])
 
 
 class BrandPetruccione(nn.Module):
@@ -114,6 +119,7 @@ class BrandPetruccione(nn.Module):
         if delay_t1 is not None and leak != "relaxation":
             raise UnsupportedError(f"Argument `delay_t1` would be ignored: it needs leak='relaxation', but leak is {leak!r}.")
 
+    @uncompiled
     def forward(
         self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState | None = None
     ) -> tuple[Tensor, BrandPetruccioneState]:
@@ -134,6 +140,7 @@ class BrandPetruccione(nn.Module):
         _, spikes, state = self.run(theta, tau, x, state)
         return spikes, state
 
+    @uncompiled
     def run(
         self,
         theta: Tensor,
@@ -148,12 +155,19 @@ class BrandPetruccione(nn.Module):
         With `steps` the inputs are `(1, batch, num_neurons)` and the same in each of so many steps.
         """
         self._check_inputs(theta, tau, x)
+        theta, tau, x = map(trainable, (theta, tau, x))
+        self._check_numbers(theta.dtype)
         if steps is not None:
             check.integer("steps", steps, at_least=1)
             check.shape_of("theta", theta, (1, *theta.shape[1:]))
         if state is None:
             state = self.initial_state(theta)
         state = self._check_state(state, theta)
+        if self.gradient == "published" and transformed(theta, tau, state.population):
+            raise UnsupportedError(
+                "Argument `gradient` must be 'true' for forward-mode differentiation and torch.func, but is 'published', which "
+                "goes backward alone."
+            )
         held = len(theta) if steps is None else steps
         threshold = comparable(self.threshold, self.shots, theta.dtype)
         if held and self._in_one(theta, tau, state.population):
@@ -197,6 +211,8 @@ class BrandPetruccione(nn.Module):
     def _in_one(self, *inputs: Tensor) -> bool:
         """Whether `run_rotations` does what this layer does: it has the gradient of the relaxation alone."""
         exact = self.backend.ideal and self.shots is None and self.delay_t1 is None
+        if transformed(*inputs):
+            return False
         trained = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
         return exact and (not trained or (self.leak == "relaxation" and self.gradient == "true"))
 
@@ -216,8 +232,7 @@ class BrandPetruccione(nn.Module):
             waited = self._wait(phi, tau * (self.delay_t1 / self.t1), relaxed, below & ~driven, wait_seeds)
             after = self._ask(_ROTATION, phi, theta, below & driven, drive_seeds) + waited
         if self.gradient == "published" and after.requires_grad:
-            scale = 1 / (1 + (math.pi * before.detach()).square())
-            after = after.detach() + scale * (after - after.detach())
+            after = _Published.apply(after, constant(before))  # type: ignore[no-untyped-call]
         return after
 
     def _ask(
@@ -247,15 +262,16 @@ class BrandPetruccione(nn.Module):
             return self._ask(_WAIT, phi, seconds, where, seeds)
         # No rotation can be shifted to differentiate a delay; its law is known, so its gradient is that of the law.
         measured = self._ask(_WAIT, phi, seconds, where, seeds, gradient="none")
-        return measured + (relaxed - relaxed.detach()) * where
+        return straight_through(measured, relaxed * where)
 
     def _spike(self, population: Tensor, threshold: float) -> Tensor:
         if self.gradient == "published":
-            population = population.detach()
+            population = constant(population)
         return heaviside_spike(population - threshold, "arctan", math.pi)
 
     def _check_inputs(self, theta: Tensor, tau: Tensor, x: Tensor) -> None:
-        check.shape_of("theta", check.tensor("theta", theta), ("time", "batch", self.num_neurons))
+        refuse_tracing()
+        check.shape_of("theta", check.with_values("theta", check.tensor("theta", theta)), ("time", "batch", self.num_neurons))
         for name, value in (("tau", tau), ("x", x)):
             check.shape_of(name, check.tensor(name, value, dtypes=(theta.dtype,)), tuple(theta.shape))
             if value.device != theta.device:
@@ -268,6 +284,15 @@ class BrandPetruccione(nn.Module):
             wrong = x[(x != 0) & (x != 1)][0]
             raise ArgumentError(f"Argument `x` must be 0 or 1, but is {float(wrong):g} somewhere.")
 
+    def _check_numbers(self, dtype: torch.dtype) -> None:
+        """Refuse numbers of the layer that are no use in the dtype of its inputs."""
+        numbers = {"threshold": self.threshold, "t1": self.t1}
+        if self.delay_t1 is not None:
+            numbers["delay_t1 / t1"] = self.delay_t1 / self.t1
+        for name, number in numbers.items():
+            check.within(name, [number], dtype)
+        check.real("threshold", torch.tensor(self.threshold, dtype=dtype, device="cpu").item(), below=1.0)
+
     def _check_state(self, state: object, theta: Tensor) -> BrandPetruccioneState:
         if not isinstance(state, BrandPetruccioneState):
             raise DtypeError(f"Argument `state` must be a BrandPetruccioneState or None, but is {type(state).__name__}.")
@@ -279,21 +304,27 @@ class BrandPetruccione(nn.Module):
         if population.numel() and not 0 <= float(population.detach().min()) <= float(population.detach().max()) <= 1:
             wrong = population.detach()[(population < 0) | (population > 1)][0]
             raise ArgumentError(f"Argument `state.population` must be within [0, 1], but is {float(wrong):g} somewhere.")
-        return state
+        usable = trainable(population)
+        return state if usable is population else BrandPetruccioneState(usable)
 
 
-def preparing_angle(population: Tensor) -> Tensor:
-    """φ = 2 arcsin √α, the rotation that prepares a population, radians.
+class _Published(torch.autograd.Function):
+    """A population with the derivative of the released code: what passes it is scaled by that of the population before."""
 
-    Its derivative 1/√(α (1 − α)) has no limit at α = 0 and 1; there it is taken as 0, where a reset leaves no gradient to carry
-    and an infinite one would turn into NaN.
-    """
-    if not (torch.is_grad_enabled() and population.requires_grad):
-        return population.sqrt().asin_().mul_(2)
-    margin = torch.finfo(population.dtype).eps
-    inside = (population > margin) & (population < 1 - margin)
-    smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
-    return torch.where(inside, smooth, 2 * population.detach().sqrt().asin())
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, after: Tensor, before: Tensor) -> Tensor:
+        ctx.save_for_backward(before)
+        return after.clone()
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                "Argument `gradient` must be 'true' for a second derivative (`create_graph`), but is 'published', which is the "
+                "derivative of no function."
+            )
+        (before,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return grads[0] / (1 + (math.pi * before).square()), None
 
 
 def rotations(weighted: Tensor) -> tuple[Tensor, Tensor, Tensor]:

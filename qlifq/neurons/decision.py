@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
+from qlifq._transforms import constant
 from qlifq._validation import finite
 from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
@@ -82,14 +84,14 @@ class QuantumDecision(NamedTuple):
                 ones = None if ones is None else ones.reshape(*angle.shape, wires).sum(dim=-1)
         if settings.decision == "expectation":
             return Decided(probability, probability, angle)
-        estimate = probability.detach()
+        estimate = constant(probability)
         if settings.decision == "threshold":
             spikes = self._exceeds(estimate, ones).to(estimate.dtype)
         elif self.shots == 1 and wires == 1:
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
-            spikes = bernoulli(estimate, draw_seed, share)
+            spikes = constant(estimate, partial(bernoulli, seed=draw_seed, share=share))
         return Decided(straight_through(spikes, probability), probability, angle)
 
     def _exceeds(self, estimate: Tensor, ones: Tensor | None) -> Tensor:
@@ -116,7 +118,7 @@ def classic(
     probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
-    spikes = bernoulli(probability.detach(), seed, share)
+    spikes = constant(probability, partial(bernoulli, seed=seed, share=share))
     return Decided(straight_through(spikes, probability), probability, None)
 
 

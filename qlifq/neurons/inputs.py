@@ -1,15 +1,18 @@
-"""Checks of what a layer is called with, before its first step."""
+"""Checks of what a layer is called with, before its first step, and of what it ends with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq.errors import DtypeError, ShapeError, UnsupportedError
-from qlifq.neurons.parameters import Settings
+from qlifq._transforms import refuse_tracing, trainable
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.neurons.parameters import Settings, spec_of
+from qlifq.neurons.state import QLIFState
 
-__all__ = ["FLOATING", "checked_current", "checked_modulation"]
+__all__ = ["FLOATING", "check_constants", "checked_current", "checked_end", "checked_modulation"]
 
 #: Half precision is accepted where autocast produced it.
 FLOATING = (*check.FLOATS, torch.float16, torch.bfloat16)
@@ -24,9 +27,11 @@ def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *
         like: a tensor of the layer, for dtype and device.
         look: whether its values are looked at, which waits for an accelerator.
     """
+    refuse_tracing()
     check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), sizes)
     if current.device != like.device:
         raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
+    current = trainable(check.with_values("current", current))
     if like.dtype not in check.FLOATS:
         half = str(current.dtype).removeprefix("torch.")
         raise DtypeError(f"Argument `current` must have dtype float32 or float64, as must the layer, but has {half}.")
@@ -36,6 +41,43 @@ def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *
             raise DtypeError(f"Argument `current` must have dtype {wanted} like the layer, but has {found}.")
         current = current.to(like.dtype)
     return check.finite("current", current) if look else current
+
+
+def check_constants(settings: Settings, stored: Mapping[str, Tensor], current: Tensor, suited: set[torch.dtype]) -> None:
+    """Refuse numbers of a layer that are no use in the dtype of its input.
+
+    Args:
+        settings: the layer's.
+        stored: its constants per neuron as they are kept, which a conversion, a checkpoint or an optimiser may have changed;
+            on an accelerator they are not looked at.
+        current: the input.
+        suited: the dtypes that were found good before; this one joins them.
+    """
+    if current.dtype not in suited:
+        for item in fields(settings):
+            if spec_of(item).kind == "real":
+                check.within(item.name, [getattr(settings, item.name)], current.dtype)
+        suited.add(current.dtype)
+    if current.device.type == "cpu" and check.not_finite(torch.cat(list(stored.values()))):
+        for name, value in stored.items():
+            check.finite(name, value)
+
+
+def checked_end(state: QLIFState) -> QLIFState:
+    """The state after a sequence, refused where a potential was lost on the way.
+
+    Once V is infinite, the next step or reset takes infinity from infinity or multiplies it by 0, and once it is NaN every step
+    and reset keeps it NaN. So the end tells of every step, and none has to be looked at by itself. On an accelerator this would
+    wait for the device.
+    """
+    voltage = state.voltage
+    if voltage.device.type == "cpu" and (lost := check.not_finite(voltage)):
+        plain, most = str(voltage.dtype).removeprefix("torch."), torch.finfo(voltage.dtype).max
+        raise ArgumentError(
+            f"Argument `current` must keep the potential within the range of {plain}, ±{most:.3g}, but {lost} of "
+            f"{voltage.numel()} potentials became infinite or NaN."
+        )
+    return state
 
 
 def checked_modulation(modulation: Tensor | None, settings: Settings, current: Tensor, *, look: bool) -> Tensor | None:
@@ -52,6 +94,7 @@ def checked_modulation(modulation: Tensor | None, settings: Settings, current: T
         raise ShapeError(f"Argument `modulation` must have shape ({wanted}), but has shape {tuple(modulation.shape)}.")
     if modulation.device != current.device:
         raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")
+    modulation = trainable(modulation)
     if look:
         check.finite("modulation", modulation)
     if settings.neuromod_transform is None:

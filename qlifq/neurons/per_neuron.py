@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from qlifq import _validation as check
 from qlifq.errors import ArgumentError, ShapeError
 from qlifq.neurons.parameters import PerNeuron
 
@@ -40,28 +41,36 @@ class PerNeuronValue(nn.Module):
         self.name = name
         self.above = above if learnable else None
         self.learnable = learnable
+        # Two names for two meanings: a checkpoint of a trained value cannot slip into a fixed one.
+        self._stored = "value" if self.above is None else "unbounded"
         if isinstance(value, tuple) and len(value) != num_neurons:
             raise ShapeError(f"Argument `{name}` must be one number or {num_neurons}, one per neuron, but has {len(value)}.")
-        values = torch.tensor(value if isinstance(value, tuple) else [value] * num_neurons, dtype=torch.get_default_dtype())
+        numbers = value if isinstance(value, tuple) else (value,)
+        check.within(name, numbers, torch.get_default_dtype())
+        given = torch.tensor(numbers, dtype=torch.get_default_dtype(), device="cpu").expand(num_neurons)
+        values = self._to_stored(given).to(torch.get_default_device()).contiguous()
         if learnable:
-            self.register_parameter(self._stored, nn.Parameter(self._to_stored(values)))
+            self.register_parameter(self._stored, nn.Parameter(values))
         else:
             self.register_buffer(self._stored, values)
 
     def forward(self) -> Tensor:
         """The values, `(num_neurons,)`."""
-        stored = cast(Tensor, getattr(self, self._stored))
+        stored = self.stored
         return stored if self.above is None else self.above + _squareplus(stored)
 
     def stored_from(self, values: Tensor) -> Tensor:
-        """What `assign` would store, `(num_neurons,)`; refuses values that are not above the bound in the stored dtype."""
-        values = values.detach().to(cast(Tensor, getattr(self, self._stored)))
-        return self._to_stored(values)
+        """What `assign` would store, `(num_neurons,)`.
+
+        Refuses values that overflow or vanish in the stored dtype, or are not above the bound there.
+        """
+        check.within(self.name, values.tolist(), self.stored.dtype)
+        return self._to_stored(values.detach().to(self.stored))
 
     @torch.no_grad()
     def assign(self, stored: Tensor) -> None:
         """Set the values in place to what `stored_from` gave."""
-        cast(Tensor, getattr(self, self._stored)).copy_(stored)
+        self.stored.copy_(stored)
 
     def value_gradient(self) -> Tensor | None:
         """What `backward` left, by the values themselves and not by what is stored, `(num_neurons,)`; None where it left none.
@@ -74,9 +83,9 @@ class PerNeuronValue(nn.Module):
         return stored.grad * (1 + _squareplus(stored.detach()).square().reciprocal())
 
     @property
-    def _stored(self) -> str:
-        # Two names for two meanings: a checkpoint of a trained value cannot slip into a fixed one.
-        return "value" if self.above is None else "unbounded"
+    def stored(self) -> Tensor:
+        """The buffer or parameter itself, `(num_neurons,)`."""
+        return cast(Tensor, getattr(self, self._stored))
 
     def _to_stored(self, values: Tensor) -> Tensor:
         if self.above is None:

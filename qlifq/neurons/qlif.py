@@ -1,25 +1,26 @@
 """The QLIF layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from qlifq import _validation as check
+from qlifq._transforms import constant, transformed, uncompiled
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
 from qlifq.backends.sampling import shared
 from qlifq.circuits import RYSpike
-from qlifq.errors import ArgumentError, UnsupportedError
+from qlifq.errors import MissingConstantError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
 from qlifq.neurons.dynamics import Dynamics, initial_state
 from qlifq.neurons.fused import Programme, pieces
-from qlifq.neurons.inputs import checked_current, checked_modulation
+from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
 from qlifq.neurons.mapping import MAPPINGS
-from qlifq.neurons.parameters import Need, PerNeuron, Settings, spec_of
+from qlifq.neurons.parameters import PER_NEURON, Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.sequence import Constants, Traces, run_plain, trace_plain
@@ -49,6 +50,9 @@ class Step(NamedTuple):
     potential: Tensor
     decided: Decided
     active: Tensor | None
+
+
+torch.serialization.add_safe_globals([Step, Decided])
 
 
 class QLIF(nn.Module):
@@ -124,10 +128,13 @@ class QLIF(nn.Module):
         if self.settings.quantum_mode:
             check_gradient(self.backend, RYSpike(), gradient, gradient_shots)
         self.seeds = SeedStream(seed)
+        #: The dtypes in which the settings were found to be finite.
+        self._suited: set[torch.dtype] = set()
         self.compiled = check.flag("compile", compile)
         pieces(compiled=self.compiled)
         self.constants = self._constants()
 
+    @uncompiled
     def forward(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Tensor, QLIFState]:
@@ -144,12 +151,12 @@ class QLIF(nn.Module):
         Raises:
             QLIFError: if an input cannot be used.
         """
-        if modulation is None and self._is_plain():
+        if modulation is None and self._is_plain(current, _voltage(state)):
             current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
             if not len(current):
                 return torch.zeros_like(current), state
             emitted, voltage = run_plain(current, state.voltage, self._plain_constants(), self.seeds)
-            return emitted, state._replace(voltage=voltage)
+            return emitted, checked_end(state._replace(voltage=voltage))
         spikes = []
         for step in self.steps(current, state, modulation):
             spikes.append(step.decided.spikes)
@@ -158,6 +165,7 @@ class QLIF(nn.Module):
             state = self.initial_state(current.shape[1])
         return (torch.stack(spikes) if spikes else torch.zeros_like(current)), state
 
+    @uncompiled
     def step(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Tensor, QLIFState]:
@@ -171,6 +179,7 @@ class QLIF(nn.Module):
         (step,) = self._run(current.unsqueeze(0), state, with_time)
         return step.decided.spikes, step.state
 
+    @uncompiled
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
         """Run a sequence step by step and yield what each one produced; arguments as for `forward`.
 
@@ -178,6 +187,7 @@ class QLIF(nn.Module):
         """
         return self._run(*self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True))
 
+    @uncompiled
     def traces(
         self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
     ) -> tuple[Traces, QLIFState] | None:
@@ -190,14 +200,13 @@ class QLIF(nn.Module):
         Raises:
             QLIFError: if an input cannot be used, or leads to an angle that is NaN.
         """
-        voltage = state.voltage if isinstance(state, QLIFState) else None
-        if modulation is not None or not self._is_plain() or _is_derived(current) or _is_derived(voltage):
+        voltage = _voltage(state)
+        derived = any(isinstance(value, Tensor) and value.requires_grad for value in (current, voltage))
+        if modulation is not None or not self._is_plain(current, voltage) or (derived and torch.is_grad_enabled()):
             return None
         current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
         traces, voltage = trace_plain(current, state.voltage, self._plain_constants(), self.seeds)
-        if current.device.type == "cpu":
-            check.finite("angles", traces.angle)
-        return traces, state._replace(voltage=voltage)
+        return traces, checked_end(state._replace(voltage=voltage))
 
     def initial_state(self, batch: int) -> QLIFState:
         """The state at rest for a batch, on the layer's device and in its dtype."""
@@ -224,10 +233,10 @@ class QLIF(nn.Module):
             check.shape_of(name, check.finite(name, check.tensor(name, value)), (self.num_neurons,))
         # The settings know what the values must be, by themselves and to each other; nothing is set before all are right.
         replace(self.settings, **{name: tuple(value.tolist()) for name, value in values.items()})  # type: ignore[arg-type]
-        constants = {name: cast(PerNeuronValue, self.constants[name]) for name in values}
-        stored = {name: constant.stored_from(values[name]) for name, constant in constants.items()}
-        for name, constant in constants.items():
-            constant.assign(stored[name])
+        kept = self._kept()
+        stored = {name: kept[name].stored_from(value) for name, value in values.items()}
+        for name, value in stored.items():
+            kept[name].assign(value)
 
     def extra_repr(self) -> str:
         """The settings that differ from their defaults."""
@@ -235,6 +244,10 @@ class QLIF(nn.Module):
         changed = [f"{name}={value!r}" for name, value in values.items() if value != _PARAMETERS[name].default]
         shots = "exact" if self.shots is None else str(self.shots)
         return ", ".join([str(self.num_neurons), f"backend={self.backend.name}", f"shots={shots}", *changed])
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        # Where a property raises an AttributeError, Python asks here, and what it said would be lost.
+        return self._constant(name) if name in PER_NEURON else super().__getattr__(name)
 
     @property
     def mapping(self) -> str:
@@ -271,6 +284,7 @@ class QLIF(nn.Module):
     ) -> tuple[Tensor, QLIFState, Tensor | None]:
         """What a sequence or a step is run with, once nothing is wrong with it."""
         current = checked_current(current, sizes, self.V_th, look=look)
+        check_constants(self.settings, {name: kept.stored for name, kept in self._kept().items()}, current, self._suited)
         batch = current.shape[-2]
         if state is not None:
             state = check_state(state, batch, self.num_neurons, current, look=look)
@@ -286,7 +300,7 @@ class QLIF(nn.Module):
             # As many whatever is drawn, so that the next step's do not depend on this one's options.
             noise_seed, *seeds = self.seeds.next_seeds(4 if settings.quantum_mode else 2)
             share = self.seeds.share
-            noise = shared(torch.randn, now, noise_seed, share) if settings.noise_std else None
+            noise = constant(now, partial(shared, torch.randn, seed=noise_seed, share=share)) if settings.noise_std else None
             active = state.refractory.bool().logical_not() if settings.refractory_period else None
             state, gap, angle = step.approach(state, now, dynamics, programme, modulation=m, noise=noise)
             if angle is None:
@@ -296,6 +310,7 @@ class QLIF(nn.Module):
             potential = state.voltage
             state = step.settle(state, decided.spikes, dynamics, modulation=m)
             yield Step(state, gap, potential, decided, active)
+        checked_end(state)
 
     def dynamics(self) -> Dynamics:
         """The constants of the dynamics as they are now, for `integrate` and `settle`."""
@@ -307,11 +322,15 @@ class QLIF(nn.Module):
             return None
         return Programme(self.q_scale, self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias)
 
-    def _is_plain(self) -> bool:
-        """Whether `run_plain` does what this layer does: nothing differs from the plain neuron, and no constant is trained."""
+    def _is_plain(self, *inputs: object) -> bool:
+        """Whether `run_plain` does what this layer does: nothing differs from the plain neuron, and no constant is trained.
+
+        It has no derivative but the one that goes backward, to the input and the voltage.
+        """
         if not self.backend.ideal or self.shots is not None or self.gradient not in {"auto", "analytic"} or self.compiled:
             return False
-        if any(parameter.requires_grad for parameter in self.parameters()):
+        constants = [kept.stored for kept in self._kept().values()]
+        if any(value.requires_grad for value in constants) or transformed(*inputs, *constants):
             return False
         plain = Settings()
         return all(getattr(self.settings, name) == getattr(plain, name) for name in _PARAMETERS if name not in _PLAIN)
@@ -324,8 +343,13 @@ class QLIF(nn.Module):
 
     def _constant(self, name: str) -> Tensor:
         if name not in self.constants:
-            raise ArgumentError(f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}.")
+            raise MissingConstantError(
+                f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}."
+            )
         return cast(Tensor, self.constants[name]())
+
+    def _kept(self) -> Mapping[str, PerNeuronValue]:
+        return cast(Mapping[str, PerNeuronValue], self.constants)
 
     def _constants(self) -> nn.ModuleDict:
         """The values per neuron that this layer uses, trained ones as parameters."""
@@ -378,9 +402,5 @@ class QLIF(nn.Module):
         return shots
 
 
-def _is_derived(value: object) -> bool:
-    """Whether derivatives of this tensor are kept, backward or forward."""
-    if not isinstance(value, Tensor):
-        return False
-    tangent = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
-    return tangent is not None or (torch.is_grad_enabled() and value.requires_grad)
+def _voltage(state: object) -> Tensor | None:
+    return state.voltage if isinstance(state, QLIFState) else None

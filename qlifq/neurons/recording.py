@@ -76,6 +76,9 @@ class Recording:
         )
 
 
+torch.serialization.add_safe_globals([Recording])
+
+
 def simulate(
     layer: QLIF,
     current: Tensor,

@@ -13,13 +13,16 @@ for α below the threshold, and 0 otherwise. ∂α'/∂α has no limit at 0 and 
 """
 
 import math
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-__all__ = ["run_rotations"]
+from qlifq._transforms import backward_again, constant, is_batched, transformed
+from qlifq.neurons.surrogates import heaviside_spike
+
+__all__ = ["preparing_angle", "run_rotations"]
 
 
 class _Numbers(NamedTuple):
@@ -62,6 +65,37 @@ def run_rotations(
     return cast(tuple[Tensor, Tensor], _Rotations.apply(theta, tau, driven, population, numbers))  # type: ignore[no-untyped-call]
 
 
+def preparing_angle(population: Tensor) -> Tensor:
+    """φ = 2 arcsin √α, the rotation that prepares a population, radians.
+
+    Its derivative 1/√(α (1 − α)) has no limit at α = 0 and 1; there it is taken as 0, where a reset leaves no gradient to carry
+    and an infinite one would turn into NaN.
+    """
+    if not (torch.is_grad_enabled() and population.requires_grad) and not transformed(population):
+        return population.sqrt().asin_().mul_(2)
+    margin = torch.finfo(population.dtype).eps
+    inside = (population > margin) & (population < 1 - margin)
+    smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
+    return torch.where(inside, smooth, 2 * constant(population).sqrt().asin())
+
+
+def _recorded(
+    theta: Tensor, tau: Tensor, driven: Tensor, population: Tensor, populations: Tensor, numbers: _Numbers
+) -> tuple[Tensor, Tensor]:
+    """The populations, known by their values, and the spikes in operations that autograd records, for the relaxation."""
+    threshold, t1, steps, _ = numbers
+    found, before = [], constant(population)
+    for time in range(steps):
+        now = time if len(theta) > 1 else 0
+        turned = ((preparing_angle(population) + theta[now]) / 2).sin().square()
+        relaxed = population * (-tau[now] / t1).exp()
+        population = torch.where(driven[now] > 0, turned, relaxed) * (before < threshold)
+        before = populations[time]
+        found.append(population)
+    every = torch.stack(found)
+    return every, heaviside_spike(every - threshold, "arctan", math.pi)
+
+
 class _Rotations(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -87,15 +121,19 @@ class _Rotations(torch.autograd.Function):
             # Choices are products with 0 and 1, which a processor does ten times faster than `where`.
             after = leak(before, kept[now]).lerp_(turned, driven[now])
             before = torch.mul(after, torch.lt(before, threshold, out=below), out=populations[time])
-        ctx.save_for_backward(populations, population, cosine, sine, kept, driven)
+        ctx.save_for_backward(theta, tau, driven, population, populations, cosine, sine, kept)
         ctx.numbers = numbers  # type: ignore[attr-defined]
         return populations, torch.gt(populations, threshold, out=torch.empty_like(populations))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        populations, population, half_cosine, half_sine, kept, driven = ctx.saved_tensors  # type: ignore[attr-defined]
-        threshold, t1, steps, _ = ctx.numbers  # type: ignore[attr-defined]
+        theta, tau, driven, population, populations, half_cosine, half_sine, kept = ctx.saved_tensors  # type: ignore[attr-defined]
+        numbers: _Numbers = ctx.numbers  # type: ignore[attr-defined]
+        if torch.is_grad_enabled() or any(map(is_batched, grads)):
+            again = partial(_recorded, theta, tau, driven, population, constant(populations), numbers)
+            of_theta, of_tau, carried = backward_again(again, (theta, tau, population), grads)
+            return of_theta, of_tau, None, carried, None
+        threshold, t1, steps, _ = numbers
         of_populations, of_spikes = grads
         cosine, sine = 1 - 2 * half_sine.square(), 2 * half_sine * half_cosine
         of_theta, of_tau = torch.zeros_like(cosine), torch.zeros_like(cosine)

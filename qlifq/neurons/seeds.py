@@ -158,7 +158,7 @@ class _Process:
 
     def drawn_root(self) -> int:
         """A root from torch's global generator, which siblings have in common until torch is given another seed."""
-        root = int(torch.randint(MAX_SEED, ()))
+        root = int(torch.randint(MAX_SEED, (), device="cpu"))
         return root ^ self.seeds.root if torch.initial_seed() == self._forked_at else root
 
     def before_fork(self) -> None:

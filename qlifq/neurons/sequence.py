@@ -9,13 +9,14 @@ Spikes carry the straight-through gradient of p. The spikes are those of the gen
 """
 
 import math
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from qlifq.backends.sampling import Share, bernoulli
+from qlifq._transforms import backward_again, constant, is_batched
+from qlifq.backends.sampling import Share, bernoulli, straight_through
 from qlifq.circuits import RYSpike
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 from qlifq.neurons.seeds import SeedStream
@@ -114,7 +115,7 @@ def _advance(
     step, q_scale, offset, V_th, V_reset = constants
     V_reset = V_reset.expand_as(voltage)
     potentials = torch.empty_like(current, memory_format=torch.contiguous_format)
-    spikes = torch.empty(current.shape).to(current)
+    spikes = torch.empty_like(potentials)
     voltage, angle = voltage.clone(), torch.empty_like(voltage)
     for time, now in enumerate(current):
         torch.lerp(voltage, now, step, out=potentials[time])
@@ -126,24 +127,37 @@ def _advance(
     return potentials, spikes, voltage
 
 
+def _recorded(current: Tensor, voltage: Tensor, spikes: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    """The spikes and V after the last step in operations that autograd records, as by the general layer."""
+    emitted = []
+    for now, fired in zip(current, spikes, strict=True):
+        potential = torch.lerp(voltage, now, constants.step)
+        emitted.append(straight_through(fired, Traces(potential, fired, constants).probability))
+        voltage = torch.lerp(potential, constants.V_reset.expand_as(fired), emitted[-1])
+    return torch.stack(emitted), voltage
+
+
 class _Plain(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
         current: Tensor,
-        voltage: Tensor,
+        before: Tensor,
         constants: Constants,
         drawn: list[int],
         share: Share | None,
     ) -> tuple[Tensor, Tensor]:
-        potentials, spikes, voltage = _advance(current, voltage, constants, drawn, share)
-        ctx.save_for_backward(potentials.sub_(constants.V_th), spikes, *constants)
+        potentials, spikes, voltage = _advance(current, before, constants, drawn, share)
+        ctx.save_for_backward(current, before, potentials.sub_(constants.V_th), spikes, *constants)
         return spikes, voltage
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        gaps, spikes, step, q_scale, offset, V_th, V_reset = ctx.saved_tensors  # type: ignore[attr-defined]
+        current, before, gaps, spikes, *constants = ctx.saved_tensors  # type: ignore[attr-defined]
+        if torch.is_grad_enabled() or any(map(is_batched, grads)):
+            again = partial(_recorded, current, before, constant(spikes), Constants(*constants))
+            return *backward_again(again, (current, before), grads), None, None, None
+        step, q_scale, offset, V_th, V_reset = constants
         of_spikes, of_voltage = grads
         of_current = torch.empty_like(gaps)
         carried, kept, slope = of_voltage.clone(), 1 - step, q_scale * (math.pi / 2)

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from qlifq._transforms import uncompiled
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.brand_petruccione import BrandPetruccione, rotations
 from qlifq.neurons.qlif import QLIF
@@ -164,12 +165,14 @@ _FAMILIES = (
 )
 
 
+@uncompiled
 def _family(module: nn.Module) -> Family | None:
     """The kind of a module that carries a state, or None; one that `torch.compile` wrapped is what it was."""
     kept = getattr(module, "_orig_mod", module)
     return next((family for family in _FAMILIES if family.holds(kept)), None)
 
 
+@uncompiled
 def _check(modules: Iterable[nn.Module]) -> None:
     """Refuse what cannot be run in a chain."""
     for module in modules:

@@ -1,11 +1,13 @@
 """The state of a QLIF layer: tensors in a named tuple, never hidden in the module."""
 
+import operator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from qlifq import _validation as check
+from qlifq._transforms import trainable
 from qlifq.errors import DtypeError, ShapeError
 
 __all__ = ["QLIFState", "check_state"]
@@ -41,6 +43,10 @@ class QLIFState(NamedTuple):
         return QLIFState(*(value.detach() for value in self))
 
 
+# So that `torch.load` reads a saved state as it reads tensors.
+torch.serialization.add_safe_globals([QLIFState])
+
+
 def check_state(state: object, batch: int, neurons: int, like: Tensor, *, look: bool) -> QLIFState:
     """Refuse what is not a state of this batch and layer, else return it; `look` tells whether its values are looked at."""
     if not isinstance(state, QLIFState):
@@ -53,7 +59,8 @@ def check_state(state: object, batch: int, neurons: int, like: Tensor, *, look: 
             raise ShapeError(f"Argument `state.{name}` must have shape {(batch, neurons)}, but has shape {tuple(value.shape)}.")
         if look:
             check.finite(f"state.{name}", value)
-    return state
+    usable = [trainable(value) for value in state]
+    return state if all(map(operator.is_, usable, state)) else QLIFState(*usable)
 
 
 def _plain(dtype: torch.dtype) -> str:

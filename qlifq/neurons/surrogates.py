@@ -8,6 +8,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from qlifq._transforms import constant, transformed
+from qlifq.backends.sampling import straight_through
+
 __all__ = ["SURROGATES", "Surrogate", "heaviside_spike"]
 
 
@@ -83,7 +86,14 @@ def heaviside_spike(gap: Tensor, surrogate: str, alpha: float) -> Tensor:
     Reference:
         Neftci, Mostafa and Zenke, Surrogate gradient learning in spiking neural networks, IEEE SPM 36 (2019).
     """
-    return cast(Tensor, _Step.apply(gap, SURROGATES[surrogate].derivative, alpha))  # type: ignore[no-untyped-call]
+    chosen = SURROGATES[surrogate]
+    if transformed(gap):
+        return straight_through(constant(gap, _step), chosen.smooth(gap, alpha))
+    return cast(Tensor, _Step.apply(gap, chosen.derivative, alpha))  # type: ignore[no-untyped-call]
+
+
+def _step(gap: Tensor) -> Tensor:
+    return (gap > 0).to(gap.dtype)
 
 
 class _Step(torch.autograd.Function):
@@ -93,7 +103,7 @@ class _Step(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(gap)
         ctx.derivative, ctx.alpha = derivative, alpha  # type: ignore[attr-defined]
-        return (gap > 0).to(gap.dtype)
+        return _step(gap)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:

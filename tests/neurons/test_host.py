@@ -54,6 +54,7 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the look at the values of an input, which `step` leaves out on an accelerator."""
     unchanged: Callable[[str, Tensor], Tensor] = lambda name, value: value  # noqa: E731
     monkeypatch.setattr(_validation, "finite", unchanged)
+    monkeypatch.setattr(_validation, "not_finite", lambda value: 0)
     for user in ("qlifq.backends.interface", "qlifq.neurons.decision"):
         monkeypatch.setattr(f"{user}.finite", unchanged)
 
@@ -84,5 +85,6 @@ def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_cou
     layer = QLIF(5, seed=1, refractory_period=2, **EVERYTHING)
     with Reads() as mode:
         simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
-    # One for the input, one a step for the angles, which the analytic backend looks at on the CPU alone, one for the count.
-    assert len(mode.seen) == 1 + 4 + 1
+    # One for the input and one for the count, and what is looked at on the CPU alone: one for the constants, one a step for the
+    # angles, one for the potential at the end.
+    assert len(mode.seen) == 2 + 1 + 4 + 1

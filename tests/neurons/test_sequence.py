@@ -160,8 +160,8 @@ def test_a_forward_derivative_goes_through_a_simulation_as_through_its_steps() -
 
 def test_an_angle_that_is_none_is_refused_whichever_way_it_comes_up() -> None:
     huge = torch.tensor([3e38, -3e38, 3e38, -3e38, 1.0])[:, None, None]
-    for progress in (None, lambda *_: None):
-        with pytest.raises(ArgumentError, match="`angles` must be finite, but"):
+    for progress, said in ((None, "`current` must keep the potential"), (lambda *_: None, "`angles` must be finite, but")):
+        with pytest.raises(ArgumentError, match=said):
             simulate(QLIF(1, seed=1, tau=1.5), huge, "potential", progress=progress)
 
 
