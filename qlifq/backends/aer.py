@@ -17,10 +17,10 @@ from torch import Tensor
 
 from qlifq._validation import choice, integer
 from qlifq.backends.aer_circuits import Lane, program, settled
-from qlifq.backends.aer_layout import LAYOUTS, Layout, arrange, jobs, shot_parts
+from qlifq.backends.aer_layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
 from qlifq.backends.aer_model import from_noise_model
 from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, digest, on_site
-from qlifq.backends.flat import Asked, Floats, answer, ask
+from qlifq.backends.flat import Asked, Floats, answer, ask, shot_parts
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, noise_in_words
 from qlifq.backends.sampling import draw, masked
@@ -160,7 +160,7 @@ class AerBackend(Backend):
             evaluations=batch * sites,
             circuits=len(circuits),
             qubits=min(layout.qubits, max((len(columns) for columns in circuits), default=0)),
-            jobs=sum(1 for _ in jobs(circuits, drawn)) * len(shot_parts(drawn)),
+            jobs=sum(1 for _ in jobs(circuits, drawn)) * len(shot_parts(drawn, JOB_SHOTS)),
             executions=sets * drawn,
             turns=turns,
             estimated_seconds=lane_sets * (layout.microseconds + layout.shot_microseconds * drawn) * 1e-6,
@@ -214,7 +214,7 @@ class AerBackend(Backend):
         layout = self._layout(shots)
         lanes, members = _kinds(circuit, asked, models)
         submissions = list(jobs(arrange([len(rows) for rows in members], layout.lanes), shots))
-        parts = shot_parts(shots)
+        parts = shot_parts(shots, JOB_SHOTS)
         # One seed per submission, so hashed that the streams of two calls do not meet: within one, Aer steps the seed.
         seeds = np.random.SeedSequence(seed).generate_state(len(submissions) * len(parts), np.uint64) >> np.uint64(2)
         for number, (pieces, part) in enumerate(product(submissions, parts)):
