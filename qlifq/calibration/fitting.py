@@ -77,6 +77,7 @@ def fit(
         raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
     if not backend.capabilities.shots:
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} has no shots.")
+    backend.check_bounded("a calibration")
     programme = Programme(mapping, neurons, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
     check.integer("rounds", rounds, at_least=1)
     check.integer("shots", shots, at_least=rounds)
