@@ -18,7 +18,7 @@ __all__ = ["MAX_SEED", "MAX_SHOTS", "Backend", "Capabilities", "Outcome", "Plan"
 #: Seeds are whole numbers from 0 up to this one, what every vendor takes.
 MAX_SEED = 2**63 - 1
 
-#: The most shots in one call of any backend: several minutes for one evaluation where each shot is run, and more than tells
+#: The most shots in one call of any backend: several minutes for one evaluation where each shot is run, and enough to know
 #: P(1) to 1e-5. Every count is a float64 exactly, and one that is drawn follows its binomial.
 MAX_SHOTS = 2**32
 

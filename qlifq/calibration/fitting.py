@@ -7,7 +7,7 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.backends import Backend
-from qlifq.backends.interface import MAX_SEED
+from qlifq.backends.interface import MAX_SEED, MAX_SHOTS
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import Programme
 from qlifq.calibration.measurement import Rounds
@@ -97,7 +97,7 @@ def fit(
             break
         # The error falls as 1/√shots; a hundredth more keeps a last tiny round from following a near miss.
         missing = min(math.ceil(spent * 1.01 * (worst / wanted) ** 2), most) - spent
-        measuring.run(min(missing, backend.capabilities.max_shots or missing))
+        measuring.run(min(missing, backend.capabilities.max_shots or MAX_SHOTS))
         calibration = Calibration(measuring.so_far())
     return calibration
 

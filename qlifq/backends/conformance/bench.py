@@ -10,7 +10,7 @@ import torch
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from qlifq.backends.interface import Backend, Capabilities, Outcome
+from qlifq.backends.interface import MAX_SHOTS, Backend, Capabilities, Outcome
 from qlifq.circuits import CIRCUITS, BrandPetruccione, Gate, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ConformanceError
 
@@ -120,7 +120,7 @@ class Bench:
         truth = self.truth(circuit, angles)
         shots = self.shots_to_see(bias, truth.numel())
         # A backend that takes fewer shots in one call gets every evaluation several times.
-        copies = -(-shots // (self.can.max_shots or shots))
+        copies = -(-shots // (self.can.max_shots or MAX_SHOTS))
         each = -(-shots // copies)
         ones = counts(self.run(angles.repeat(copies, 1, 1), each, circuit=circuit)).reshape(copies, *truth.shape).sum(0)
         self.plausible(ones, copies * each, truth, angles)
