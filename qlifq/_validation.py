@@ -154,4 +154,5 @@ def shape_of(name: str, value: Tensor, expected: Sequence[int | str]) -> Tensor:
 def _interval(at_least: float | None, at_most: float | None, above: float | None = None, below: float | None = None) -> str:
     """The bounds in words, such as "at least 0 and below 1"."""
     words = [("at least", at_least), ("above", above), ("at most", at_most), ("below", below)]
-    return " and ".join(f"{word} {bound:g}" for word, bound in words if bound is not None)
+    told = ((word, bound if isinstance(bound, int) else f"{bound:g}") for word, bound in words if bound is not None)
+    return " and ".join(f"{word} {bound}" for word, bound in told)

@@ -10,19 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from qiskit.exceptions import QiskitError
+from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from torch import Tensor
 
 from qlifq._validation import choice, integer
 from qlifq.backends.aer_circuits import Lane, program, settled
-from qlifq.backends.aer_layout import LAYOUTS, Layout, arrange, jobs, shot_parts
-from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, digest, from_noise_model, on_site
-from qlifq.backends.flat import Asked, Floats, answer, ask
+from qlifq.backends.aer_layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
+from qlifq.backends.aer_model import from_noise_model
+from qlifq.backends.aer_noise import IDEAL, QubitModel, calibrated, digest, on_site
+from qlifq.backends.flat import Asked, Floats, answer, ask, shot_parts
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, noise_in_words
 from qlifq.backends.sampling import draw, masked
-from qlifq.backends.snapshots import check_qubits, choose, load_snapshot
+from qlifq.backends.snapshots import check_qubits, choose, load_snapshot, read_qubits
 from qlifq.circuits import Gate, Law, Slot, SpikeCircuit
 from qlifq.circuits.law import LAW_ANGLES
 from qlifq.errors import BackendError, DtypeError, UnsupportedError
@@ -45,12 +47,15 @@ class AerBackend(Backend):
 
     Args:
         noise: None for none; a `DeviceNoise`, which follows each RX and RY as written; a snapshot by name, such as
-            "fake_torino", whose own gates run; or any Aer `NoiseModel`, in whose basis gates the circuit runs. A model's
-            qubit stands for the site of the same number, and its errors for all qubits where that has none.
+            "fake_torino", or a Qiskit backend object, whose own gates run with the errors that it reports; or any Aer
+            `NoiseModel`, in whose basis gates the circuit runs. A model's qubit stands for the site of the same number, and
+            its errors for all qubits where that has none. Each of its errors is applied as Aer does, those on `measure` and
+            `delay` among them, or refused by name; one on `reset` or on gates of two qubits never acts, since no circuit here
+            has any. An `AerSimulator` stands for its own noise model.
         sampling: "shots" runs every shot. "law" reads P(1) = a + b cos θ + c sin θ off Aer's density matrix once and
             draws the counts: the same distribution in a thousandth of the time, for circuits with one angle.
-        qubits: for a snapshot or a noise model, the qubits of the sites, in order; None for those that work, best first
-            (a model: in their own order). More sites than qubits use them in turn.
+        qubits: for a snapshot, a backend or a noise model, the qubits of the sites, in order; None for those that work, best
+            first (a model: in their own order). More sites than qubits use them in turn.
         threads: how many threads Aer may use, at least 1; more do not change the counts.
 
     Raises:
@@ -69,7 +74,7 @@ class AerBackend(Backend):
 
     def __init__(
         self,
-        noise: DeviceNoise | NoiseModel | str | None = None,
+        noise: DeviceNoise | NoiseModel | BackendV2 | str | None = None,
         *,
         sampling: str = "shots",
         qubits: Sequence[int] | None = None,
@@ -77,7 +82,10 @@ class AerBackend(Backend):
     ) -> None:
         self.sampling = choice("sampling", sampling, SAMPLING)
         self.threads = integer("threads", threads, at_least=1)
-        self.noise = noise
+        if isinstance(noise, BackendV2):
+            noise = getattr(noise.options, "noise_model", None) or noise
+        #: What was given; of a Qiskit backend its name, since what it reports is read once.
+        self.noise = noise.name if isinstance(noise, BackendV2) else noise
         #: The qubits of the sites, in order; None where site s is simply qubit s.
         self.qubits = None if qubits is None else check_qubits(qubits)
         #: One model per site, used in turn; with `_others` given, that one serves all further sites instead.
@@ -90,11 +98,11 @@ class AerBackend(Backend):
         if isinstance(noise, DeviceNoise):
             self._models = tuple(on_site(noise.at(site)) for site in range(noise.sites or 1))
             self._told = noise_in_words(noise)
-        elif isinstance(noise, str):
-            found = choose(load_snapshot(noise), qubits)
+        elif isinstance(noise, str | BackendV2):
+            found = choose(load_snapshot(noise) if isinstance(noise, str) else read_qubits(noise), qubits)
             self.qubits = tuple(found)
             self._models = tuple(calibrated(facts) for facts in found.values())
-            self._told = noise
+            self._told = noise if isinstance(noise, str) else f"{noise.name}, {digest(self._models)}"
         elif isinstance(noise, NoiseModel):
             own, others = from_noise_model(noise, self.qubits)
             listed = range(max(own, default=-1) + 1) if self.qubits is None else self.qubits
@@ -103,7 +111,7 @@ class AerBackend(Backend):
             self._told = f"noise model, {digest((*self._models, others))}"
         elif noise is not None:
             raise DtypeError(
-                "Argument `noise` must be a DeviceNoise, an Aer NoiseModel, the name of a snapshot or None, "
+                "Argument `noise` must be a DeviceNoise, an Aer NoiseModel, a Qiskit backend, the name of a snapshot or None, "
                 f"but is {type(noise).__name__}."
             )
         self._noisy = any(model != IDEAL for model in (*self._models, self._others or IDEAL))
@@ -152,7 +160,7 @@ class AerBackend(Backend):
             evaluations=batch * sites,
             circuits=len(circuits),
             qubits=min(layout.qubits, max((len(columns) for columns in circuits), default=0)),
-            jobs=sum(1 for _ in jobs(circuits, drawn)) * len(shot_parts(drawn)),
+            jobs=sum(1 for _ in jobs(circuits, drawn)) * len(shot_parts(drawn, JOB_SHOTS)),
             executions=sets * drawn,
             turns=turns,
             estimated_seconds=lane_sets * (layout.microseconds + layout.shot_microseconds * drawn) * 1e-6,
@@ -170,14 +178,18 @@ class AerBackend(Backend):
                 f"Argument `sampling` must be 'shots' for circuit {circuit.name}: only a circuit with one angle, in one "
                 f"rotation, has the law, but this is {circuit.draw()}."
             )
-        if isinstance(self.noise, NoiseModel) and any(gate.name == "Delay" for gate in circuit.gates):
-            raise UnsupportedError(
-                f"Argument `noise` must be a DeviceNoise or a snapshot for circuit {circuit.name}: "
-                "a noise model does not tell what happens in a delay."
-            )
-        if self._others is not None:
-            return (*self._models[:sites], *[self._others] * (sites - len(self._models)))
-        return _in_turn(self._models, sites)
+        if self._others is None:
+            models = _in_turn(self._models, sites)
+        else:
+            models = (*self._models[:sites], *[self._others] * (sites - len(self._models)))
+        if any(gate.name == "Delay" for gate in circuit.gates):
+            for site, model in enumerate(models):
+                if not model.delays_known:
+                    raise UnsupportedError(
+                        f"Argument `noise` must tell what happens in a delay for circuit {circuit.name}, but tells nothing for "
+                        f"site {site}: add an error on `delay`, or give NoiseModel.from_backend, a DeviceNoise or a snapshot."
+                    )
+        return models
 
     def _law(self, circuit: SpikeCircuit, models: Sequence[QubitModel]) -> Law:
         """The law of each site, `(sites,)`, read off Aer's density matrix once."""
@@ -202,7 +214,7 @@ class AerBackend(Backend):
         layout = self._layout(shots)
         lanes, members = _kinds(circuit, asked, models)
         submissions = list(jobs(arrange([len(rows) for rows in members], layout.lanes), shots))
-        parts = shot_parts(shots)
+        parts = shot_parts(shots, JOB_SHOTS)
         # One seed per submission, so hashed that the streams of two calls do not meet: within one, Aer steps the seed.
         seeds = np.random.SeedSequence(seed).generate_state(len(submissions) * len(parts), np.uint64) >> np.uint64(2)
         for number, (pieces, part) in enumerate(product(submissions, parts)):
@@ -234,8 +246,8 @@ class AerBackend(Backend):
         circuits, binds = zip(*loads, strict=True)
         try:
             result = simulator.run(list(circuits), parameter_binds=list(binds), shots=shots, seed_simulator=seed).result()
-        except QiskitError as error:
-            raise BackendError(f"Aer failed: {error.message}") from error
+        except (QiskitError, RuntimeError, TypeError, ValueError) as error:
+            raise BackendError(f"Aer failed: {getattr(error, 'message', error)}") from error
         if not result.success:
             raise BackendError(f"Aer failed: {result.status}")
         answers = list(result.results)

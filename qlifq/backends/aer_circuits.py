@@ -16,7 +16,7 @@ from qiskit.circuit import Instruction, Parameter, ParameterVector
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.exceptions import QiskitError
 
-from qlifq.backends.aer_noise import Matrix, QubitModel, relaxation
+from qlifq.backends.aer_noise import Matrix, QubitModel
 from qlifq.backends.flat import Floats
 from qlifq.circuits import Gate, Slot
 from qlifq.errors import UnsupportedError
@@ -140,8 +140,7 @@ def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> Progr
             circuit.reset(qubit)
         for name, numbers in native.steps:
             if name == "delay":
-                if lane.model.relaxes:
-                    _append(circuit, relaxation(lane.model.t1, lane.model.t2, float(numbers[0])), qubit)
+                _append(circuit, lane.model.during(float(numbers[0])), qubit)
                 continue
             values = [own[number] if isinstance(number, int) else number for number in numbers]
             circuit.append(_GATES[name].base_class(*values), [qubit])

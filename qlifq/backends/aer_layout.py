@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["LAYOUTS", "Column", "Layout", "Piece", "arrange", "jobs", "shot_parts"]
+__all__ = ["JOB_SHOTS", "LAYOUTS", "Column", "Layout", "Piece", "arrange", "jobs"]
 
 #: The most shots in one submission, since Aer holds all of them in memory, and the most counts that come back from one.
-_JOB_SHOTS = 2**16
+JOB_SHOTS = 2**16
 _JOB_COUNTS = 2**19
 
 
@@ -87,9 +87,3 @@ def jobs(circuits: Sequence[tuple[Column, ...]], shots: int) -> Iterator[list[Pi
             first = last
     if job:
         yield job
-
-
-def shot_parts(shots: int) -> list[int]:
-    """How many shots each repetition of a submission takes."""
-    whole, rest = divmod(shots, _JOB_SHOTS)
-    return [_JOB_SHOTS] * whole + [rest] * (rest > 0)

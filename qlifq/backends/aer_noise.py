@@ -1,4 +1,4 @@
-"""What Aer does to one qubit, as plain numbers: from a `DeviceNoise`, a calibrated qubit or any Aer noise model.
+"""What Aer does to one qubit, as plain numbers: from a `DeviceNoise` or a calibrated qubit.
 
 A noise is kept as one superoperator per native gate and not as a vendor's object, so that two qubits with equal noise are
 equal, and a model of 127 qubits costs no more than the qubits that are used.
@@ -8,17 +8,14 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qiskit.quantum_info import SuperOp
-from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qlifq.backends.noise import SiteNoise
-from qlifq.backends.snapshots import ONE_QUBIT_GATES, QubitFacts
+from qlifq.backends.snapshots import QubitFacts
 
-__all__ = ["IDEAL", "QubitModel", "calibrated", "digest", "from_noise_model", "on_site", "relaxation"]
+__all__ = ["IDEAL", "Matrix", "QubitModel", "calibrated", "digest", "on_site", "relaxation"]
 
 Matrix = npt.NDArray[np.complex128]
 
@@ -29,11 +26,14 @@ class QubitModel:
 
     Args:
         basis: the native gates; empty where gates run as they are written.
-        errors: the superoperator after a gate, by its name: 4 × 4 complex numbers, columns stacked, as bytes.
+        errors: the superoperator after a gate, by its name: 4 × 4 complex numbers, columns stacked, as bytes. That of "delay"
+            comes after every delay, whatever its duration, and that of "measure" before the measurement.
         t1: relaxation time that a delay sees, seconds.
         t2: coherence time that a delay sees, seconds.
         readout_p01: probability that 0 is read as 1.
         readout_p10: probability that 1 is read as 0.
+        excited: the population of |1⟩ that relaxation in a delay leads to.
+        delays_known: whether it is known what a delay does.
     """
 
     basis: tuple[str, ...] = ()
@@ -42,6 +42,8 @@ class QubitModel:
     t2: float = math.inf
     readout_p01: float = 0.0
     readout_p10: float = 0.0
+    excited: float = 0.0
+    delays_known: bool = True
 
     @property
     def relaxes(self) -> bool:
@@ -54,18 +56,27 @@ class QubitModel:
         # A copy, since Aer reads a view of somebody else's memory in the wrong order.
         return None if found is None else np.frombuffer(found, dtype=np.complex128).reshape(4, 4).copy()
 
+    def during(self, seconds: float) -> Matrix | None:
+        """The superoperator of a delay, or None."""
+        error = self.after("delay")
+        if not self.relaxes:
+            return error
+        relaxed = relaxation(self.t1, self.t2, seconds, self.excited)
+        return relaxed if error is None else relaxed @ error
+
     def reading(self) -> Matrix | None:
-        """The readout error as a superoperator just before the measurement, or None.
+        """The errors of a measurement as a superoperator just before it, or None.
 
         What a measurement sees is the diagonal alone, on which a readout error is a stochastic matrix; so the counts are
         those of a bit flipped afterwards.
         """
+        error = self.after("measure")
         if self.readout_p01 == 0 and self.readout_p10 == 0:
-            return None
-        matrix = np.zeros((4, 4), dtype=np.complex128)
-        matrix[0, 0], matrix[3, 0] = 1 - self.readout_p01, self.readout_p01
-        matrix[0, 3], matrix[3, 3] = self.readout_p10, 1 - self.readout_p10
-        return matrix
+            return error
+        readout = np.zeros((4, 4), dtype=np.complex128)
+        readout[0, 0], readout[3, 0] = 1 - self.readout_p01, self.readout_p01
+        readout[0, 3], readout[3, 3] = self.readout_p10, 1 - self.readout_p10
+        return readout if error is None else readout @ error
 
 
 #: A qubit without noise.
@@ -96,34 +107,6 @@ def calibrated(facts: QubitFacts) -> QubitModel:
     )
 
 
-def from_noise_model(model: NoiseModel, qubits: Sequence[int] | None) -> tuple[dict[int, QubitModel], QubitModel]:
-    """The qubits of an Aer noise model that have errors of their own, and the one that stands for all others.
-
-    Errors of several qubits do not matter to circuits of one qubit. A qubit's own error of a gate replaces the one that
-    is for all qubits, as in Aer.
-
-    Args:
-        model: the noise model.
-        qubits: the qubits that are used, None for all.
-    """
-    basis = tuple(name for name in ONE_QUBIT_GATES if name in model.basis_gates)
-    shared: dict[str, Matrix] = {}
-    own: dict[int, dict[str, Matrix]] = {}
-    for entry in model.to_dict()["errors"]:
-        places = entry.get("gate_qubits")
-        targets = [shared]
-        if places is not None:
-            used = [place[0] for place in places if len(place) == 1 and (qubits is None or place[0] in qubits)]
-            targets = [own.setdefault(qubit, {}) for qubit in used]
-        for name in entry["operations"]:
-            if targets and (name == "measure" or name in ONE_QUBIT_GATES):
-                matrix = _readout(entry) if entry["type"] == "roerror" else SuperOp(QuantumError.from_dict(entry)).data
-                for target in targets:
-                    target[name] = matrix
-    ordered = {qubit: _with_errors(basis, shared | errors) for qubit, errors in sorted(own.items())}
-    return ordered, _with_errors(basis, shared)
-
-
 def digest(models: Sequence[QubitModel]) -> str:
     """The same for qubits whose noise is the same but for rounding."""
     told = [
@@ -134,19 +117,24 @@ def digest(models: Sequence[QubitModel]) -> str:
                 (name, (np.frombuffer(error, dtype=np.complex128).round(9) + 0.0).tolist())
                 for name, error in sorted(model.errors)
             ],
-            [f"{number:.9g}" for number in (model.t1, model.t2, model.readout_p01, model.readout_p10)],
+            [f"{number:.9g}" for number in (model.t1, model.t2, model.readout_p01, model.readout_p10, model.excited)],
         )
         for model in models
     ]
     return f"sha256 {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
 
 
-def relaxation(t1: float, t2: float, time: float) -> Matrix:
-    """The superoperator of relaxation to |0⟩ and of dephasing over a time."""
+def relaxation(t1: float, t2: float, time: float, excited: float = 0.0) -> Matrix:
+    """The superoperator of dephasing and of relaxation over a time, to |1⟩ with the probability `excited` and else to |0⟩."""
     kept, coherent = math.exp(-time / t1), math.exp(-time / t2)
     matrix = np.diag(np.array([1, coherent, coherent, kept], dtype=np.complex128))
     matrix[0, 3] = 1 - kept
-    return matrix
+    return matrix if excited == 0 else excited * _turned(matrix) + (1 - excited) * matrix
+
+
+def _turned(matrix: Matrix) -> Matrix:
+    """A superoperator with |0⟩ and |1⟩ in each other's place."""
+    return matrix[::-1, ::-1]
 
 
 def _depolarisation(error: float) -> Matrix:
@@ -154,13 +142,3 @@ def _depolarisation(error: float) -> Matrix:
     matrix = (1 - 2 * error) * np.eye(4, dtype=np.complex128)
     matrix[np.ix_([0, 3], [0, 3])] += error
     return matrix
-
-
-def _readout(entry: dict[str, Any]) -> Matrix:
-    return np.asarray(entry["probabilities"], dtype=np.complex128)
-
-
-def _with_errors(basis: tuple[str, ...], errors: dict[str, Matrix]) -> QubitModel:
-    read = errors.get("measure", np.eye(2)).real
-    kept = tuple((name, np.ascontiguousarray(matrix).tobytes()) for name, matrix in errors.items() if name != "measure")
-    return QubitModel(basis, kept, readout_p01=float(read[0, 1]), readout_p10=float(read[1, 0]))

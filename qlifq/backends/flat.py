@@ -9,10 +9,14 @@ from torch import Tensor
 
 from qlifq._validation import finite
 from qlifq.backends.interface import Outcome
+from qlifq.errors import BackendError
 
-__all__ = ["Asked", "Floats", "answer", "ask"]
+__all__ = ["Asked", "Floats", "answer", "ask", "rounded_into_range", "shot_parts"]
 
 Floats = npt.NDArray[np.float64]
+
+#: How far rounding can lead a probability out of [0, 1].
+_ROUNDING = 1e-12
 
 
 class Asked(NamedTuple):
@@ -49,3 +53,22 @@ def answer(asked: Asked, values: npt.NDArray[np.generic], angles: Tensor, shots:
     if shots is None:
         return Outcome(shaped.to(angles), metadata=metadata)
     return Outcome((shaped / shots).to(angles), shaped.to(angles.device, torch.int64), shots, metadata)
+
+
+def shot_parts(shots: int, most: int) -> list[int]:
+    """The shots in parts of at most so many, for a vendor that holds all of one part in memory."""
+    whole, rest = divmod(shots, most)
+    return [most] * whole + [rest] * (rest > 0)
+
+
+def rounded_into_range(probability: Floats) -> Floats:
+    """Probabilities, put back where rounding led out of [0, 1]: an arcsine of a root, or a draw, would fail there.
+
+    Raises:
+        BackendError: for what is further out than rounding leads, or NaN.
+    """
+    inside = np.clip(probability, 0.0, 1.0)
+    wrong = ~(np.abs(probability - inside) <= _ROUNDING)
+    if wrong.any():
+        raise BackendError(f"A probability must be within [0, 1] but for rounding, but is {probability[wrong].flat[0]:g}.")
+    return np.asarray(inside)

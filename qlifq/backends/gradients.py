@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qlifq._transforms import constant, transformed, uncompiled
 from qlifq._validation import choice, optional_integer
-from qlifq.backends.interface import MAX_SEED, Backend, Outcome
+from qlifq.backends.interface import MAX_SEED, MAX_SHOTS, Backend, Outcome
 from qlifq.backends.sampling import masked, straight_through
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import UnsupportedError
@@ -96,6 +96,7 @@ def check_gradient(backend: Backend, circuit: SpikeCircuit, gradient: str, gradi
             "parameter shift needs every slot in one rotation and in no delay."
         )
     optional_integer("gradient_shots", gradient_shots, at_least=1, at_most=backend.capabilities.max_shots)
+    optional_integer("gradient_shots", gradient_shots, at_most=MAX_SHOTS)
     if gradient_shots is not None and not shifting:
         raise UnsupportedError(
             f"Argument `gradient_shots` would be ignored: gradient {gradient!r} on backend {backend.name} shifts no parameter."

@@ -14,10 +14,14 @@ from qlifq._validation import finite, integer, optional_integer, shape_of, with_
 from qlifq.circuits import Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
-__all__ = ["MAX_SEED", "Backend", "Capabilities", "Outcome", "Plan"]
+__all__ = ["MAX_SEED", "MAX_SHOTS", "Backend", "Capabilities", "Outcome", "Plan"]
 
 #: Seeds are whole numbers from 0 up to this one, what every vendor takes.
 MAX_SEED = 2**63 - 1
+
+#: The most shots in one call of any backend: several minutes for one evaluation where each shot is run, and enough to know
+#: P(1) to 1e-5. Every count is a float64 exactly, and one that is drawn follows its binomial.
+MAX_SHOTS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,9 @@ class Capabilities:
         differentiable: its probability carries autograd to the angles.
         remote: it runs on somebody else's machine, and may cost money.
         max_sites: the most sites in one call, None for no bound.
-        max_shots: the most shots in one call, None for no bound.
+        max_shots: the most shots in one call, None for as many as any backend takes, 2³².
+        bounded: its probabilities lie in [0, 1], and with shots they are counts. Not so where estimates are corrected without
+            bias, as `Mitigated` does: they leave [0, 1] by their error, and no number of ones stands behind them.
     """
 
     exact: bool
@@ -41,6 +47,7 @@ class Capabilities:
     remote: bool = False
     max_sites: int | None = None
     max_shots: int | None = None
+    bounded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +240,17 @@ class Backend(abc.ABC):
         if not self.capabilities.shots:
             raise UnsupportedError(f"Argument `shots` must be None for backend {self.name}, which draws none, but is {shots}.")
         integer("shots", shots, at_least=1, at_most=self.capabilities.max_shots)
+        integer("shots", shots, at_most=MAX_SHOTS)
+
+    def check_bounded(self, use: str) -> None:
+        """Refuse a backend whose estimates can leave [0, 1], for a use that would have to clip them.
+
+        Args:
+            use: what is to be done, such as "decision='sample'".
+        """
+        if not self.capabilities.bounded:
+            raise UnsupportedError(
+                f"Argument `backend` must give probabilities within [0, 1] for {use}, but the estimates of backend {self.name} "
+                "leave it by their error, and clipping would bias them: use decision='expectation', which averages them, or "
+                "the backend without mitigation, with q_scale and q_bias corrected by a calibration."
+            )

@@ -1,5 +1,6 @@
 """Circuits on PennyLane's `lightning.qubit`, packed and submitted in batches."""
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -8,7 +9,7 @@ from pennylane.tape import QuantumScript
 from torch import Tensor
 
 from qlifq._validation import integer
-from qlifq.backends.flat import Floats, answer, ask
+from qlifq.backends.flat import Floats, answer, ask, rounded_into_range, shot_parts
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.registry import with_noise
 from qlifq.circuits import Gate, Packing, Slot, SpikeCircuit
@@ -16,9 +17,11 @@ from qlifq.errors import UnsupportedError
 
 __all__ = ["LightningBackend"]
 
-#: The most circuits in one submission: each leaves 2**wires probabilities, or shots × wires samples, until it is read.
-_BATCH_CIRCUITS = 4096
-_BATCH_SAMPLES = 2**25
+#: The most circuits in one submission, whose operations are kept for the next one.
+_JOB_CIRCUITS = 4096
+#: The most numbers that one submission leaves until it is read: each circuit 2**wires probabilities or shots × wires samples,
+#: 16 bytes each at their peak. Many more would also be slower, by the time that new memory takes.
+_JOB_NUMBERS = 2**20
 
 #: Microseconds per evaluation on one core of a 2025 cloud machine, as `python -m benchmarks.backends` prints them.
 _EXACT_MICROSECONDS = 5.5
@@ -36,7 +39,8 @@ class LightningBackend(Backend):
     """State vectors of `wires` qubits, one evaluation on each, all circuits of a call handed over in one batch.
 
     Exact probabilities are the marginals of one `probs` measurement per circuit; counts are summed over one `sample`
-    measurement with real shots. There is no noise: a delay is the identity.
+    measurement with real shots, in parts where a call has many: memory does not grow with the shots. There is no noise: a
+    delay is the identity.
 
     Args:
         noise: None. A state vector has no noise; the argument is there to say so.
@@ -75,7 +79,8 @@ class LightningBackend(Backend):
     ) -> Outcome:
         """See `Backend.run`.
 
-        The counts of an evaluation depend on its place among those that are asked, and on no number of threads.
+        The counts of an evaluation depend on the seed and on its place among those that are asked, and on no number of threads:
+        one stream is drawn from, circuit after circuit, and part after part where the shots go in several.
         """
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         asked = ask(angles, where)
@@ -86,23 +91,29 @@ class LightningBackend(Backend):
         self.check_size(batch, sites, shots)
         evaluations = batch * sites
         circuits = Packing(evaluations, self.wires).circuits
-        each = _EXACT_MICROSECONDS if shots is None else _SHOTS_MICROSECONDS + _SAMPLE_MICROSECONDS * shots
+        per_gate = _EXACT_MICROSECONDS if shots is None else _SHOTS_MICROSECONDS
+        # A circuit that is not full samples all of its wires.
+        samples = circuits * self.wires * (shots or 0)
         return Plan(
             evaluations=evaluations,
             circuits=circuits,
             qubits=self.wires if evaluations else 0,
-            jobs=-(-circuits // self._circuits_a_job(shots)),
+            jobs=-(-circuits // self._circuits_per_job(shots)) * len(self._parts(shots)),
             executions=circuits * (shots or 0),
-            estimated_seconds=evaluations * len(circuit.gates) * each * 1e-6,
+            estimated_seconds=(evaluations * len(circuit.gates) * per_gate + samples * _SAMPLE_MICROSECONDS) * 1e-6,
         )
 
-    def _circuits_a_job(self, shots: int | None) -> int:
-        return min(_BATCH_CIRCUITS, max(1, _BATCH_SAMPLES // ((shots or 1) * self.wires)))
+    def _circuits_per_job(self, shots: int | None) -> int:
+        numbers = 2**self.wires if shots is None else shots * self.wires
+        return min(_JOB_CIRCUITS, max(1, _JOB_NUMBERS // numbers))
+
+    def _parts(self, shots: int | None) -> Sequence[int | None]:
+        return [None] if shots is None else shot_parts(shots, _JOB_NUMBERS // self.wires)
 
     def _run_all(self, circuit: SpikeCircuit, values: Floats, shots: int | None, seed: int | None) -> Floats:
         """P(1) or the number of ones of each evaluation."""
         device = qml.device("lightning.qubit", wires=self.wires, seed=seed)
-        size = self._circuits_a_job(shots) * self.wires
+        size = self._circuits_per_job(shots) * self.wires
         answers = [self._run_job(device, circuit, values[start : start + size], shots) for start in range(0, len(values), size)]
         return np.concatenate(answers) if answers else np.zeros(0)
 
@@ -113,17 +124,22 @@ class LightningBackend(Backend):
         bodies.extend(self._body(circuit) for _ in range(packing.circuits - len(bodies)))
         used = bodies[: packing.circuits]
         _fill(circuit, used, packing.pack(values))
-        measurement = qml.probs(wires=range(self.wires)) if shots is None else qml.sample(wires=range(self.wires))
-        scripts = [QuantumScript(body, [measurement], shots=shots) for body in used]
-        results = device.execute(scripts)
+        results = [self._submit(device, used, part) for part in self._parts(shots)]
         if len(_SPARE) >= _SPARE_CIRCUITS:
             _SPARE.clear()
         _SPARE[key] = bodies
         if shots is None:
             # A sum of 2**wires rounded probabilities can exceed 1 by an ulp.
-            return np.clip(packing.marginals(np.stack(results)), 0.0, 1.0)
-        ones = [np.asarray(samples).reshape(shots, self.wires).sum(axis=0) for samples in results]
-        return np.asarray(packing.unpack(np.stack(ones)), dtype=np.float64)
+            return rounded_into_range(packing.marginals(results[0]))
+        return np.asarray(packing.unpack(np.sum(results, axis=0)), dtype=np.float64)
+
+    def _submit(self, device: Any, bodies: list[list[Any]], shots: int | None) -> Floats:
+        """One submission: the probabilities of each circuit, `(circuits, 2**wires)`, or its ones, `(circuits, wires)`."""
+        measurement = qml.probs(wires=range(self.wires)) if shots is None else qml.sample(wires=range(self.wires))
+        results = device.execute([QuantumScript(body, [measurement], shots=shots) for body in bodies])
+        if shots is None:
+            return np.stack(results)
+        return np.stack([np.asarray(samples).reshape(shots, self.wires).sum(axis=0) for samples in results])
 
     def _body(self, circuit: SpikeCircuit) -> list[Any]:
         return circuit.to_pennylane(np.zeros((self.wires, circuit.num_angles)), range(self.wires))

@@ -96,24 +96,25 @@ class DeviceNoise:
     def from_backend(cls, backend: object, qubits: Sequence[int] | None = None) -> "DeviceNoise":
         """The noise of a Qiskit backend, as its calibration tells it, one site per qubit.
 
-        T1, T2 (at most 2 T1) and the readout errors are taken as they are. An RX or RY is two pulses (`sx`), so
-        `gate_time` is twice a pulse's, and `gate_error` is the depolarisation of two pulses: for each, what its reported
-        infidelity leaves beyond the relaxation in its time.
+        T1, T2 (at most 2 T1) and the readout errors are taken as they are. An RX or RY is what Qiskit makes of an RY in the
+        native gates, such as two pulses `sx` on IBM's devices: `gate_time` is the sum of their durations, and `gate_error`
+        their depolarisation together, for each what its reported infidelity leaves beyond the relaxation in its time. What
+        the backend does not report is without error.
 
         Args:
             backend: a Qiskit `BackendV2`: a device, a snapshot of one, or a generic one.
             qubits: the qubits, in the order of the sites; None for all that work, best first.
 
         Raises:
-            QLIFError: if `backend` is none, or a qubit does not exist or does not work.
+            QLIFError: if `backend` is none, or a qubit does not exist, does not work, or has no gates for a rotation.
         """
         found = choose(read_qubits(backend), qubits).values()
-        pulses = [facts.pulse for facts in found]
+        turns = [facts.turn for facts in found]
         return cls(
             t1=tuple(facts.t1 for facts in found),
             t2=tuple(facts.t2 for facts in found),
-            gate_time=tuple(times * gate.time for gate, times in pulses),
-            gate_error=tuple((1 - (1 - 2 * gate.excess) ** times) / 2 for gate, times in pulses),
+            gate_time=tuple(turn.time for turn in turns),
+            gate_error=tuple(turn.excess for turn in turns),
             readout_p01=tuple(facts.readout_p01 for facts in found),
             readout_p10=tuple(facts.readout_p10 for facts in found),
         )

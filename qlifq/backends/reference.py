@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from qlifq.backends.flat import rounded_into_range
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, noise_in_words
 from qlifq.circuits import Gate, Slot, SpikeCircuit
@@ -69,10 +70,11 @@ class ReferenceBackend(Backend):
             for element in range(batch):
                 if wanted[element, site]:
                     exact[element, site] = _population(circuit, values[element, site], noise)
+        exact = rounded_into_range(exact)
         metadata = {"noise": noise_in_words(self.noise)}
         if shots is None:
             return Outcome(torch.from_numpy(exact).to(angles), metadata=metadata)
-        counts = np.random.default_rng(seed).binomial(shots, np.clip(exact, 0.0, 1.0))
+        counts = np.random.default_rng(seed).binomial(shots, exact)
         ones = torch.from_numpy(counts.astype(np.int64))
         return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots, metadata)
 

@@ -6,14 +6,14 @@ Backends are read through the attributes of Qiskit's `BackendV2`, so that this m
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from qlifq._packages import load
 from qlifq._validation import integer
-from qlifq.errors import ArgumentError, DtypeError, ShapeError
+from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
 __all__ = [
     "ONE_QUBIT_GATES",
@@ -23,6 +23,7 @@ __all__ = [
     "choose",
     "load_backend",
     "load_snapshot",
+    "native_gates",
     "read_qubits",
 ]
 
@@ -50,9 +51,6 @@ ONE_QUBIT_GATES = (
     "u3",
 )
 
-#: Gates that turn the qubit between its poles, and how many of them an RX or RY takes.
-_PULSES = {"sx": 2, "rx": 1, "u3": 1, "u": 1}
-
 #: What IBM calls P(read 1 | 0) and P(read 0 | 1).
 _READOUT = ("prob_meas1_prep0", "prob_meas0_prep1")
 
@@ -75,40 +73,74 @@ class QubitFacts(NamedTuple):
     gates: Mapping[str, GateFacts]
 
     @property
-    def pulse(self) -> tuple[GateFacts, int]:
-        """The gate that turns the qubit, and how many of them an RX or RY takes."""
-        return next((self.gates[name], times) for name, times in _PULSES.items() if name in self.gates)
+    def turn(self) -> GateFacts:
+        """All the native gates of one RY together: durations add up, and depolarisations multiply."""
+        counted = native_gates(tuple(self.gates)) or {}
+        gates = [self.gates[name] for name, times in counted.items() for _ in range(times)]
+        kept = math.prod(1 - 2 * gate.excess for gate in gates)
+        return GateFacts(sum(gate.time for gate in gates), sum(gate.error for gate in gates), (1 - kept) / 2)
 
     @property
     def cost(self) -> float:
         """The error of one decision, by which qubits are ranked."""
-        gate, times = self.pulse
-        return (self.readout_p01 + self.readout_p10) / 2 + times * gate.error
+        return (self.readout_p01 + self.readout_p10) / 2 + self.turn.error
 
 
 def read_qubits(backend: Any) -> dict[int, QubitFacts]:
-    """The qubits of a Qiskit `BackendV2` that work, best first: by the errors of one readout and two pulses, then by T1.
+    """The qubits of a Qiskit `BackendV2` that work, best first: by the errors of one readout and one RY, then by T1.
 
-    A qubit without a measurement or a gate that turns it is faulty and left out. T2 is cut to 2 T1, since snapshots hold
-    pairs that no qubit can have. The readout error is asymmetric where the backend's properties say so, else what its
-    target gives for both.
+    A qubit without a measurement, or without native gates that an RY can be made of, is left out, and so is one whose gates
+    always fail. Where a device reports readout errors, a qubit that reports none is faulty. What is not reported is without
+    error: a target with no numbers at all is that of perfect qubits. T2 is cut to 2 T1, since snapshots hold pairs that no
+    qubit can have. The readout error is asymmetric where the backend's properties say so, else what its target gives for both.
 
     Raises:
-        QLIFError: if `backend` is none, or no qubit works.
+        QLIFError: if `backend` is none, runs a noise model that its target does not tell, or no qubit works.
     """
     target = getattr(backend, "target", None)
     if target is None:
         raise DtypeError(f"Argument `backend` must be a Qiskit BackendV2, but is {type(backend).__name__}.")
     properties = _properties(backend)
     faulty = set() if properties is None else set(properties.faulty_qubits())
+    names = _gate_names(target)
+    qubits = range(target.num_qubits or 0)
+    readouts = {qubit: _offered(target, "measure", qubit) for qubit in qubits}
+    told = any(readout is not None and readout.error is not None for readout in readouts.values())
     found = {}
-    for qubit in range(target.num_qubits or 0):
-        facts = None if qubit in faulty else _qubit_facts(target, properties, qubit)
+    for qubit in qubits:
+        readout = readouts[qubit]
+        if qubit in faulty or readout is None or (told and readout.error is None):
+            continue
+        offered = {name: _offered(target, key, qubit) for name, key in names.items()}
+        gates = {name: gate for name, gate in offered.items() if gate is not None}
+        facts = _qubit_facts(target, properties, qubit, readout, gates)
         if facts is not None:
             found[qubit] = facts
     if not found:
-        raise ArgumentError(f"Argument `backend` must have a qubit that works, but {backend.name} has none.")
+        raise ArgumentError(
+            "Argument `backend` must have a qubit that works, with a measurement and gates that Qiskit can make a rotation of, "
+            f"but {backend.name} has none: it offers {', '.join(sorted(target.operation_names)) or 'nothing'}."
+        )
+    if getattr(getattr(backend, "options", None), "noise_model", None) is not None and not _reports(found.values()):
+        raise UnsupportedError(
+            f"Argument `backend` must tell its noise in its target, but {backend.name} has it in a noise model: "
+            'give that to get("aer", noise=...).'
+        )
     return dict(sorted(found.items(), key=lambda item: (item[1].cost, -item[1].t1, item[0])))
+
+
+@lru_cache(maxsize=128)
+def native_gates(basis: tuple[str, ...]) -> Mapping[str, int] | None:
+    """How many of each gate Qiskit makes an RY of, None where it cannot."""
+    qiskit = load("qiskit", package="qiskit", feature="Reading a Qiskit backend", install="qiskit")
+    circuit = qiskit.QuantumCircuit(1)
+    # The angle stays open, since that of a decision does, and Qiskit takes other gates for a constant.
+    circuit.ry(qiskit.circuit.Parameter("angle"), 0)
+    try:
+        native = qiskit.transpile(circuit, basis_gates=list(basis), optimization_level=1, seed_transpiler=0)
+    except qiskit.exceptions.QiskitError:
+        return None
+    return MappingProxyType(dict(native.count_ops()))
 
 
 def choose(found: Mapping[int, QubitFacts], qubits: object) -> dict[int, QubitFacts]:
@@ -180,12 +212,46 @@ def _snapshot_name(class_name: str) -> str:
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", class_name.removesuffix("V2")).lower()
 
 
-def _qubit_facts(target: Any, properties: Any, qubit: int) -> QubitFacts | None:
-    """The facts about one qubit, or None where it is faulty."""
-    measure = _instruction(target, "measure", qubit)
-    gates = {name: found for name in ONE_QUBIT_GATES if (found := _instruction(target, name, qubit)) is not None}
-    pulses = [gates[name] for name in _PULSES if name in gates]
-    if measure is None or measure.error is None or not pulses or any((pulse.error or 0.0) >= 1.0 for pulse in pulses):
+class _Offered(NamedTuple):
+    """What a target says of one instruction on one qubit; None where it does not say."""
+
+    duration: float | None
+    error: float | None
+
+
+def _gate_names(target: Any) -> dict[str, str]:
+    """The one-qubit gates that a target offers, by Qiskit's name of each, and what the target calls it.
+
+    A gate whose angle is fixed is another gate than its name says, and is left out.
+    """
+    found: dict[str, str] = {}
+    for key in target.operation_names:
+        operation = target.operation_from_name(key)
+        name = getattr(operation, "name", None)
+        if name in ONE_QUBIT_GATES and not any(isinstance(value, float | int) for value in operation.params):
+            found.setdefault(name, key)
+    return {name: found[name] for name in ONE_QUBIT_GATES if name in found}
+
+
+def _offered(target: Any, key: str, qubit: int) -> _Offered | None:
+    """What a target says of an instruction on a qubit, or None where it does not offer it there."""
+    if key not in target.operation_names:
+        return None
+    places = target[key]
+    # An instruction without places is offered on every qubit, and one without properties is perfect and takes no time.
+    place = (qubit,) if (qubit,) in places else None
+    if place not in places:
+        return None
+    said = places[place]
+    return _Offered(None, None) if said is None else _Offered(said.duration, said.error)
+
+
+def _qubit_facts(
+    target: Any, properties: Any, qubit: int, readout: _Offered, gates: Mapping[str, _Offered]
+) -> QubitFacts | None:
+    """The facts about one qubit, or None where it cannot be turned or has impossible times."""
+    used = native_gates(tuple(gates))
+    if used is None or any((gates[name].error or 0.0) >= 1.0 for name in used):
         return None
     times = None if target.qubit_properties is None else target.qubit_properties[qubit]
     t1 = math.inf if times is None or times.t1 is None else float(times.t1)
@@ -193,12 +259,16 @@ def _qubit_facts(target: Any, properties: Any, qubit: int) -> QubitFacts | None:
     if not (t1 > 0 and t2 > 0):
         return None
     measured = {} if properties is None else properties.qubit_property(qubit)
-    p01, p10 = (float(measured[name][0]) if name in measured else float(measure.error) for name in _READOUT)
+    p01, p10 = (float(measured[name][0]) if name in measured else float(readout.error or 0.0) for name in _READOUT)
     return QubitFacts(t1, t2, p01, p10, {name: _gate_facts(gate, t1, t2) for name, gate in gates.items()})
 
 
-def _instruction(target: Any, name: str, qubit: int) -> Any:
-    return target[name].get((qubit,)) if name in target.operation_names else None
+def _reports(found: Iterable[QubitFacts]) -> bool:
+    """Whether any qubit has any error."""
+    return any(
+        facts.readout_p01 or facts.readout_p10 or math.isfinite(facts.t1) or any(gate.error for gate in facts.gates.values())
+        for facts in found
+    )
 
 
 def _properties(backend: Any) -> Any:
@@ -206,7 +276,7 @@ def _properties(backend: Any) -> Any:
     return read() if callable(read) else None
 
 
-def _gate_facts(gate: Any, t1: float, t2: float) -> GateFacts:
+def _gate_facts(gate: _Offered, t1: float, t2: float) -> GateFacts:
     time = float(gate.duration or 0.0)
     error = float(gate.error or 0.0)
     # The average fidelity of relaxation alone is F; the depolarisation that brings it down to what was reported is

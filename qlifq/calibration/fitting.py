@@ -7,7 +7,7 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.backends import Backend
-from qlifq.backends.interface import MAX_SEED
+from qlifq.backends.interface import MAX_SEED, MAX_SHOTS
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import Programme
 from qlifq.calibration.measurement import Rounds
@@ -77,6 +77,7 @@ def fit(
         raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
     if not backend.capabilities.shots:
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} has no shots.")
+    backend.check_bounded("a calibration")
     programme = Programme(mapping, neurons, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
     check.integer("rounds", rounds, at_least=1)
     check.integer("shots", shots, at_least=rounds)
@@ -96,7 +97,7 @@ def fit(
             break
         # The error falls as 1/√shots; a hundredth more keeps a last tiny round from following a near miss.
         missing = min(math.ceil(spent * 1.01 * (worst / wanted) ** 2), most) - spent
-        measuring.run(min(missing, backend.capabilities.max_shots or missing))
+        measuring.run(min(missing, backend.capabilities.max_shots or MAX_SHOTS))
         calibration = Calibration(measuring.so_far())
     return calibration
 

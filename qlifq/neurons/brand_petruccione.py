@@ -109,6 +109,7 @@ class BrandPetruccione(nn.Module):
         self.num_neurons = check.integer("num_neurons", num_neurons, at_least=1)
         self.backend = backend if isinstance(backend, Backend) else get(backend)
         self.backend.check_size(0, num_neurons, shots)
+        self.backend.check_bounded("BrandPetruccione, whose next step starts from what was measured")
         self.shots = shots
         self.seeds = SeedStream(seed)
         self.threshold = check.real("threshold", threshold, above=0.0, below=1.0)

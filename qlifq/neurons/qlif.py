@@ -387,6 +387,8 @@ class QLIF(nn.Module):
                 if value is not None:
                     raise UnsupportedError(f"Argument `{name}` would be ignored: it needs quantum_mode=True, but is {value!r}.")
             return None
+        if settings.decision == "sample":
+            self.backend.check_bounded("decision='sample'")
         if shots is None and not can.exact:
             if settings.decision != "sample":
                 raise UnsupportedError(

@@ -14,6 +14,7 @@ def local_backend(backend: str | Backend) -> Backend:
     asked = backend if isinstance(backend, Backend) else get(backend)
     if asked.capabilities.remote:
         raise UnsupportedError(f"Argument `backend` must be a simulator for a study, but {asked.name} is remote.")
+    asked.check_bounded("a study")
     return asked
 
 

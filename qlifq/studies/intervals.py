@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qlifq.backends.proportions import clopper_pearson
+
 __all__ = [
     "CONFIDENCE",
     "DRAWS",
@@ -89,14 +91,7 @@ def binomial(ones: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = CON
         >>> float(low), round(float(high), 4)
         (0.0, 0.3085)
     """
-    # Loading it takes a third of a second, which those who only resample need not wait for.
-    from scipy import stats
-
-    counted, total = np.asarray(ones, dtype=np.float64), np.asarray(trials, dtype=np.float64)
-    tail = (1 - confidence) / 2
-    low = np.where(counted == 0, 0.0, stats.beta.ppf(tail, counted, total - counted + 1))
-    high = np.where(counted == total, 1.0, stats.beta.ppf(1 - tail, counted + 1, total - counted))
-    return low, high
+    return clopper_pearson(ones, trials, confidence)
 
 
 def proportion(happened: npt.ArrayLike) -> Interval:

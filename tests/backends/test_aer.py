@@ -16,9 +16,11 @@ from torch import Tensor
 
 from qlifq.backends import DeviceNoise, Outcome, evaluate, get
 from qlifq.backends.aer import AerBackend
-from qlifq.backends.aer_layout import arrange, jobs, shot_parts
-from qlifq.backends.aer_noise import from_noise_model, on_site
+from qlifq.backends.aer_layout import JOB_SHOTS, arrange, jobs
+from qlifq.backends.aer_model import from_noise_model
+from qlifq.backends.aer_noise import on_site
 from qlifq.backends.analytic import AnalyticBackend
+from qlifq.backends.flat import shot_parts
 from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import BackendError, QLIFError, UnsupportedError
 
@@ -305,7 +307,7 @@ def test_device_noise_is_the_composition_of_aers_own_channels() -> None:
 
 
 def test_what_a_model_does_in_a_delay_is_not_guessed() -> None:
-    with pytest.raises(UnsupportedError, match="`noise` must be a DeviceNoise or a snapshot for circuit Waiting"):
+    with pytest.raises(UnsupportedError, match=r"`noise` must tell what happens in a delay for circuit Waiting, but .* site 0"):
         AerBackend(some_model()).run(WAITING, torch.zeros(1, 1, 1), shots=1, seed=None)
 
 
@@ -454,4 +456,4 @@ def test_every_evaluation_has_one_place(counts: list[int], lanes: int, shots: in
         for index in range(counts[column.kind])[column.start :: column.step][piece.first : piece.last]
     ]
     assert sorted(places) == [(kind, index) for kind, count in enumerate(counts) for index in range(count)]
-    assert sum(shot_parts(shots)) == shots
+    assert sum(shot_parts(shots, JOB_SHOTS)) == shots

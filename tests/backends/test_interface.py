@@ -58,7 +58,7 @@ NAN = float("nan")
         ({"shots": 101}, ArgumentError, "`shots` must be at least 1 and at most 100, but is 101."),
         ({"shots": 1.5}, DtypeError, "`shots` must be an integer, but is 1.5."),
         ({"shots": True}, DtypeError, "`shots` must be an integer, but is True."),
-        ({"seed": -1}, ArgumentError, "`seed` must be at least 0 and at most 9.22337e+18, but is -1."),
+        ({"seed": -1}, ArgumentError, "`seed` must be at least 0 and at most 9223372036854775807, but is -1."),
         ({"seed": 2**63}, ArgumentError, "but is 9223372036854775808."),
         ({"seed": "7"}, DtypeError, "`seed` must be an integer, but is '7'."),
         ({"where": [True]}, DtypeError, "`where` must be a bool tensor, but is list."),

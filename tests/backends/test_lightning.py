@@ -3,17 +3,21 @@
 import copy
 import math
 import pickle
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pennylane_lightning.lightning_qubit import LightningQubit
 from torch import Tensor
 
-from qlifq.backends import Backend, DeviceNoise, Outcome, evaluate, get
+from qlifq.backends import Backend, DeviceNoise, Outcome, evaluate, get, lightning
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.lightning import LightningBackend
 from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
@@ -193,6 +197,71 @@ def test_large_calls_go_in_several_jobs() -> None:
     assert backend.plan(RYSpike(), 1, 4100, shots=None).jobs == 2
     expected = exact(AnalyticBackend(), RYSpike(), angles)
     torch.testing.assert_close(exact(backend, RYSpike(), angles), expected, atol=1e-10, rtol=0)
+
+
+#: Allows 300 MB more than a first call needs, and holds the counts of the second to an exact binomial.
+BOUNDED = """
+import resource, torch
+from scipy.stats import binom
+from qlifq.backends import get
+from qlifq.circuits import RYSpike
+backend, angles = get("lightning"), torch.full((1, 3, 1), 1.1, dtype=torch.float64)
+backend.run(RYSpike(), angles, shots=100_000, seed=0)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
+ones = backend.run(RYSpike(), angles, shots=5_000_001, seed=1).ones.numpy()
+p = float((angles[0, 0, 0] / 2).sin().square())
+assert (binom.cdf(ones, 5_000_001, p) > 1e-10).all() and (binom.sf(ones - 1, 5_000_001, p) > 1e-10).all(), ones
+print("within bounds")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
+def test_memory_does_not_grow_with_the_shots() -> None:
+    """Five million shots of eight wires, held at once, take 640 MB. False-fail rate 6e-10."""
+    ran = subprocess.run([sys.executable, "-c", BOUNDED], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.stdout == "within bounds\n", ran.stderr
+
+
+def test_shots_in_parts_are_the_binomial_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """37 shots in parts of 8: 4,000 equal evaluations against the exact binomial, chi-squared, false-fail rate 1e-9."""
+    from scipy.stats import binom, chisquare
+
+    monkeypatch.setattr(lightning, "_JOB_NUMBERS", 64)
+    submitted: list[Any] = []
+    execute = LightningQubit.execute
+
+    def counting(self: LightningQubit, scripts: Any, *options: Any) -> Any:
+        submitted.append(scripts)
+        return execute(self, scripts, *options)
+
+    monkeypatch.setattr(LightningQubit, "execute", counting)
+    backend, angles = LightningBackend(), torch.full((20, 200, 1), 1.3, dtype=torch.float64)
+    ones = backend.run(RYSpike(), angles, shots=37, seed=6).ones
+    assert ones is not None
+    plan = backend.plan(RYSpike(), 20, 200, shots=37)
+    assert (plan.jobs, plan.executions) == (len(submitted), sum(script.shots.total_shots for (script,) in submitted))
+    assert torch.equal(ones, cast(Tensor, backend.run(RYSpike(), angles, shots=37, seed=6).ones))
+    # The tails together hold the counts that are expected less than 20 times.
+    expected = binom.pmf(np.arange(38), 37, math.sin(0.65) ** 2) * 4000
+    kept = np.flatnonzero(expected > 20)
+    found = np.bincount(ones.flatten().clamp(kept[0], kept[-1]).numpy(), minlength=38)[kept]
+    expected[kept[0]] += expected[: kept[0]].sum()
+    expected[kept[-1]] += expected[kept[-1] + 1 :].sum()
+    assert chisquare(found, expected[kept]).pvalue > 1e-9
+
+
+def test_the_plan_is_honest_about_wires_that_stay_empty() -> None:
+    """Two evaluations sample the eight wires of their circuit, as eight do."""
+    two, eight = (LightningBackend().plan(RYSpike(), 1, sites, shots=10**8).estimated_seconds for sites in (2, 8))
+    assert two == pytest.approx(eight, rel=1e-4)
+    assert two is not None
+    assert two > 5
+
+
+def test_exact_probabilities_of_wide_circuits_go_in_small_jobs() -> None:
+    """Each leaves 65,536 numbers: a thousand circuits at once took half a gigabyte."""
+    assert LightningBackend(wires=16).plan(RYSpike(), 1000, 16, shots=None).jobs == 63
 
 
 def test_a_million_shots_work(follows: Follows) -> None:

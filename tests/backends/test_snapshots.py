@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from qiskit import QuantumCircuit
+from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SuperOp, average_gate_fidelity
 from qiskit_aer.noise import NoiseModel, QuantumError
@@ -58,6 +59,9 @@ class Target:
     def __getitem__(self, name: str) -> dict[tuple[int, ...], Gate]:
         return self.gates[name]
 
+    def operation_from_name(self, name: str) -> Any:
+        return get_standard_gate_name_mapping()[name]
+
 
 @dataclass
 class Device:
@@ -72,7 +76,8 @@ class Device:
     @property
     def target(self) -> Target:
         measure: dict[tuple[int, ...], Gate] = {(0,): Gate(0.02), (1,): Gate(0.05), (2,): Gate(0.01), (3,): Gate(None)}
-        return Target({"measure": measure, "sx": {(q,): Gate(self.sx_error, 40e-9) for q in range(4)}}, self.times, 4)
+        sx: dict[tuple[int, ...], Gate] = {(q,): Gate(self.sx_error, 40e-9) for q in range(4)}
+        return Target({"measure": measure, "sx": sx, "rz": {(q,): Gate(0.0, 0.0) for q in range(4)}}, self.times, 4)
 
 
 def test_qubits_are_ranked_and_faulty_ones_left_out() -> None:
@@ -80,7 +85,7 @@ def test_qubits_are_ranked_and_faulty_ones_left_out() -> None:
     assert list(choose(read_qubits(Device()), [1, 2])) == [1, 2]
     with pytest.raises(ArgumentError, match="that work, but holds 3"):
         choose(read_qubits(Device()), [0, 3])
-    with pytest.raises(ArgumentError, match="a qubit that works, but made_up has none"):
+    with pytest.raises(ArgumentError, match=r"a qubit that works, .* but made_up has none: it offers measure, rz, sx"):
         read_qubits(Device(sx_error=1.0))
     with pytest.raises(DtypeError, match="`backend` must be a Qiskit BackendV2, but is str"):
         DeviceNoise.from_backend("fake_torino")

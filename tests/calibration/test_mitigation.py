@@ -6,14 +6,19 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
+from torch import Tensor
 
 import qlifq
-from qlifq.backends import DeviceNoise, get
+from qlifq.backends import DeviceNoise, Outcome, get
+from qlifq.backends.conformance import check
 from qlifq.backends.mitigation import Mitigated
 from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
+from qlifq.neurons import BrandPetruccione
+from qlifq.studies.brand_petruccione import run_brand_petruccione
+from qlifq.studies.shot_noise import run_shot_noise
 
 EPS, ETA = (0.03, 0.15), (0.08, 0.12)
 NOISY = get("analytic", noise=DeviceNoise(readout_p01=EPS, readout_p10=ETA))
@@ -77,9 +82,98 @@ def test_single_spikes_are_refused() -> None:
     backend = Mitigated(NOISY, EPS, ETA)
     with pytest.raises(UnsupportedError, match="`shots` must be above 1 where the readout is mitigated: one shot is a spike"):
         backend.run(RYSpike(), ANGLES, shots=1, seed=1)
-    layer = qlifq.QLIF(2, backend=backend, shots=1)
+    layer = qlifq.QLIF(2, backend=backend, shots=1, decision="expectation")
     with pytest.raises(UnsupportedError, match="one shot is a spike"):
         layer(torch.ones(1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("use", "what"),
+    [
+        (lambda backend: qlifq.QLIF(2, backend=backend, shots=7), "decision='sample'"),
+        (lambda backend: qlifq.QLIF(2, backend=backend), "decision='sample'"),
+        (lambda backend: BrandPetruccione(2, backend=backend, shots=7), "BrandPetruccione, whose next step starts from"),
+        (lambda backend: fit(backend, neurons=2, shots=500), "a calibration"),
+        (lambda backend: run_shot_noise((ANGLES, ANGLES), backend), "a study"),
+        (lambda backend: run_brand_petruccione(backend=backend), "a study"),
+    ],
+    ids=["sample", "sample exact", "BrandPetruccione", "fit", "shot noise", "study"],
+)
+def test_what_would_clip_the_estimates_is_refused_before_it_runs(use: Callable[[Mitigated], object], what: str) -> None:
+    backend = Mitigated(NOISY, EPS, ETA)
+    assert NOISY.capabilities.bounded
+    assert not backend.capabilities.bounded
+    message = f"within [0, 1] for {what}"
+    with pytest.raises(UnsupportedError, match=re.escape(message) + r".* backend mitigated-analytic .* decision='expectation'"):
+        use(backend)
+
+
+def test_the_conformance_suite_sends_one_to_the_backend_inside() -> None:
+    with pytest.raises(UnsupportedError, match="but backend mitigated-analytic declares that it does not: check the backend"):
+        check(Mitigated(NOISY, EPS, ETA))
+
+
+def test_expectations_and_thresholds_take_the_estimates_as_they_are() -> None:
+    """A graded spike below 0 is no mistake: its mean is that of P(1)."""
+    layer = qlifq.QLIF(2, backend=Mitigated(NOISY, EPS, ETA), shots=20, decision="expectation", seed=2)
+    emitted, _ = layer(torch.full((40, 25, 2), -3.0))
+    assert float(emitted.min()) < 0.0
+    qlifq.QLIF(2, backend=Mitigated(NOISY, EPS, ETA), shots=20, decision="threshold")(torch.ones(1, 1, 2))
+
+
+def coverage(shots: int, bounds: Callable[[Mitigated, Outcome], tuple[Tensor, Tensor]]) -> Tensor:
+    """How often the bounds hold P(1), by the exact binomial of the shots read as 1, `(points, sites)`.
+
+    The points lie close at both ends, which are among them.
+    """
+    backend = Mitigated(NOISY, EPS, ETA)
+    middle = torch.linspace(0.0, 1.0, 1601, dtype=torch.float64)
+    edge = torch.logspace(-6, -2, 60, dtype=torch.float64)
+    truth = torch.cat((middle, edge, 1 - edge))
+    eps, eta = torch.tensor(EPS, dtype=torch.float64), torch.tensor(ETA, dtype=torch.float64)
+    ones = torch.arange(shots + 1, dtype=torch.float64)[:, None].expand(-1, 2)
+    estimate = (ones / shots - eps) / (1 - eps - eta)
+    low, high = bounds(backend, Outcome(estimate, None, shots))
+    slack = 1e-12
+    held = (low - slack <= truth[:, None, None]) & (truth[:, None, None] <= high + slack)
+    read = eps + (1 - eps - eta) * truth[:, None]
+    chance = torch.from_numpy(binom.pmf(ones.numpy(), shots, read[:, None, :].numpy()))
+    return (chance * held).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("shots", "least"), [(2, 0.83), (5, 0.83), (12, 0.89), (13, 0.89), (50, 0.92), (173, 0.92), (600, 0.92)]
+)
+def test_the_standard_error_is_honest_at_the_ends(shots: int, least: float) -> None:
+    """By enumeration, nothing is drawn; √(p̂ (1 − p̂) / shots) holds 0.33 where nothing was read as 1 in 10 shots."""
+
+    def bounds(backend: Mitigated, outcome: Outcome) -> tuple[Tensor, Tensor]:
+        reach = 1.96 * backend.standard_error(outcome)
+        return outcome.probability - reach, outcome.probability + reach
+
+    held = coverage(shots, bounds)
+    assert float(held.min()) >= least
+    assert float(held[[0, 1600]].min()) >= least
+    assert 0.94 < float(held.mean()) < 0.99
+
+
+@pytest.mark.parametrize("confidence", [0.6, 0.95, 0.999])
+@pytest.mark.parametrize("shots", [2, 3, 10, 50, 173])
+def test_the_interval_holds_with_its_confidence_whatever_the_truth(shots: int, confidence: float) -> None:
+    held = coverage(shots, lambda backend, outcome: backend.interval(outcome, confidence))
+    assert float(held.min()) >= confidence
+
+
+def test_an_interval_of_an_exact_estimate_is_the_estimate() -> None:
+    backend = Mitigated(NOISY, EPS, ETA)
+    exact = backend.run(RYSpike(), ANGLES.float(), shots=None, seed=None)
+    low, high = backend.interval(exact)
+    assert torch.equal(low, exact.probability)
+    assert torch.equal(high, exact.probability)
+    low, high = backend.interval(backend.run(RYSpike(), ANGLES.float(), shots=40, seed=1))
+    assert low.dtype == high.dtype == torch.float32
+    with pytest.raises(ArgumentError, match="`confidence` must be above 0 and below 1, but is 1"):
+        backend.interval(exact, 1.0)
 
 
 REFUSED: list[tuple[Callable[[], object], type[QLIFError], str]] = [

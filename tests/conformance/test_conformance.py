@@ -552,6 +552,22 @@ class SwapsNoise(Honest):
         return backend.run(call.circuit, call.angles.detach(), shots=call.shots, seed=call.seed, where=call.where)
 
 
+class AnUlpAbove(Honest):
+    """What rounds to 1 is 1 and an ulp."""
+
+    def answer(self, call: Call) -> Outcome:
+        outcome = super().answer(call)
+        return replace(outcome, probability=outcome.probability * (1 + torch.finfo(outcome.probability.dtype).eps))
+
+
+class BelowZero(Honest):
+    """What rounds to 0 is less than that."""
+
+    def answer(self, call: Call) -> Outcome:
+        outcome = super().answer(call)
+        return outcome if call.shots else replace(outcome, probability=outcome.probability - 6e-17)
+
+
 class RefusesEverything(Honest):
     """Refuses the one circuit that it must run."""
 
@@ -601,6 +617,9 @@ FAULTS: list[tuple[type[Honest], str, str]] = [
     (WrongSign, "exact RY-RZ-RX", "P(1) is wrong by 1 at angles (1.571, 1.571, 1.571)"),
     (WrongSign, "exact shared slot", "P(1) is wrong by"),
     (Rounded, "exact RYSpike", "P(1) is wrong by"),
+    (AnUlpAbove, "exact RYSpike", "P(1) must be within [0, 1], but is wrong by 1.2e-07 at angles (3.142)"),
+    (AnUlpAbove, "exact BrandPetruccione", "P(1) must be within [0, 1], but is wrong by"),
+    (BelowZero, "exact RYSpike", "P(1) must be within [0, 1], but is wrong by 6e-17 at angles (0)"),
     (IgnoresWhere, "where", "not wanted has a probability other than 0"),
     (AnswersNothing, "where", "P(1) is wrong by"),
     (AlwaysDouble, "dtype", "angles in torch.float32 give a probability in torch.float64"),

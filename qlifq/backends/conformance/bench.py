@@ -10,11 +10,11 @@ import torch
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from qlifq.backends.interface import Backend, Capabilities, Outcome
+from qlifq.backends.interface import MAX_SHOTS, Backend, Capabilities, Outcome
 from qlifq.circuits import CIRCUITS, BrandPetruccione, Gate, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ConformanceError
 
-__all__ = ["ASKED", "RY", "TOLERANCE", "Bench", "counts", "near", "population"]
+__all__ = ["ASKED", "RY", "TOLERANCE", "Bench", "counts", "inside", "near", "population"]
 
 #: How far an exact float64 probability may be from the oracle.
 TOLERANCE = 1e-10
@@ -120,7 +120,7 @@ class Bench:
         truth = self.truth(circuit, angles)
         shots = self.shots_to_see(bias, truth.numel())
         # A backend that takes fewer shots in one call gets every evaluation several times.
-        copies = -(-shots // (self.can.max_shots or shots))
+        copies = -(-shots // (self.can.max_shots or MAX_SHOTS))
         each = -(-shots // copies)
         ones = counts(self.run(angles.repeat(copies, 1, 1), each, circuit=circuit)).reshape(copies, *truth.shape).sum(0)
         self.plausible(ones, copies * each, truth, angles)
@@ -152,6 +152,11 @@ def counts(outcome: Outcome) -> npt.NDArray[np.int64]:
 def population(truth: Tensor) -> npt.NDArray[np.float64]:
     """Probabilities for NumPy; rounding can leave [0, 1] by an ulp."""
     return np.asarray(truth.cpu().numpy().clip(0.0, 1.0), dtype=np.float64)
+
+
+def inside(probability: Tensor, angles: Tensor) -> None:
+    """Refuse a probability outside [0, 1], if only by rounding, or NaN, and name the angles where it is worst."""
+    near(torch.maximum(-probability, probability - 1), angles, 0.0, "P(1) must be within [0, 1], but")
 
 
 def near(error: Tensor, angles: Tensor, tolerance: float, what: str = "P(1)") -> None:

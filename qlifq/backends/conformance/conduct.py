@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qlifq.backends.conformance.bench import ASKED, RY, TOLERANCE, Bench, counts, near
-from qlifq.backends.interface import Capabilities, Outcome, Plan
+from qlifq.backends.conformance.bench import ASKED, RY, TOLERANCE, Bench, counts, inside, near
+from qlifq.backends.interface import MAX_SHOTS, Capabilities, Outcome, Plan
 from qlifq.errors import ConformanceError, QLIFError
 
 __all__ = ["declaration", "dtype", "memory_layout", "outcome", "plain_values", "plan", "refusals", "seeds", "sizes"]
@@ -128,8 +128,8 @@ def refusals(bench: Bench) -> str:
         bad["shots=None without an exact mode"] = {"shots": None}
     if not bench.can.shots:
         bad["shots=10 without counts"] = {"shots": 10}
-    if bench.can.max_shots is not None:
-        bad["shots above max_shots"] = {"shots": bench.can.max_shots + 1}
+    if bench.can.shots:
+        bad["shots above max_shots"] = {"shots": (bench.can.max_shots or MAX_SHOTS) + 1}
     if bench.can.max_sites is not None:
         bad["sites above max_sites"] = {"angles": angles[:, :1].repeat(1, bench.can.max_sites + 1, 1)}
     good = {"circuit": RY, "angles": angles, "shots": bench.modes[0], "seed": bench.seed, "where": None}
@@ -171,6 +171,7 @@ def _well_formed(answer: Outcome, angles: Tensor, shots: int | None) -> None:
                 f"`{name}` must have shape {tuple(angles.shape[:2])} on {angles.device}, "
                 f"but has {tuple(values.shape)} on {values.device}"
             )
+    inside(answer.probability, angles)
     if shots is not None:
         share = torch.from_numpy(counts(answer) / shots)
         if bool(((share < 0) | (share > 1)).any()):

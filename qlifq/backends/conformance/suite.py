@@ -10,7 +10,7 @@ from qlifq._validation import integer, optional_integer, real
 from qlifq.backends.conformance import answers, conduct, shot_noise
 from qlifq.backends.conformance.bench import ASKED, Bench
 from qlifq.backends.conformance.report import Line, Report
-from qlifq.backends.interface import MAX_SEED, Backend
+from qlifq.backends.interface import MAX_SEED, Backend, Capabilities
 from qlifq.backends.noise import DeviceNoise
 from qlifq.backends.reference import ReferenceBackend
 from qlifq.backends.registry import get
@@ -109,6 +109,11 @@ def check(
     tested = get(backend) if isinstance(backend, str) else backend
     if not isinstance(tested, Backend):
         raise DtypeError(f"Argument `backend` must be a Backend or a name, but is {type(tested).__name__}.")
+    if isinstance(tested.capabilities, Capabilities) and not tested.capabilities.bounded:
+        raise UnsupportedError(
+            f"Argument `backend` must give probabilities within [0, 1] and counts, but backend {tested.name} declares that it "
+            "does not: check the backend whose estimates it corrects."
+        )
     noise = getattr(tested, "noise", None)
     if oracle is None:
         if noise is not None and not isinstance(noise, DeviceNoise):

@@ -32,7 +32,7 @@ class Cost(NamedTuple):
         pause = getattr(device, "default_rep_delay", None)
         measure = device.target["measure"]
         reading = max(float(getattr(measure.get((qubit,)), "duration", None) or 0.0) for qubit in qubits)
-        turning = max(times * gate.time for gate, times in (facts.pulse for facts in qubits.values()))
+        turning = max(facts.turn.time for facts in qubits.values())
         target = device.target
         tick = None if not target.dt else target.dt * max(target.pulse_alignment, target.acquire_alignment)
         return cls(_PAUSE_SECONDS if pause is None else float(pause), reading + turning, tick)
