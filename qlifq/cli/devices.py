@@ -67,13 +67,10 @@ def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict
     """
     given = {option: context.params[name] for name, option in _OPTIONS.items()}
     if given["device"] is not None:
-        from qlifq.backends.ibm.journal import Journal, default_path
+        from qlifq.backends.ibm.journal import default_path, unfinished
 
         if given["run"] is None:
-            given["run"] = _name(context)
-            if default_path().exists():
-                with Journal(default_path()) as journal:
-                    given["run"] = journal.unfinished(_name(context))
+            given["run"] = unfinished(default_path(), _name(context))
         given |= {"command": context.obj, "watch": watch}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -67,8 +67,20 @@ def resume(which: _Which, journal: _File = None, account: _Account = None, insta
 
 @app.command()
 def cancel(which: _Which, journal: _File = None, account: _Account = None, instance: _Instance = None) -> None:
-    """Cancel what is not over."""
+    """Cancel what is not over, and do without what the service does not have any more."""
     _each(which, journal, account, instance, lambda carrier, entry: carrier.cancel(entry))
+
+
+@app.command()
+def forget(which: _Which, journal: _File = None) -> None:
+    """Do without what is not over, so that its command submits it again; what runs at the service goes on."""
+    with _opened(journal) as book:
+        entries = _matching(book, which)
+        rows: list[Sequence[str]] = [_HEADER]
+        for entry in entries:
+            with book.holding(entry.run):
+                rows.append(_line(book.forget(entry.request)))
+        print_table(rows)
 
 
 @app.command()
@@ -141,8 +153,9 @@ def _each(
     which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["Carrier", "Entry"], "Entry"]
 ) -> None:
     """Do something with every submission that matches, whatever becomes of the others, and print what it is then."""
+    from qlifq.backends.ibm.channel import Patience
     from qlifq.backends.ibm.client import ServiceChannel
-    from qlifq.backends.ibm.protocol import Carrier, Patience
+    from qlifq.backends.ibm.protocol import Carrier
 
     problems = []
     with _opened(path) as book:

@@ -15,11 +15,12 @@ from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
 from qlifq.backends import flat
 from qlifq.backends.flat import Asked, ask
+from qlifq.backends.ibm.channel import Channel, Patience
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost
 from qlifq.backends.ibm.entries import Run
 from qlifq.backends.ibm.journal import Journal, default_path, opened
-from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
+from qlifq.backends.ibm.protocol import Carrier
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan

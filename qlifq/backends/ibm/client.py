@@ -17,8 +17,8 @@ from qiskit.exceptions import QiskitError
 
 from qlifq._packages import load
 from qlifq.backends.flat import Floats
+from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.entries import FAILED, Entry
-from qlifq.backends.ibm.protocol import Found
 from qlifq.backends.ibm.work import Counts, Work, delay_slots
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, QLIFError, ServiceError
@@ -38,6 +38,10 @@ _MAX_TRANSPILED = 64
 _LONGEST = 500
 #: The longest that the service lets a job run, seconds.
 _MOST_SECONDS = 10_800
+#: What the two samplers are called at the service.
+_PROGRAMS = {"sampler", "executor"}
+#: What the service says when an account has as many jobs waiting as it may: code 3458 of its registry.
+_FULL = re.compile(r"\b3458\b|pending jobs", re.IGNORECASE)
 #: What tells that nothing was done, by its status; of these a later try may succeed after the last alone.
 _REFUSALS = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
 _TOO_MANY = 429
@@ -115,6 +119,28 @@ class ServiceChannel:
         """The jobs with the tag of the entry, oldest first."""
         jobs = self._call("looking for jobs", lambda: self._service.jobs(limit=50, job_tags=[entry.tag], descending=False))
         return [Found(self._known(job), self.state(job.job_id())) for job in jobs]
+
+    def runs(self, job: str, entry: Entry) -> bool:
+        """Whether a job runs what the entry says, by its device, its program, and the request and shots that it was given.
+
+        Where the service does not tell what a job was given its tag is what there is.
+        """
+
+        def ask() -> bool:
+            found = self._job(job)
+            if found.primitive_id not in _PROGRAMS or found.backend().name != entry.device:
+                return False
+            try:
+                told = found.inputs
+            except QiskitError:
+                raise
+            except Exception:
+                # What another client wrote, this one may not be able to read.
+                return True
+            requests, shots = _given(told)
+            return not told or (requests == {entry.request} and shots <= {entry.shots})
+
+        return self._call("asking what a job runs", ask)
 
     def state(self, job: str) -> str:
         """The state of a job; one the client does not know passes through."""
@@ -294,7 +320,7 @@ class ServiceChannel:
             chain = chain.__cause__ or chain.__context__
         text = self._plain(str(getattr(error, "message", error)))
         refused = status in _REFUSALS or bool(names & _CLIENT_SIDE)
-        again = not refused or status == _TOO_MANY
+        again = not refused or status == _TOO_MANY or _FULL.search(text) is not None
         return ServiceError(f"IBM's service failed while {what}: {text}.", refused=refused, again=again)
 
     def _own_secrets(self) -> tuple[str, ...]:
@@ -318,6 +344,20 @@ _CLIENT_SIDE = {
     "QiskitBackendNotFoundError",
     "ValidationError",
 }
+
+
+def _given(inputs: Mapping[str, Any]) -> tuple[set[object], set[object]]:
+    """The requests that the circuits of a job carry, and its shots, for either sampler; nothing where it is of another form."""
+    try:
+        if "quantum_program" in inputs:
+            program = inputs["quantum_program"]
+            circuits, shots = program["passthrough_data"]["post_processor"]["circuits_metadata"], {program["shots"]}
+        else:
+            circuits = [pub[0].metadata for pub in inputs["pubs"]]
+            shots = {pub[2] for pub in inputs["pubs"]}
+        return {(told or {}).get("qlifq_request") for told in circuits}, shots
+    except (LookupError, TypeError, AttributeError):
+        return set(), set()
 
 
 def _ones(bits: Any) -> Counts:

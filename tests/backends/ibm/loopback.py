@@ -42,7 +42,7 @@ GOOD = ("Queued", "Queued", "Running", "Completed")
 
 @dataclass
 class Job:
-    """A job as the service keeps it."""
+    """A job as the service keeps it; `answered` is the id that its submission is answered with, where that is another."""
 
     id: str
     payload: dict[str, Any]
@@ -51,6 +51,9 @@ class Job:
     created: str
     hidden: int = 0
     ran: bool = False
+    deleted: bool = False
+    foreign: bool = False
+    answered: str = ""
 
     def look(self) -> dict[str, Any]:
         """Its state now; it moves on by being looked at."""
@@ -79,11 +82,12 @@ class Loopback:
     Args:
         snapshot: class name of the device's snapshot, for configuration and properties.
         states: what the next jobs are seen in.
-        faults: what goes wrong, by step ("submit", "find", "state", "result", "cancel", "metrics", "sessions"), one for each
-            request: a status, "drop" (closes the connection), "commit+502", "commit+drop", "hang", "empty", "commit+call",
-            or None for nothing.
+        faults: what goes wrong, by step ("submit", "find", "state", "inputs", "result", "cancel", "metrics", "sessions"), one
+            for each request: a status; a status, a code of the service's registry and its words; "drop" (closes the
+            connection), "commit+502", "commit+drop", "hang", "empty", "commit+call", or None for nothing.
         on_commit: called where a fault says "commit+call".
         hide: how many searches by tag do not see a new job yet.
+        any_case: whether it knows a job by its id in whatever case.
     """
 
     snapshot: str = "fake_manila"
@@ -92,6 +96,7 @@ class Loopback:
     on_commit: Callable[[], None] = lambda: None
     hide: int = 0
     plan_has_sessions: bool = True
+    any_case: bool = False
     jobs: dict[str, Job] = field(default_factory=dict)
     sessions: dict[str, dict[str, object]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
@@ -112,13 +117,14 @@ class Loopback:
 
     @property
     def paid(self) -> int:
-        """How many jobs ran."""
-        return sum(job.ran for job in self.jobs.values())
+        """How many jobs ran, without those of others."""
+        return sum(job.ran and not job.foreign for job in self.jobs.values())
 
     @property
     def alive(self) -> int:
         """How many jobs wait and would run if nobody cancelled them."""
-        return sum(not job.ran and job.states[-1]["status"] != "Cancelled" for job in self.jobs.values())
+        own = [job for job in self.jobs.values() if not job.foreign and not job.deleted]
+        return sum(not job.ran and job.states[-1]["status"] != "Cancelled" for job in own)
 
     def __enter__(self) -> "Loopback":
         service = self
@@ -174,6 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, act: Callable[[list[str], dict[str, list[str]], str], None]) -> None:
         url = urlsplit(self.path)
+        if self.owner.any_case:
+            known = {job.casefold(): job for job in self.owner.jobs}
+            url = url._replace(path="/".join(known.get(part.casefold(), part) for part in url.path.split("/")))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         self.owner.log.append(f"{self.command} {url.path}")
         try:
@@ -194,7 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.owner.fault(step)
         if fault is None:
             return False
-        if isinstance(fault, int):
+        if isinstance(fault, tuple):
+            status, code, message = fault
+            self._send({"errors": [{"code": code, "message": message, "solution": "", "more_info": ""}]}, status)
+        elif isinstance(fault, int):
             # A clumsy service that repeats what it was sent, which must not reach a message.
             sent = f"planted; sent was Authorization: {self.headers.get('Authorization')} for {TOKEN}"
             self._send({"error": {"message": sent, "code": fault}}, fault)
@@ -230,6 +242,12 @@ class _Handler(BaseHTTPRequestHandler):
             case ["jobs"]:
                 if not self._fails("find"):
                     self._send(self._listed(query.get("tags", [])))
+            case ["jobs", job, *_] if job in owner.jobs and owner.jobs[job].deleted:
+                self._send({"error": {"message": f"job {job} not found", "code": 1291}}, 404)
+            case ["jobs", job] if job in owner.jobs and "exclude_params" not in query:
+                if not self._fails("inputs"):
+                    told = owner.jobs[job].told(owner.jobs[job].states[0]) | {"params": owner.jobs[job].payload["params"]}
+                    self._send(json.dumps(told, cls=RuntimeEncoder), raw=True)
             case ["jobs", job] if job in owner.jobs:
                 if not self._fails("state"):
                     self._send(owner.jobs[job].told(owner.jobs[job].look()))
@@ -247,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _listed(self, tags: list[str]) -> dict[str, object]:
         found = []
         for job in self.owner.jobs.values():
-            if set(tags) <= set(job.payload.get("tags", [])):
+            if not job.deleted and set(tags) <= set(job.payload.get("tags", [])):
                 if job.hidden:
                     job.hidden -= 1
                 else:
@@ -313,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
             owner.released.wait()
             self.close_connection = True
         else:
-            self._send({"id": job.id, "backend": DEVICE})
+            self._send({"id": job.answered or job.id, "backend": DEVICE})
 
 
 def _web_token(now: int) -> str:
