@@ -53,8 +53,7 @@ def show(which: _Which, journal: _File = None) -> None:
     with _opened(journal) as book:
         for entry in _matching(book, which):
             told = _plain(entry)
-            (run,) = book.runs(entry.run)
-            told["continue with"] = run.command
+            told["continue with"] = next((run.command for run in book.runs(entry.run)), None)
             print("\n".join(f"{name:<18} {value}" for name, value in told.items() if value is not None))
             print()
 

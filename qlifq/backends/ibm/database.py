@@ -61,7 +61,7 @@ class Database:
     Args:
         path: the file, made if it is not there; None keeps it in memory.
         must_exist: whether a missing file is an error.
-        paid: whether what is `durable` must outlive a power failure, and not a crash alone.
+        paid: whether what is `durable` must outlive a power failure and a damaged log, and not a crash alone.
 
     Raises:
         QLIFError: if the file cannot be opened or is no journal; then nothing of it was changed.
@@ -103,8 +103,9 @@ class Database:
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction, all of it or nothing, with `durable` in the file and on the disk before the block ends."""
         self.check()
+        durable = durable and self.paid
         with named_errors(self.path):
-            self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable and self.paid else 'NORMAL'}")
+            self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -161,6 +162,9 @@ def named_errors(path: Path | None) -> Iterator[None]:
     """Errors of the database and of the file system as those of the journal at that path."""
     try:
         yield
+    except sqlite3.ProgrammingError:
+        # Ours, as the use of a connection by another thread.
+        raise
     except sqlite3.Error as error:
         remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", -1) & 0xFF)
         if remedy is None:
@@ -172,7 +176,10 @@ def named_errors(path: Path | None) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"Journal {path} cannot be opened: {(error.strerror or str(error)).lower()}.") from error
+        raise FileError(
+            f"Journal {path} cannot be opened: {(error.strerror or str(error)).lower()}. Mend that, or name another journal, "
+            "see QLIFQ_JOURNAL, and start the same command."
+        ) from error
 
 
 def unreadable(path: Path | None, what: str) -> FileFormatError:

@@ -11,7 +11,6 @@ jobs alone. A command that is given again once it is finished is a run of anothe
 journal too, so that it stays so without the journal.
 """
 
-import getpass
 import hashlib
 import itertools
 import json
@@ -58,7 +57,7 @@ class Journal:
     Args:
         path: the database, made if it is not there; None keeps it in memory, for a run that nobody can take up again.
         must_exist: whether a missing file is an error.
-        paid: whether what is written must outlive a power failure, and not a crash alone.
+        paid: whether what is written must outlive a power failure and a damaged log, and not a crash alone.
 
     Raises:
         QLIFError: if the file cannot be opened or is no journal.
@@ -67,7 +66,7 @@ class Journal:
     def __init__(self, path: PathLike | None, *, must_exist: bool = False, paid: bool = True) -> None:
         self.path = None if path is None else as_path("journal", path).absolute()
         self._base = Database(self.path, must_exist=must_exist, paid=paid)
-        self._place = secrets.token_hex() if self.path is None else f"{platform.node()}\n{_user()}\n{self.path.resolve()}"
+        self._place = secrets.token_hex() if self.path is None else _place(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -345,9 +344,7 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A user without a name, as in some containers.
-        return str(os.getuid())
+def _place(path: Path) -> str:
+    """What tells a journal from every other, and is the same when it is lost: its machine, user and path."""
+    user = os.getuid() if os.name == "posix" else os.getlogin()
+    return f"{platform.node()}\n{user}\n{path.resolve()}"

@@ -58,7 +58,7 @@ def prepare(path: Path, *, must_exist: bool) -> tuple[int, int]:
         found = os.fstat(handle)
         _check_ours(path, os.read(handle, _HEADER), found.st_size)
         if stat.S_IMODE(found.st_mode) & 0o077:
-            os.fchmod(handle, 0o600)
+            os.chmod(handle if os.chmod in os.supports_fd else path, 0o600)
         return found.st_dev, found.st_ino
     finally:
         os.close(handle)

@@ -5,8 +5,9 @@ A selection; `python -m benchmarks.ibm_faults` tries all.
 
 import pytest
 
+from qlifq.errors import BackendError
 from tests.backends.ibm.every_fault import CASES
-from tests.backends.ibm.faults import Case, run_case, undisturbed
+from tests.backends.ibm.faults import GIVES_UP, Case, run_case, undisturbed
 
 SELECTED = (
     "kill -9 after the intent is written",
@@ -56,6 +57,25 @@ def test_a_protocol_that_does_not_look_for_its_jobs_is_caught(expected: list[lis
     assert not seen.right(case)
     assert seen.submitted == 4
     assert seen.paid + seen.alive == 4
+
+
+def break_off(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+def grumble(*_: object) -> None:
+    raise BackendError("no good")
+
+
+def test_a_traceback_and_a_message_that_helps_nobody_are_counted(expected: list[list[int]]) -> None:
+    """The planted faults of the table's last columns."""
+    place = ("journal.Journal", "intend", "before")
+    seen = run_case(Case("planted", "died with 1", place, break_off), expected)
+    assert (seen.first, seen.tracebacks, seen.unclear, seen.no_way_out) == ("died with 1", 1, 0, False)
+    case = Case("planted", GIVES_UP, place, grumble)
+    seen = run_case(case, expected)
+    assert (seen.tracebacks, seen.unclear) == (0, 1)
+    assert not seen.right(case)
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

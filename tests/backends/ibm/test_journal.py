@@ -1,6 +1,5 @@
 """The journal: what is in it survives crashes, other processes and full disks, and nobody else can read it."""
 
-import getpass
 import multiprocessing
 import os
 import platform
@@ -234,7 +233,7 @@ def test_an_id_is_derived_from_its_place_run_work_and_attempt(tmp_path: Path, mo
         patched.setattr(platform, "node", lambda: "elsewhere")
         others.append(derived(tmp_path / "j"))
     with monkeypatch.context() as patched:
-        patched.setattr(getpass, "getuser", lambda: "somebody")
+        patched.setattr(os, "getuid", lambda: 4242)
         others.append(derived(tmp_path / "j"))
     assert len({first, *others}) == 7
     with Journal(None) as one, Journal(None) as two:
