@@ -74,11 +74,8 @@ class Carrier:
         try:
             return self._carried(works)
         except ServiceError as error:
-            raise ServiceError(
-                f"{error} Nothing that was submitted is lost: give the same command again once that is mended.",
-                refused=error.refused,
-                again=error.again,
-            ) from None
+            error.args = (f"{error} Nothing that was submitted is lost: give the same command again once that is mended.",)
+            raise
 
     def _carried(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
         rows = [self.journal.find(self.run, work) for work in works]
