@@ -86,7 +86,7 @@ def measured_qubits(record: "Calibration") -> dict[str, object]:
 
 @contextmanager
 def resumable(backend: "Backend", command: str) -> Iterator[None]:
-    """Run something on a device: its session is closed at the end, and an interrupt says how to go on."""
+    """Run something on a device: its session is closed at the end, and an interrupt or a signal says how to go on."""
     if backend.name != "ibm":
         yield
         return
@@ -97,7 +97,7 @@ def resumable(backend: "Backend", command: str) -> Iterator[None]:
         with backend:
             yield
         backend.finish()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print(
             f"Interrupted: nothing is lost, and jobs that were submitted go on. To continue: {command}\n"
             "To see them: qlifq jobs list",

@@ -1,6 +1,7 @@
 """The commands `qlifq jobs …`: the journal of jobs on devices."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qlifq._text import one_line, printable
 from qlifq.cli.listing import print_table
 from qlifq.errors import ArgumentError, QLIFError
 
@@ -54,7 +56,7 @@ def show(which: _Which, journal: _File = None) -> None:
         for entry in _matching(book, which):
             told = _plain(entry)
             told["continue with"] = next((run.command for run in book.runs(entry.run)), None)
-            print("\n".join(f"{name:<18} {value}" for name, value in told.items() if value is not None))
+            print("\n".join(f"{name:<18} {printable(str(value))}" for name, value in told.items() if value is not None))
             print()
 
 
@@ -118,7 +120,8 @@ def _line(entry: "Entry") -> Sequence[str]:
     seconds = entry.usage_seconds
     cost = f"{seconds:.1f}" if seconds is not None else f"~{entry.estimated_seconds or 0:.1f}"
     told = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
-    return (entry.created[:19] + "Z", entry.device, *told)
+    # Some of it are words of a service.
+    return tuple(map(one_line, (entry.created[:19] + "Z", entry.device, *told)))
 
 
 def _plain(entry: "Entry") -> dict[str, object]:
@@ -167,7 +170,7 @@ def _each(
                 continue
             if entry.device not in channels:
                 channels[entry.device] = ServiceChannel(entry.device, account=account, instance=instance)
-            carrier = Carrier(book, channels[entry.device], entry.run, None, lambda work: None, Patience(), lambda text: None)
+            carrier = Carrier(book, channels[entry.device], entry.run, None, lambda work: None, Patience(), _say)
             try:
                 with book.holding(entry.run):
                     rows.append(_line(act(carrier, book.entry(entry.request))))
@@ -176,3 +179,9 @@ def _each(
         print_table(rows)
     if problems:
         raise ArgumentError(" ".join(dict.fromkeys(problems)))
+
+
+def _say(text: str) -> None:
+    """Say on a terminal what is waited for."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)

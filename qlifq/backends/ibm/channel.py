@@ -5,8 +5,12 @@ from typing import NamedTuple, Protocol
 
 from qlifq.backends.ibm.entries import Entry
 from qlifq.backends.ibm.work import Counts, Work
+from qlifq.errors import ServiceError
 
 __all__ = ["Channel", "Found", "Patience"]
+
+#: How often a pause is doubled at most.
+_MOST_DOUBLED = 10
 
 
 class Found(NamedTuple):
@@ -49,13 +53,26 @@ class Patience:
     """How long and how often to try.
 
     Args:
-        wait_seconds: how long a call waits for a job before it gives up; the job itself goes on.
+        wait_seconds: how long a call waits for a job, and for a service that is away, before it gives up; the job itself goes
+            on.
         poll_seconds: the longest pause between two looks at a job.
         grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
-        attempts: how often a job may fail, or the service not answer, before the call gives up.
+        attempts: how often a job may fail, or the service refuse or give what cannot be used, before the call gives up.
     """
 
     wait_seconds: float = 86_400.0
     poll_seconds: float = 5.0
     grace_seconds: float = 20.0
     attempts: int = 3
+
+    def gives_up(self, error: ServiceError, tries: int, seconds: float) -> bool:
+        """Whether a question that changes nothing, and failed so often and for so long, is not asked again."""
+        if error.away:
+            return seconds >= self.wait_seconds
+        # A young job may be found late; that any other refusal was a slip of the service shows soon.
+        grace = self.grace_seconds if error.missing else 0.0
+        return not (error.again or error.refused) or (tries >= self.attempts and seconds >= grace)
+
+    def pause_seconds(self, attempt: int) -> float:
+        """The pause after an attempt that failed: doubled each time, and no longer than that between two looks at a job."""
+        return min(self.poll_seconds, 0.5 * 2.0 ** min(attempt, _MOST_DOUBLED))

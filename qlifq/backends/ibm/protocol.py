@@ -74,7 +74,7 @@ class Carrier:
         try:
             return self._carried(works)
         except ServiceError as error:
-            error.args = (f"{error} Nothing that was submitted is lost: give the same command again once that is mended.",)
+            error.args = (f"{error.said} Nothing that was submitted is lost: give the same command again once that is mended.",)
             raise
 
     def _carried(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
@@ -362,18 +362,26 @@ class Carrier:
         return left
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Ask again where the service does not answer, a few times."""
-        for attempt in range(1, self.patience.attempts):
+        """Ask what changes nothing until the service answers: again and again while it is away, else a few times."""
+        begun, tries = time.monotonic(), 0
+        while True:
             try:
-                return act()
+                answer = act()
             except ServiceError as error:
-                if not error.again:
+                tries += 1
+                gone = time.monotonic() - begun
+                if self.patience.gives_up(error, tries, gone):
                     raise
-                self._pause(attempt)
-        return act()
+                if error.away:
+                    self.watch(f"the service has not answered for {gone:.0f} s, asking again ({error.said})")
+                self._pause(tries)
+            else:
+                if tries:
+                    self.watch("the service answers again")
+                return answer
 
     def _pause(self, attempt: int) -> None:
-        time.sleep(min(self.patience.poll_seconds, 0.5 * 2**attempt))
+        time.sleep(self.patience.pause_seconds(attempt))
 
 
 def _is_refusal(error: ServiceError) -> bool:
@@ -383,4 +391,4 @@ def _is_refusal(error: ServiceError) -> bool:
 
 def _clause(error: ServiceError) -> str:
     """What an error says, to be put into a sentence."""
-    return str(error).rstrip(".")
+    return error.said.rstrip(".")

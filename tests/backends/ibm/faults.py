@@ -17,7 +17,7 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -37,6 +37,8 @@ _WAY_OUT = re.compile(
 _SECONDS = 90.0
 #: Failures that the client or the protocol overcomes by itself; after them the first start ends well.
 OVERCOME, GIVES_UP, KILLED = "overcome", "gives up", "killed"
+#: How a process ends that was killed: at once, or after it closed its session.
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
 
 
 def die(folder: Path, *arguments: Any) -> None:
@@ -65,6 +67,7 @@ class Case:
         says: what the message of the first start that gives up must match.
         refuses: what the message of the second start must match, where it must refuse.
         remedied: what is done to the folder then, before a third.
+        mode: how the first start reaches the device, see `IBMBackend`.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Case:
     says: str = ""
     refuses: str | None = None
     remedied: Callable[[Path], None] | None = None
+    mode: str = "job"
 
 
 class Seen(NamedTuple):
@@ -203,6 +207,7 @@ def run_case(case: Case, expected: list[list[int]]) -> Seen:
             _an_old_journal(folder)
         first, _, error = _start(service, folder, case)
         service.faults.clear()
+        service.away_until = 0.0
         service.states = GOOD
         service.released.set()
         for job in service.jobs.values():
@@ -231,7 +236,7 @@ def run_case(case: Case, expected: list[list[int]]) -> Seen:
             counts == expected,
             sum(not job.foreign for job in service.jobs.values()),
             service.paid,
-            service.alive,
+            service.alive + sum(bool(told["accepting_jobs"]) for told in service.sessions.values()),
             STEPS - done,
             error,
             unclear,
@@ -281,7 +286,7 @@ def _start(service: Loopback, folder: Path, case: Case | None, *, blind: bool = 
         process.kill()
         process.join()
         return "hangs", [], f"no end within {_SECONDS:g} s"
-    if process.exitcode == -signal.SIGKILL:
+    if process.exitcode in _KILLED:
         return KILLED, [], ""
     if not out.exists():
         return f"died with {process.exitcode}", [], ""
@@ -316,7 +321,7 @@ def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
     """What a start does: three steps, the angles of each made of the counts before."""
     import torch
 
-    from qlifq.backends import get
+    from qlifq.backends.ibm.backend import IBMBackend
     from qlifq.circuits import RYSpike
     from qlifq.errors import QLIFError
 
@@ -329,18 +334,19 @@ def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
         mock.patch.object(Carrier, "_found", return_value=[]).start()
     counts: list[list[int]] = []
     error = ""
-    with connected(url), _disturbed(case, Path(folder)):
+    with connected(url), _disturbed(case, Path(folder)), ExitStack() as stack:
         try:
-            backend = get(
-                "ibm",
-                device=DEVICE,
+            backend = IBMBackend(
+                DEVICE,
                 run=RUN,
                 journal=f"{folder}/jobs.sqlite",
                 poll_seconds=0.02,
                 grace_seconds=0.6,
-                wait_seconds=20.0 if case is None or case.ends != GIVES_UP else 1.0,
+                wait_seconds=60.0 if case is None or case.ends != GIVES_UP else 1.0,
                 answer_seconds=20.0 if case is None else case.answer_seconds,
+                mode="job" if case is None else case.mode,
             )
+            stack.enter_context(backend)
             angles = torch.full((2, 3, 1), 1.0, dtype=torch.float64)
             for step in range(STEPS):
                 ones = backend.run(RYSpike(), angles, shots=50, seed=step).ones

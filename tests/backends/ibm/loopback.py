@@ -24,17 +24,18 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from qiskit.primitives import BackendSamplerV2, BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit_aer import AerSimulator
-from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.json import RuntimeDecoder, RuntimeEncoder
 
 from qlifq.backends.snapshots import load_backend
 
-__all__ = ["ACCESS", "DEVICE", "TOKEN", "Job", "Loopback", "connected"]
+__all__ = ["ACCESS", "DEVICE", "TOKEN", "Away", "Body", "Job", "Loopback", "account", "connected"]
 
 DEVICE = "ibm_loopback"
 TOKEN = "tok-3f9c1b77aa52e0c4"
 #: The signature of every access token that the service gives out.
 ACCESS = "c2lnbmF0dXJlLW9mLWxvb3BiYWNr"
+#: A path that the client leaves as it is, so that an account can lead to the loopback device.
+PREFIX = "/experimental"
 INSTANCE = "crn:v1:bluemix:public:quantum-computing:us-east:a/0:1::"
 #: The states that a job is seen in, one a look; the last remains.
 GOOD = ("Queued", "Queued", "Running", "Completed")
@@ -75,6 +76,32 @@ class Job:
         }
 
 
+@dataclass(frozen=True)
+class Body:
+    """What a service in disorder answers.
+
+    Args:
+        text: the answer, as it stands.
+        status: its status.
+        replaced: where there is one, this text in the proper answer is replaced by `text`, and the rest stays.
+    """
+
+    text: str
+    status: int = 200
+    replaced: str = ""
+
+
+@dataclass(frozen=True)
+class Away:
+    """A service that closes every connection at once, from this request on.
+
+    Args:
+        seconds: for how long.
+    """
+
+    seconds: float
+
+
 @dataclass
 class Loopback:
     """The service; `with Loopback() as service` starts it.
@@ -82,9 +109,11 @@ class Loopback:
     Args:
         snapshot: class name of the device's snapshot, for configuration and properties.
         states: what the next jobs are seen in.
-        faults: what goes wrong, by step ("submit", "find", "state", "inputs", "result", "cancel", "metrics", "sessions"), one
-            for each request: a status; a status, a code of the service's registry and its words; "drop" (closes the
-            connection), "commit+502", "commit+drop", "hang", "empty", "commit+call", or None for nothing.
+        faults: what goes wrong, by step ("token", "backends", "configuration", "properties", "status", "usage", "submit",
+            "find", "state", "inputs", "result", "cancel", "metrics", "sessions"), one for each request: a status; a status, a
+            code of the service's registry and its words; "drop" (closes the connection), "commit+502", "commit+drop", "hang",
+            "empty", "commit+call", "truncated", `Body`, `Away`, a function that is called before the answer, or
+            None for nothing.
         on_commit: called where a fault says "commit+call".
         hide: how many searches by tag do not see a new job yet.
         any_case: whether it knows a job by its id in whatever case.
@@ -101,6 +130,10 @@ class Loopback:
     sessions: dict[str, dict[str, object]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
+    #: Until when (`time.monotonic`) every connection is closed at once, as by a service that is away.
+    away_until: float = 0.0
+    #: How many connections were closed because the service was away.
+    turned_away: int = 0
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -180,13 +213,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, act: Callable[[list[str], dict[str, list[str]], str], None]) -> None:
         url = urlsplit(self.path)
+        path = url.path.removeprefix(PREFIX)
         if self.owner.any_case:
             known = {job.casefold(): job for job in self.owner.jobs}
-            url = url._replace(path="/".join(known.get(part.casefold(), part) for part in url.path.split("/")))
+            path = "/".join(known.get(part.casefold(), part) for part in path.split("/"))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        self.owner.log.append(f"{self.command} {url.path}")
+        self.owner.log.append(f"{self.command} {path}")
+        if time.monotonic() < self.owner.away_until:
+            self.owner.turned_away += 1
+            self._drop()
+            return
         try:
-            act(url.path.strip("/").split("/"), parse_qs(url.query), body)
+            act(path.strip("/").split("/"), parse_qs(url.query), body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -198,8 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _fails(self, step: str) -> bool:
-        """Whether this request goes wrong, and then it has."""
+    def _fails(self, step: str, proper: str = "") -> bool:
+        """Whether this request goes wrong, and then it has; `proper` is what would be right."""
         fault = self.owner.fault(step)
         if fault is None:
             return False
@@ -214,6 +252,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._drop()
         elif fault == "empty":
             self._send(None)
+        elif callable(fault):
+            fault()
+            return False
+        elif isinstance(fault, Away):
+            self.owner.away_until = time.monotonic() + fault.seconds
+            self._drop()
+        elif fault == "truncated":
+            self._send('{"id": "cut in the mid', raw=True)
+        elif isinstance(fault, Body):
+            text = proper.replace(fault.replaced, fault.text) if fault.replaced else fault.text
+            self._send(text, fault.status, raw=True)
         elif fault == "hang":
             self.owner.released.wait()
             self.close_connection = True
@@ -229,16 +278,22 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         match path:
             case ["backends"]:
+                if self._fails("backends"):
+                    return
                 status = {"name": "online"}
                 self._send({"devices": [{"name": DEVICE, "qubits": owner.qubits, "status": status, "queue_length": 0}]})
             case ["backends", _, "configuration"]:
-                self._send(owner.configuration)
+                if not self._fails("configuration"):
+                    self._send(owner.configuration)
             case ["backends", _, "properties"]:
-                self._send(owner.properties)
+                if not self._fails("properties"):
+                    self._send(owner.properties)
             case ["backends", _, "status"]:
-                self._send({"state": True, "status": "active", "length_queue": 0, "backend_version": "1.0.0"})
+                if not self._fails("status"):
+                    self._send({"state": True, "status": "active", "length_queue": 0, "backend_version": "1.0.0"})
             case ["instances", "usage"]:
-                self._send({"usage_consumed_seconds": 1, "usage_limit_seconds": 600, "usage_limit_reached": False})
+                if not self._fails("usage"):
+                    self._send({"usage_consumed_seconds": 1, "usage_limit_seconds": 600, "usage_limit_reached": False})
             case ["jobs"]:
                 if not self._fails("find"):
                     self._send(self._listed(query.get("tags", [])))
@@ -252,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self._fails("state"):
                     self._send(owner.jobs[job].told(owner.jobs[job].look()))
             case ["jobs", job, "results"]:
-                if not self._fails("result"):
+                if not self._fails("result", owner.jobs[job].result):
                     self._send(owner.jobs[job].result, raw=True)
             case ["jobs", job, "metrics"]:
                 if not self._fails("metrics"):
@@ -276,6 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         match path:
             case ["identity", "token"]:
+                if self._fails("token"):
+                    return
                 now = int(time.time())
                 token = {"access_token": _web_token(now), "refresh_token": "x", "token_type": "Bearer"}
                 self._send({**token, "expires_in": 3600, "expiration": now + 3600})
@@ -291,6 +348,8 @@ class _Handler(BaseHTTPRequestHandler):
                 found.states = [{"status": "Cancelled"}]
                 self._send(None, 204)
             case ["sessions"]:
+                if self._fails("sessions"):
+                    return
                 if not owner.plan_has_sessions:
                     self._send({"error": {"message": "the plan of this instance has no sessions", "code": 1352}}, 400)
                     return
@@ -393,20 +452,21 @@ def _padded(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.concatenate((np.zeros((*bits.shape[:-1], missing), dtype=bits.dtype), bits[..., ::-1]), axis=-1)
 
 
-def service(url: str) -> QiskitRuntimeService:
-    """The real client, connected to the loopback service; its retries do not wait long."""
-    with mock.patch.dict(os.environ, {"IAM_URL": url, "QISKIT_FUNCTIONS_EXPERIMENTAL": "1"}):
-        found = QiskitRuntimeService(
-            channel="ibm_quantum_platform", token=TOKEN, instance=INSTANCE, url_resolver=lambda *_: url
-        )
-    for client in found._api_clients.values():
-        client._api.session.adapters["http://"].max_retries.backoff_factor = 0.001
-    return found
+def account(url: str) -> dict[str, str]:
+    """Variables of the environment that make the loopback service the client's default account."""
+    return {
+        "QISKIT_IBM_TOKEN": TOKEN,
+        "QISKIT_IBM_CHANNEL": "ibm_quantum_platform",
+        "QISKIT_IBM_INSTANCE": INSTANCE,
+        "QISKIT_IBM_URL": url + PREFIX,
+        "IAM_URL": url,
+        "QISKIT_FUNCTIONS_EXPERIMENTAL": "1",
+    }
 
 
 @contextmanager
 def connected(url: str) -> Iterator[None]:
-    """Let the backend's own accounts lead to the loopback service."""
-    os.environ |= {"IAM_URL": url, "QISKIT_FUNCTIONS_EXPERIMENTAL": "1"}
-    with mock.patch("qlifq.backends.ibm.client.connect", side_effect=lambda account, instance: service(url)):
+    """Let the default account lead to the loopback service; the client's retries do not wait long."""
+    pause = mock.patch("urllib3.util.retry.Retry.get_backoff_time", return_value=0.001)
+    with mock.patch.dict(os.environ, account(url)), pause:
         yield

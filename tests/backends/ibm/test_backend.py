@@ -118,7 +118,7 @@ def test_no_token_is_in_the_journal_the_log_or_an_error(
     for faults, states in planted:
         service.faults, service.states = faults, states
         with pytest.raises(QLIFError) as caught:
-            build(grace_seconds=0.0).run(RY, angles(1, 2), shots=10, seed=len(messages))
+            build(grace_seconds=0.0, wait_seconds=0.1).run(RY, angles(1, 2), shots=10, seed=len(messages))
         assert caught.value.__cause__ is None
         messages.append(str(caught.value))
     service.faults.clear()

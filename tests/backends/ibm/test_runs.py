@@ -38,7 +38,7 @@ def test_what_was_paid_is_taken_up_whatever_became_of_the_budget_and_the_qubits(
 ) -> None:
     paid = build(max_device_seconds=5.0).run(RY, angles(1, 2), shots=10, seed=1)
     working = {qubit: facts for qubit, facts in load_snapshot("fake_manila").items() if qubit != 4}
-    monkeypatch.setattr("qlifq.backends.ibm.backend.read_qubits", lambda _: working)
+    monkeypatch.setattr("qlifq.backends.ibm.cost.read_qubits", lambda _: working)
     for options in ({"max_device_seconds": 1.0}, {"qubits": (3, 4, 1, 0, 2), "max_device_seconds": 50.0}):
         again = build(**options).run(RY, angles(1, 2), shots=10, seed=1)
         assert torch.equal(again.probability, paid.probability)
