@@ -55,12 +55,27 @@ class ServiceError(BackendError):
         message: the sentence.
         refused: whether it is certain that the service did not do what it was asked.
         again: whether the same may succeed later.
+        away: whether the service could not be reached, or is not itself: asking again is worth the whole patience.
+        missing: whether the service does not know what it was asked about.
+        hint: a sentence that says what to do; it follows the message, and `said` is the message alone.
     """
 
-    def __init__(self, message: str, *, refused: bool = False, again: bool = True) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused: bool = False,
+        again: bool = True,
+        away: bool = False,
+        missing: bool = False,
+        hint: str = "",
+    ) -> None:
+        super().__init__(f"{message} {hint}".rstrip())
+        self.said = message
         self.refused = refused
         self.again = again
+        self.away = away
+        self.missing = missing
 
 
 class BudgetError(QLIFError, ValueError):

@@ -15,7 +15,7 @@ import qlifq
 ROOT = Path(qlifq.__file__).parent
 
 #: What everybody may use, and what these modules themselves may.
-SHARED = ("errors", "_transforms", "_validation", "_packages", "_files")
+SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text")
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
 #: What each room may import beside itself and what is shared. A trailing star stands for all modules of a room.
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_transforms": ("errors",),
     "_validation": ("errors", "_transforms"),
     "_packages": ("errors",),
+    "_text": (),
     "_files": ("errors", "__version__"),
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),

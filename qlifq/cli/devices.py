@@ -67,13 +67,10 @@ def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict
     """
     given = {option: context.params[name] for name, option in _OPTIONS.items()}
     if given["device"] is not None:
-        from qlifq.backends.ibm.journal import Journal, default_path
+        from qlifq.backends.ibm.journal import default_path, unfinished
 
         if given["run"] is None:
-            given["run"] = _name(context)
-            if default_path().exists():
-                with Journal(default_path()) as journal:
-                    given["run"] = journal.unfinished(_name(context))
+            given["run"] = unfinished(default_path(), _name(context))
         given |= {"command": context.obj, "watch": watch}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -89,7 +86,7 @@ def measured_qubits(record: "Calibration") -> dict[str, object]:
 
 @contextmanager
 def resumable(backend: "Backend", command: str) -> Iterator[None]:
-    """Run something on a device: its session is closed at the end, and an interrupt says how to go on."""
+    """Run something on a device: its session is closed at the end, and an interrupt or a signal says how to go on."""
     if backend.name != "ibm":
         yield
         return
@@ -100,7 +97,7 @@ def resumable(backend: "Backend", command: str) -> Iterator[None]:
         with backend:
             yield
         backend.finish()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print(
             f"Interrupted: nothing is lost, and jobs that were submitted go on. To continue: {command}\n"
             "To see them: qlifq jobs list",

@@ -12,6 +12,7 @@ from typing import Annotated, cast
 
 import typer
 
+from qlifq._text import one_line
 from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, simulate, train
 from qlifq.errors import QLIFError
 
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(message: str) -> int:
-    print("Error:", " ".join(message.split()), file=sys.stderr)
+    print("Error:", one_line(message), file=sys.stderr)
     return 2
 
 

@@ -1,6 +1,7 @@
 """The commands `qlifq jobs …`: the journal of jobs on devices."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qlifq._text import one_line, printable
 from qlifq.cli.listing import print_table
 from qlifq.errors import ArgumentError, QLIFError
 
@@ -53,9 +55,8 @@ def show(which: _Which, journal: _File = None) -> None:
     with _opened(journal) as book:
         for entry in _matching(book, which):
             told = _plain(entry)
-            (run,) = book.runs(entry.run)
-            told["continue with"] = run.command
-            print("\n".join(f"{name:<18} {value}" for name, value in told.items() if value is not None))
+            told["continue with"] = next((run.command for run in book.runs(entry.run)), None)
+            print("\n".join(f"{name:<18} {printable(str(value))}" for name, value in told.items() if value is not None))
             print()
 
 
@@ -67,8 +68,20 @@ def resume(which: _Which, journal: _File = None, account: _Account = None, insta
 
 @app.command()
 def cancel(which: _Which, journal: _File = None, account: _Account = None, instance: _Instance = None) -> None:
-    """Cancel what is not over."""
+    """Cancel what is not over, and do without what the service does not have any more."""
     _each(which, journal, account, instance, lambda carrier, entry: carrier.cancel(entry))
+
+
+@app.command()
+def forget(which: _Which, journal: _File = None) -> None:
+    """Do without what is not over, so that its command submits it again; what runs at the service goes on."""
+    with _opened(journal) as book:
+        entries = _matching(book, which)
+        rows: list[Sequence[str]] = [_HEADER]
+        for entry in entries:
+            with book.holding(entry.run):
+                rows.append(_line(book.forget(entry.request)))
+        print_table(rows)
 
 
 @app.command()
@@ -107,7 +120,8 @@ def _line(entry: "Entry") -> Sequence[str]:
     seconds = entry.usage_seconds
     cost = f"{seconds:.1f}" if seconds is not None else f"~{entry.estimated_seconds or 0:.1f}"
     told = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
-    return (entry.created[:19] + "Z", entry.device, *told)
+    # Some of it are words of a service.
+    return tuple(map(one_line, (entry.created[:19] + "Z", entry.device, *told)))
 
 
 def _plain(entry: "Entry") -> dict[str, object]:
@@ -141,8 +155,9 @@ def _each(
     which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["Carrier", "Entry"], "Entry"]
 ) -> None:
     """Do something with every submission that matches, whatever becomes of the others, and print what it is then."""
+    from qlifq.backends.ibm.channel import Patience
     from qlifq.backends.ibm.client import ServiceChannel
-    from qlifq.backends.ibm.protocol import Carrier, Patience
+    from qlifq.backends.ibm.protocol import Carrier
 
     problems = []
     with _opened(path) as book:
@@ -155,7 +170,7 @@ def _each(
                 continue
             if entry.device not in channels:
                 channels[entry.device] = ServiceChannel(entry.device, account=account, instance=instance)
-            carrier = Carrier(book, channels[entry.device], entry.run, None, lambda work: None, Patience(), lambda text: None)
+            carrier = Carrier(book, channels[entry.device], entry.run, None, lambda work: None, Patience(), _say)
             try:
                 with book.holding(entry.run):
                     rows.append(_line(act(carrier, book.entry(entry.request))))
@@ -164,3 +179,9 @@ def _each(
         print_table(rows)
     if problems:
         raise ArgumentError(" ".join(dict.fromkeys(problems)))
+
+
+def _say(text: str) -> None:
+    """Say on a terminal what is waited for."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)

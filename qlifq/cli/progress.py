@@ -28,7 +28,8 @@ def progress_bar(counted: str, teller: Teller | None = None) -> Iterator[Callabl
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    # What is waited for may be told in words of a service, which are no markup.
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     bar = Progress(*columns, transient=True)
     task = bar.add_task(counted)
     begun = time.monotonic()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "jobs.sqlite"))
     # What the picture of a simulation shows is tested elsewhere, and drawing it takes longer than the run.
     monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", lambda *_, **__: Figure())
+    # A new journal waits for what the service may list late.
+    monkeypatch.setattr("qlifq.backends.ibm.journal.Journal.age_seconds", lambda _: 1e6)
     return tmp_path / "jobs.sqlite"
 
 
@@ -181,7 +184,7 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
     with Loopback() as service, connected(service.url):
         service.states = ("Queued", "Queued", {"status": "Failed", "reason": "not today", "reason_code": 1305})
         assert "not today" in refuse(capsys, *device)
-        service.faults = {"submit": ["commit+drop"] + [400] * 9, "find": ["empty"] * 99}
+        service.faults = {"submit": ["commit+drop"] + [400] * 9, "find": [None] + ["empty"] * 99}
         service.states = GOOD
         refuse(capsys, *device)
         service.faults.clear()
@@ -192,9 +195,35 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
         succeed(capsys, *device)
         assert (len(service.jobs), service.paid) == (3, 3)
         service.states = ("Queued",)
-        service.faults = {"find": ["empty"] * 99, "state": [400] * 99}
+        service.faults = {"find": [None] + ["empty"] * 99, "state": [400] * 99}
         refuse(capsys, *device[:-3], "another", "--out", "other")
         service.faults.clear()
         out = succeed(capsys, "jobs", "cancel", "another")
         assert "CANCELLED" in out
         assert service.alive == 0
+        service.states = ("Queued",)
+        service.faults = {"state": [400] * 99}
+        refuse(capsys, *device[:-3], "gone", "--out", "other")
+        service.faults.clear()
+        for job in service.jobs.values():
+            job.deleted = True
+        monkeypatch.setattr("qlifq.backends.ibm.protocol.Patience.grace_seconds", 0.1)
+        for act, state in (("cancel", "CANCELLED"), ("forget", "CANCELLED")):
+            assert state in succeed(capsys, "jobs", act, "gone")
+
+
+def test_a_command_begun_anew_leaves_the_jobs_of_the_finished_run_alone(
+    capsys: Captured, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its journal and without: a tag that is derived must not give the second run the shots of the first."""
+    device = ["simulate", "--backend", "ibm", "--device", DEVICE, "--input", "current.npy"]
+    np.save("current.npy", np.full((1, 1, 2), 1.2, dtype=np.float32))
+    with Loopback() as service, connected(service.url):
+        for number in range(3):
+            if number == 2:
+                journal.unlink()
+                monkeypatch.setattr("qlifq.backends.ibm.journal._OPENED", threading.local())
+            succeed(capsys, *device, "--out", f"run{number}")
+            assert len(service.jobs) == number + 1
+        with Journal(journal) as book:
+            assert [run.name.rpartition(" ")[2] for run in book.runs()] == ["#3"]

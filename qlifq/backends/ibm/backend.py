@@ -15,15 +15,17 @@ from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
 from qlifq.backends import flat
 from qlifq.backends.flat import Asked, ask
+from qlifq.backends.ibm.channel import Channel, Patience
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
-from qlifq.backends.ibm.cost import Cost
+from qlifq.backends.ibm.cost import Cost, Device
 from qlifq.backends.ibm.entries import Run
+from qlifq.backends.ibm.exit_guard import ExitGuard
 from qlifq.backends.ibm.journal import Journal, default_path, opened
-from qlifq.backends.ibm.protocol import Carrier, Channel, Patience
+from qlifq.backends.ibm.protocol import Carrier
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.snapshots import check_qubits, choose, load_backend, read_qubits
+from qlifq.backends.snapshots import check_qubits, choose, load_backend
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, UnsupportedError
 
@@ -131,6 +133,7 @@ class IBMBackend(Backend):
         self._remote: ServiceChannel | None = None
         #: The id of the session or batch that this object opened or went back to.
         self._session: str | None = None
+        self._guard = ExitGuard(self.close)
         if self.snapshot:
             ignored = {"account": account, "instance": instance, "mode": None if mode == "job" else mode}
             ignored["sampler"] = None if sampler == "service" else sampler
@@ -139,13 +142,13 @@ class IBMBackend(Backend):
                     raise UnsupportedError(
                         f"Argument `{option}` would be ignored: {device} is a snapshot, which runs here, but it is {value!r}."
                     )
-            found = load_backend(device, "device")
+            found = Device.read(load_backend(device, "device"))
         else:
             self._remote = ServiceChannel(
                 device, account=account, instance=instance, mode=mode, sampler=sampler, answer_seconds=answer
             )
-            found = self._remote.backend
-        facts = read_qubits(found)
+            found = self._remote.facts
+        facts = found.qubits
         kept = None
         if self.journal is not None and as_path("journal", self.journal).exists():
             kept = next(iter(self._journal().runs(self.run_name)), None)
@@ -245,10 +248,12 @@ class IBMBackend(Backend):
 
     def close(self) -> None:
         """Close the session or batch, if one is open: a session is charged while it is."""
-        if self._remote is not None and self._session is not None:
+        if self._remote is not None:
             self._remote.close()
-            self._journal().forget_session(self.run_name, self._session)
-            self._session = None
+            if self._session is not None:
+                self._journal().forget_session(self.run_name, self._session)
+                self._session = None
+        self._guard.disarm()
 
     def __enter__(self) -> Self:
         return self
@@ -273,6 +278,8 @@ class IBMBackend(Backend):
         """Open the session or batch, or go back to the one of the run; nothing in mode "job"."""
         if self._remote is None or self._session is not None:
             return
+        if self._remote.mode != "job":
+            self._guard.arm()
         self._session = self._remote.open(known.session)
         if self._session is not None and self._session != known.session:
             journal.set_session(known.name, self._session)

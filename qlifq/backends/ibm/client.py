@@ -4,28 +4,29 @@ Accounts are the client's own, as it saved them; nothing of them is kept or writ
 since the client waits for an answer without end.
 """
 
-import queue
+import math
 import re
-import threading
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from qiskit import transpile
 from qiskit.exceptions import QiskitError
 
 from qlifq._packages import load
+from qlifq._text import one_line
 from qlifq.backends.flat import Floats
+from qlifq.backends.ibm.channel import Found
+from qlifq.backends.ibm.cost import Device
+from qlifq.backends.ibm.door import Door
 from qlifq.backends.ibm.entries import FAILED, Entry
-from qlifq.backends.ibm.protocol import Found
+from qlifq.backends.ibm.secrets import Secrets, masked
 from qlifq.backends.ibm.work import Counts, Work, delay_slots
 from qlifq.circuits import SpikeCircuit
-from qlifq.errors import ArgumentError, QLIFError, ServiceError
+from qlifq.errors import ArgumentError, ServiceError
 
 __all__ = ["MODES", "SAMPLERS", "ServiceChannel", "connect"]
-
-T = TypeVar("T")
 
 #: How jobs reach the device: each by itself, or in a batch or a session that the account's plan must allow.
 MODES = ("job", "batch", "session")
@@ -35,25 +36,24 @@ SAMPLERS = ("service", "client")
 #: How much longer a submission may take than another request: it carries the circuits and the angles.
 _SUBMITTING = 15
 _MAX_TRANSPILED = 64
-_LONGEST = 500
+_LONGEST_STATE = 40
+_LONGEST_REASON = 500
 #: The longest that the service lets a job run, seconds.
 _MOST_SECONDS = 10_800
-#: What tells that nothing was done, by its status; of these a later try may succeed after the last alone.
-_REFUSALS = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
-_TOO_MANY = 429
-#: The client's error for a job that ran longer than it was allowed to: another would too.
+#: What the two samplers are called at the service.
+_PROGRAMS = {"sampler", "executor"}
+#: The client's errors for a job that is over without a result, and the one for one that ran longer than it was allowed to:
+#: another would too.
 _RAN_TOO_LONG = "RuntimeJobMaxTimeoutError"
-#: A word that announces a secret with what follows it, and access tokens, which can be told by themselves.
-_SECRET = re.compile(
-    r"(?i)\b(authorization|bearer|apikey|api[ _-]?key|token|password|secret)\b[\"'\s:=]+((bearer|apikey)\s+)?[^\s\"',;}]+"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-)
+_NO_RESULT = {"RuntimeJobFailureError", "RuntimeInvalidStateError", _RAN_TOO_LONG}
+#: What ids and names of devices are made of: they become a part of a URL.
+_NAME = re.compile("[A-Za-z0-9_-]{1,200}")
+_SAVED_ONCE = "An account is saved once with QiskitRuntimeService.save_account(...)."
 
 
 def connect(account: str | None, instance: str | None) -> Any:
     """The service, with an account that the client saved."""
-    runtime = load("qiskit_ibm_runtime", package="qiskit_ibm_runtime", feature="Backend ibm", install="'qlifq[ibm]'")
-    return runtime.QiskitRuntimeService(name=account, instance=instance)
+    return _runtime().QiskitRuntimeService(name=account, instance=instance)
 
 
 class ServiceChannel:
@@ -71,7 +71,7 @@ class ServiceChannel:
         QLIFError: if there is no such account or device, or the service does not answer.
 
     Attributes:
-        backend: the client's device, for its target and properties.
+        facts: what the device says about itself.
     """
 
     def __init__(
@@ -84,22 +84,32 @@ class ServiceChannel:
         sampler: str = "service",
         answer_seconds: float = 60.0,
     ) -> None:
-        self.device, self.mode, self.sampler, self.answer_seconds = device, mode, sampler, answer_seconds
-        self._secrets: tuple[str, ...] = ()
+        if not _NAME.fullmatch(device):
+            raise ArgumentError(f"Argument `device` must be a name such as ibm_boston, but is {device!r}.")
+        self.device, self.mode, self.sampler = device, mode, sampler
+        self._door = Door(answer_seconds)
         self._jobs: dict[str, Any] = {}
         self._transpiled: dict[object, Any] = {}
         self._open: Any = None
+        saved = _saved_account(account)
+        self._secrets = _secrets_of(saved)
+        ask = self._door.ask
         try:
-            self._service = self._call("connecting to the service", lambda: connect(account, instance))
-            self._secrets = self._own_secrets()
-            self.backend = self._call(f"looking for device {device}", lambda: self._service.backend(device))
+            # By itself, since what the client asks first hides why it failed.
+            ask("signing in", lambda: _sign_in(saved))
+            self._service = ask("connecting to the service", lambda: connect(account, instance))
+            self._door.guard(self._service)
+            ask("asking for the account's usage", lambda: dict(self._service.usage()))
+            self._backend = ask(f"looking for device {device}", lambda: self._service.backend(device))
+            self._door.guard(self._service)
         except ServiceError as error:
             if error.again:
                 raise
-            raise ArgumentError(
-                f"Device {device} cannot be reached: {error} An account is saved once with "
-                "QiskitRuntimeService.save_account(...)."
-            ) from None
+            refusal = ArgumentError(f"Device {device} cannot be reached: {error.said} {_SAVED_ONCE}")
+        else:
+            self.facts = ask(f"reading the properties of {device}", lambda: Device.read(self._backend))
+            return
+        raise refusal
 
     def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
         """Submit a job once; the client itself tries again where the service answers with certain errors."""
@@ -107,49 +117,57 @@ class ServiceChannel:
         options: dict[str, Any] = {"environment": {"job_tags": ["qlifq", entry.tag]}}
         if max_seconds is not None:
             options["max_execution_time"] = min(max(1, int(max_seconds)), _MOST_SECONDS)
-        sampler = self._sampler(options)
-        job = self._call("submitting", lambda: sampler.run(pubs, shots=work.shots), _SUBMITTING)
-        return self._known(job)
+        return self._door.ask(
+            "submitting", lambda: self._known(self._sampler(options).run(pubs, shots=work.shots)), times=_SUBMITTING
+        )
 
     def find(self, entry: Entry) -> list[Found]:
         """The jobs with the tag of the entry, oldest first."""
-        jobs = self._call("looking for jobs", lambda: self._service.jobs(limit=50, job_tags=[entry.tag], descending=False))
-        return [Found(self._known(job), self.state(job.job_id())) for job in jobs]
+        jobs = self._door.ask(
+            "looking for jobs",
+            lambda: [self._known(job) for job in self._service.jobs(limit=50, job_tags=[entry.tag], descending=False)],
+        )
+        return [Found(job, self.state(job)) for job in jobs]
+
+    def runs(self, job: str, entry: Entry) -> bool:
+        """Whether a job runs what the entry says, by its device, its program, and the request and shots that it was given.
+
+        Where the service does not tell what a job was given its tag is what there is.
+        """
+
+        def ask() -> bool:
+            found = self._job(job)
+            if found.primitive_id not in _PROGRAMS or found.backend().name != entry.device:
+                return False
+            try:
+                told = found.inputs
+            except QiskitError:
+                raise
+            except Exception:
+                # What another client wrote, this one may not be able to read.
+                return True
+            requests, shots = _given(told)
+            return not told or (requests == {entry.request} and shots <= {entry.shots})
+
+        return self._door.ask("asking what a job runs", ask)
 
     def state(self, job: str) -> str:
         """The state of a job; one the client does not know passes through."""
-        state = str(self._call("asking for a job", lambda: self._job(job).status()))
+        state = self._door.ask("asking for a job", lambda: one_line(str(self._job(job).status()), _LONGEST_STATE))
         # Older services put the reason into the state, as in "Cancelled - Ran too long".
         return FAILED if state == "ERROR" else "CANCELLED" if state.startswith("CANCELLED") else state
 
     def result(self, job: str, entry: Entry) -> Counts:
         """The ones of every set and qubit, once shape, shots and request are those of the entry."""
-        answer = self._call("fetching a result", lambda: self._job(job).result())
-        if answer is None:
-            raise ServiceError(f"Job {job} is done, but the service gave an empty result; the same command asks again.")
-        ones = np.full((entry.sets, len(entry.qubits)), -1, dtype=np.int64)
-        for part in answer:
-            told: Mapping[str, Any] = part.metadata.get("circuit_metadata") or {}
-            if told.get("qlifq_request") != entry.request:
-                raise ServiceError(f"Job {job} gave the result of another request, {told.get('qlifq_request')}.", again=False)
-            bits = part.data.spike
-            sets = told.get("sets", range(entry.sets))
-            if (bits.num_shots, bits.num_bits, bits.size) != (entry.shots, len(entry.qubits), len(sets)):
-                raise ServiceError(
-                    f"Job {job} gave {bits.size} sets of {bits.num_shots} shots on {bits.num_bits} qubits, but was asked for "
-                    f"{len(sets)} of {entry.shots} on {len(entry.qubits)}.",
-                    again=False,
-                )
-            ones[list(sets)] = _ones(bits)
-        if (ones < 0).any():
-            raise ServiceError(f"Job {job} gave no result for {int((ones < 0).any(1).sum())} sets.", again=False)
-        return ones
+        unreadable = (
+            f"Job {job} is done, but the service gave a result that cannot be read ({{}}): `qlifq jobs forget {job}` does "
+            "without it."
+        )
+        return self._door.ask("fetching a result", lambda: _counts(self._job(job).result(), job, entry), unreadable=unreadable)
 
     def usage(self, job: str) -> float | None:
         """The device seconds that were charged, None where they are not settled."""
-        told = self._call("asking what a job cost", lambda: self._job(job).metrics()).get("usage") or {}
-        seconds = told.get("qpu_charge_time_seconds", told.get("quantum_seconds"))
-        return None if seconds is None or told.get("status") == "pending" else float(seconds)
+        return self._door.ask("asking what a job cost", lambda: _charged(self._job(job).metrics()))
 
     def reason(self, job: str) -> tuple[str, bool]:
         """Why a job failed; another may succeed unless it ran for too long."""
@@ -159,16 +177,19 @@ class ServiceChannel:
                 self._job(job).result()
             except QiskitError as error:
                 # The client tells the kind of failure by the error alone.
+                if type(error).__name__ not in _NO_RESULT:
+                    raise
                 return type(error).__name__, str(error.message)
             return "", "for no reason that the service tells"
 
-        kind, text = self._call("asking why a job failed", ask)
-        return f"failed: {self._plain(text)}", kind != _RAN_TOO_LONG
+        kind, text = self._door.ask("asking why a job failed", ask)
+        text = one_line(masked(text), _LONGEST_REASON).strip("'\" ").rstrip(".")
+        return f"failed: {text}", kind != _RAN_TOO_LONG
 
     def cancel(self, job: str) -> bool:
         """Cancel a job; False where it was over already."""
         try:
-            self._call("cancelling a job", lambda: self._job(job).cancel())
+            self._door.ask("cancelling a job", lambda: self._job(job).cancel())
         except ServiceError:
             if self.state(job) in {"DONE", FAILED, "CANCELLED"}:
                 return False
@@ -179,24 +200,31 @@ class ServiceChannel:
         """Open the session or batch, or go back to the one that is open still; None in mode "job"."""
         if self.mode == "job":
             return None
-        runtime = load("qiskit_ibm_runtime", package="qiskit_ibm_runtime", feature="Backend ibm", install="'qlifq[ibm]'")
-        kind = runtime.Session if self.mode == "session" else runtime.Batch
+        kind = _runtime().Session if self.mode == "session" else _runtime().Batch
+
+        def again() -> None:
+            earlier = kind.from_id(_checked("session", session), self._service)
+            if earlier.details().get("accepting_jobs"):
+                self._open = earlier
+
+        def anew() -> None:
+            # Kept where it was opened: one whose answer comes when nobody waits for it any more is closed with the others.
+            self._open = kind(self._backend)
+
         if self._open is None and session is not None:
             try:
-                earlier = self._call("looking for a session", lambda: kind.from_id(session, self._service))
-                if self._call("asking for a session", earlier.details).get("accepting_jobs"):
-                    self._open = earlier
+                self._door.ask("looking for a session", again)
             except ServiceError as error:
                 if error.again:
                     raise
         if self._open is None:
-            self._open = self._call(f"opening a {self.mode}", lambda: kind(self.backend))
-        return str(self._open.session_id)
+            self._door.ask(f"opening a {self.mode}", anew, to_the_end=True)
+        return _checked("session", self._open.session_id)
 
     def close(self) -> None:
         """Close the session or batch; jobs that are in it still run."""
         if self._open is not None:
-            self._call(f"closing the {self.mode}", self._open.close)
+            self._door.ask(f"closing the {self.mode}", self._open.close, to_the_end=True)
             self._open = None
 
     def _pubs(self, work: Work, entry: Entry) -> list[tuple[Any, Floats]]:
@@ -228,15 +256,20 @@ class ServiceChannel:
                 )
             if len(self._transpiled) >= _MAX_TRANSPILED:
                 self._transpiled.pop(next(iter(self._transpiled)))
+            # Given the device itself, the transpiler may ask the service again.
             self._transpiled[key] = transpile(
-                written, self.backend, initial_layout=list(qubits), optimization_level=1, seed_transpiler=0
+                written,
+                target=self.facts.target,
+                translation_method=self.facts.translation,
+                initial_layout=list(qubits),
+                optimization_level=1,
+                seed_transpiler=0,
             )
         return self._transpiled[key]
 
     def _sampler(self, options: dict[str, Any]) -> Any:
-        """The sampler that was asked for."""
-        runtime = load("qiskit_ibm_runtime", package="qiskit_ibm_runtime", feature="Backend ibm", install="'qlifq[ibm]'")
-        make = runtime.SamplerV2
+        """The sampler that was asked for; called behind the door."""
+        make = _runtime().SamplerV2
         if self.sampler == "client":
             make = load(
                 "qiskit_ibm_runtime.executor_sampler",
@@ -247,77 +280,108 @@ class ServiceChannel:
         with warnings.catch_warnings():
             # The client announces that this sampler will be replaced by the other; `sampler` is how the user chooses.
             warnings.simplefilter("ignore", DeprecationWarning)
-            return make(mode=self.backend if self._open is None else self._open, options=options)
+            return make(mode=self._backend if self._open is None else self._open, options=options)
 
     def _job(self, job: str) -> Any:
-        """The client's object of a job; called within `_call`."""
+        """The client's object of a job; called behind the door."""
         if job not in self._jobs:
-            self._jobs[job] = self._service.job(job)
+            self._jobs[job] = self._service.job(_checked("job", job))
         return self._jobs[job]
 
     def _known(self, job: Any) -> str:
-        self._jobs[job.job_id()] = job
-        return str(job.job_id())
-
-    def _call(self, what: str, act: Callable[[], T], times: int = 1) -> T:
-        """Ask the service, no longer than a deadline."""
-        answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
-
-        def ask() -> None:
-            try:
-                answers.put((act(), None))
-            except Exception as error:
-                answers.put((None, error))
-
-        threading.Thread(target=ask, daemon=True).start()
-        limit = times * self.answer_seconds
-        try:
-            answer, error = answers.get(timeout=limit)
-        except queue.Empty:
-            raise ServiceError(f"IBM's service did not answer within {limit:g} seconds while {what}.") from None
-        if isinstance(error, QLIFError):
-            raise error
-        if error is not None:
-            # Not `from error`: what the client says may repeat what it sent, with its authorization.
-            raise self._told(what, error) from None
-        return answer  # type: ignore[return-value]
-
-    def _told(self, what: str, error: Exception) -> ServiceError:
-        """An error of the client in one sentence, and whether anything may have happened."""
-        status: int | None = None
-        names = set()
-        chain: BaseException | None = error
-        while chain is not None:
-            names.add(type(chain).__name__)
-            code = getattr(chain, "status_code", None)
-            status = code if status is None and isinstance(code, int) and code > 0 else status
-            chain = chain.__cause__ or chain.__context__
-        text = self._plain(str(getattr(error, "message", error)))
-        refused = status in _REFUSALS or bool(names & _CLIENT_SIDE)
-        again = not refused or status == _TOO_MANY
-        return ServiceError(f"IBM's service failed while {what}: {text}.", refused=refused, again=again)
-
-    def _own_secrets(self) -> tuple[str, ...]:
-        """What must not appear in a message: looked up to be left out, and kept nowhere else."""
-        told = self._call("asking for the account", self._service.active_account) or {}
-        return tuple(str(value) for name, value in told.items() if name in {"token", "apikey"} and value)
-
-    def _plain(self, text: str) -> str:
-        """What the client says, in one line, without secrets and of bearable length."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return " ".join(_SECRET.sub("***", text).split()).strip("'\" ").rstrip(".")[:_LONGEST]
+        """The id of a job, whose object is kept."""
+        name = _checked("job", job.job_id())
+        self._jobs[name] = job
+        return name
 
 
-#: Errors of the client before it sends anything.
-_CLIENT_SIDE = {
-    "IBMInputValueError",
-    "IBMNotAuthorizedError",
-    "AccountNotFoundError",
-    "InvalidAccountError",
-    "QiskitBackendNotFoundError",
-    "ValidationError",
-}
+def _runtime() -> Any:
+    return load("qiskit_ibm_runtime", package="qiskit_ibm_runtime", feature="Backend ibm", install="'qlifq[ibm]'")
+
+
+def _saved_account(name: str | None) -> Any:
+    """The account that the client saved under that name, or its default."""
+    _runtime()
+    accounts = load("qiskit_ibm_runtime.accounts", package="qiskit_ibm_runtime", feature="Backend ibm", install="'qlifq[ibm]'")
+    try:
+        return accounts.AccountManager.get(name=name).validate()
+    except Exception as error:
+        told = one_line(masked(str(getattr(error, "message", error))), _LONGEST_REASON).rstrip(".")
+    raise ArgumentError(
+        f"Argument `account` must name an account that IBM's client saved, but there is none: {told}. {_SAVED_ONCE}"
+    )
+
+
+def _secrets_of(account: Any) -> Secrets:
+    """What of an account must not be shown: its key, and what its proxies ask for."""
+    proxies = account.proxies
+    urls = [] if proxies is None else [str(url) for url in (proxies.urls or {}).values()]
+    users = [found[1] for url in urls if (found := re.search("//([^/@]+)@", url))]
+    passwords = [user.partition(":")[2] for user in users]
+    return Secrets(str(account.token), *users, *passwords, str(getattr(proxies, "password_ntlm", None) or ""))
+
+
+def _sign_in(account: Any) -> None:
+    """Ask for an access token, and forget it."""
+    account.get_auth_handler().tm.get_token()
+
+
+def _checked(kind: str, name: object) -> str:
+    """An id that the service or a journal tells, before it becomes a part of a URL."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ServiceError(
+            f"The id of a {kind} must consist of letters, digits, - and _, but is {one_line(repr(name), 80)}.", again=False
+        )
+    return name
+
+
+def _counts(answer: Any, job: str, entry: Entry) -> Counts:
+    """The ones of every set and qubit, once shape, shots and request are those of the entry."""
+    if answer is None:
+        raise ServiceError(f"Job {job} is done, but the service gave an empty result; the same command asks again.")
+    ones = np.full((entry.sets, len(entry.qubits)), -1, dtype=np.int64)
+    for part in answer:
+        told: Mapping[str, Any] = part.metadata.get("circuit_metadata") or {}
+        if told.get("qlifq_request") != entry.request:
+            request = one_line(str(told.get("qlifq_request")), 80)
+            raise ServiceError(f"Job {job} gave the result of another request, {request}.", again=False)
+        bits = part.data.spike
+        sets = told.get("sets", range(entry.sets))
+        if (bits.num_shots, bits.num_bits, bits.size) != (entry.shots, len(entry.qubits), len(sets)):
+            raise ServiceError(
+                f"Job {job} gave {bits.size} sets of {bits.num_shots} shots on {bits.num_bits} qubits, but was asked for "
+                f"{len(sets)} of {entry.shots} on {len(entry.qubits)}.",
+                again=False,
+            )
+        ones[list(sets)] = _ones(bits)
+    if (ones < 0).any():
+        raise ServiceError(f"Job {job} gave no result for {int((ones < 0).any(1).sum())} sets.", again=False)
+    return ones
+
+
+def _charged(metrics: Any) -> float | None:
+    """The device seconds that a job's metrics tell, None where they are not settled."""
+    told = metrics.get("usage") or {}
+    seconds = told.get("qpu_charge_time_seconds", told.get("quantum_seconds"))
+    if seconds is None or told.get("status") == "pending":
+        return None
+    if not 0 <= (charged := float(seconds)) < math.inf:
+        raise ValueError(f"{charged} seconds")
+    return charged
+
+
+def _given(inputs: Mapping[str, Any]) -> tuple[set[object], set[object]]:
+    """The requests that the circuits of a job carry, and its shots, for either sampler; nothing where it is of another form."""
+    try:
+        if "quantum_program" in inputs:
+            program = inputs["quantum_program"]
+            circuits, shots = program["passthrough_data"]["post_processor"]["circuits_metadata"], {program["shots"]}
+        else:
+            circuits = [pub[0].metadata for pub in inputs["pubs"]]
+            shots = {pub[2] for pub in inputs["pubs"]}
+        return {(told or {}).get("qlifq_request") for told in circuits}, shots
+    except (LookupError, TypeError, AttributeError):
+        return set(), set()
 
 
 def _ones(bits: Any) -> Counts:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CANCELLED", "DONE", "FAILED", "INTENT", "SUBMITTED", "Entry", "Run"]
+__all__ = ["CANCELLED", "DONE", "FAILED", "INTENT", "STATES", "SUBMITTED", "Entry", "Run"]
 
-INTENT, SUBMITTED, DONE, FAILED, CANCELLED = "INTENT", "SUBMITTED", "DONE", "FAILED", "CANCELLED"
+STATES = INTENT, SUBMITTED, DONE, FAILED, CANCELLED = "INTENT", "SUBMITTED", "DONE", "FAILED", "CANCELLED"
 
 
 @dataclass(frozen=True)

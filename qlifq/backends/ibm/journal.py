@@ -1,16 +1,26 @@
 """The journal of jobs: an embedded database that is written before money is spent and before a result is used.
 
-One row per submission. SQLite with a write-ahead log; what a crash must not take away is on the disk before the call that
-writes it returns. The file is readable by its owner alone, and holds no account and no token. Processes and threads may use
-one file side by side.
+One row per submission. SQLite; what a crash must not take away is in the file and on the disk before the call that writes it
+returns. The file is readable by its owner alone, and holds no account and no token. Processes and threads may use one file
+side by side.
+
+A submission's id is no chance but derived: from the place of the journal (machine, user, path), the run, the digest of the work
+and the attempt. So a journal that is lost or damaged derives it anew, and finds at the service what it carries as a tag. Two
+people who share an account, and two journals of one user, derive different ids for the same command, and leave each other's
+jobs alone. A command that is given again once it is finished is a run of another name; that it is finished is marked beside the
+journal too, so that it stays so without the journal.
 """
 
+import hashlib
 import itertools
 import json
 import os
+import platform
+import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -19,13 +29,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import PathLike, as_path
-from qlifq.backends.ibm.database import Database, packed, unpacked
-from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry, Run
-from qlifq.backends.ibm.locks import holding
+from qlifq.backends.ibm.database import Database, packed, parsed, unpacked, unreadable
+from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, STATES, SUBMITTED, Entry, Run
+from qlifq.backends.ibm.locks import holding, is_finished, mark_finished
 from qlifq.backends.ibm.work import Counts, Work
-from qlifq.errors import ArgumentError
+from qlifq.errors import ArgumentError, FileError
 
-__all__ = ["Journal", "default_path", "opened"]
+__all__ = ["Journal", "default_path", "opened", "unfinished"]
 
 #: Angles of a run that was begun again may differ by the rounding of another machine or number of threads, and by no more.
 _ROUNDING = 1e-6
@@ -47,7 +57,7 @@ class Journal:
     Args:
         path: the database, made if it is not there; None keeps it in memory, for a run that nobody can take up again.
         must_exist: whether a missing file is an error.
-        paid: whether what is written must outlive a power failure, and not a crash alone.
+        paid: whether what is written must outlive a power failure and a damaged log, and not a crash alone.
 
     Raises:
         QLIFError: if the file cannot be opened or is no journal.
@@ -56,12 +66,26 @@ class Journal:
     def __init__(self, path: PathLike | None, *, must_exist: bool = False, paid: bool = True) -> None:
         self.path = None if path is None else as_path("journal", path).absolute()
         self._base = Database(self.path, must_exist=must_exist, paid=paid)
+        self._place = secrets.token_hex() if self.path is None else _place(self.path)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._base.close()
+
+    def check(self) -> None:
+        """Make sure that what is written goes where the next start will look for it.
+
+        Raises:
+            FileError: if the file is not the one any more that was opened.
+        """
+        self._base.check()
+
+    def age_seconds(self) -> float:
+        """How long ago its first run began, by the clock on the wall: what it lacks of before, another journal may have had."""
+        ((days,),) = self._base.read("SELECT julianday('now') - julianday(min(created)) FROM run", ())
+        return 86_400.0 * (days or 0.0)
 
     def begin(self, run: Run) -> Run:
         """Enter a run, or find it again; a budget or a command that is given replaces the one before.
@@ -101,7 +125,7 @@ class Journal:
             "WHERE ?1 IS NULL OR name = ?1 ORDER BY rowid",
             (name,),
         )
-        return [Run(row[0], row[1], tuple(json.loads(row[2])), *row[3:]) for row in rows]
+        return [Run(row[0], row[1], parsed(self.path, row[2]), *row[3:]) for row in rows]
 
     def set_session(self, run: str, session: str) -> None:
         """Keep the id of a session that was opened."""
@@ -117,15 +141,8 @@ class Journal:
         """Say that a run is over, so that its command begins another."""
         with self._base.writing() as base:
             base.execute("UPDATE run SET finished = ? WHERE name = ?", (_now(), run))
-
-    def unfinished(self, name: str) -> str:
-        """That name, or with a number the first of its kind whose run is not over."""
-        known = {run.name: run for run in self.runs()}
-        for number in itertools.count(1):
-            numbered = name if number == 1 else f"{name} #{number}"
-            if numbered not in known or known[numbered].finished is None:
-                return numbered
-        raise AssertionError
+        if self.path is not None:
+            mark_finished(self.path, run)
 
     def find(self, run: str, work: Work) -> Entry | None:
         """The last attempt at this work: by its digest, else by angles that differ by no more than rounding."""
@@ -141,9 +158,8 @@ class Journal:
                 return self.entry(request)
         return None
 
-    def intend(
+    def draft(
         self,
-        request: str,
         run: str,
         work: Work,
         *,
@@ -151,37 +167,45 @@ class Journal:
         estimated_seconds: float | None,
         cap_seconds: float | None = None,
     ) -> Entry:
+        """A submission as it would be written down, with the id that every journal at this place would give it."""
+        told = "\n".join((self._place, run, work.digest, str(attempt)))
+        return Entry(
+            request=hashlib.sha256(told.encode()).hexdigest()[:32],
+            run=run,
+            attempt=attempt,
+            created=_now(),
+            device=work.device,
+            circuit=work.circuit.draw(),
+            qubits=work.qubits,
+            sets=work.sets,
+            shots=work.shots,
+            state=INTENT,
+            job=None,
+            estimated_seconds=estimated_seconds,
+            cap_seconds=cap_seconds,
+            usage_seconds=None,
+            duplicates=0,
+            error=None,
+        )
+
+    def intend(self, draft: Entry, work: Work) -> Entry:
         """Write down what is about to be submitted; when this returns it is on the disk."""
-        with self._base.writing(durable=True) as base:
-            base.execute(
-                "INSERT INTO submission (request, run, digest, frame, attempt, created, updated, device, circuit, qubits, "
-                "sets, shots, angles, state, estimated_seconds, cap_seconds) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    request,
-                    run,
-                    work.digest,
-                    work.frame,
-                    attempt,
-                    _now(),
-                    _now(),
-                    work.device,
-                    work.circuit.draw(),
-                    json.dumps(work.qubits),
-                    work.sets,
-                    work.shots,
-                    packed(work.values),
-                    INTENT,
-                    estimated_seconds,
-                    cap_seconds,
-                ),
-            )
-        return self.entry(request)
+        values = asdict(draft) | {
+            "qubits": json.dumps(draft.qubits),
+            "updated": draft.created,
+            "digest": work.digest,
+            "frame": work.frame,
+            "angles": packed(work.values),
+        }
+        with self._base.writing() as base:
+            marks = ", ".join("?" * len(values))
+            base.execute(f"INSERT INTO submission ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+        return draft
 
     def update(self, request: str, state: str, *, durable: bool = False, **values: object) -> Entry:
         """A new state, and whatever became known with it: job, cap_seconds, usage_seconds, duplicates, error.
 
-        Were it lost in a power failure it would be learned again from the service.
+        Were it lost it would be learned again from the service, unless it is `durable`.
         """
         names = "".join(f", {name} = ?" for name in values)
         with self._base.writing(durable=durable) as base:
@@ -196,9 +220,15 @@ class Journal:
         return self.update(request, DONE, durable=True, result=packed(ones), cap_seconds=None, error=None)
 
     def over(self, request: str, state: str, error: str, *, at_its_cap: bool = False) -> Entry:
-        """Say that a submission came to nothing, and whether it took all that it was allowed."""
+        """Say that a submission came to nothing, and whether it took all that it was allowed; then it is on the disk."""
         freed: dict[str, Any] = {} if at_its_cap else {"cap_seconds": None}
-        return self.update(request, state, error=error, **freed)
+        return self.update(request, state, durable=True, error=error, **freed)
+
+    def forget(self, request: str) -> Entry:
+        """Do without a submission that is not over, whatever becomes of its job: the work is submitted anew when asked for."""
+        entry = self.entry(request)
+        open_still = entry.state in (INTENT, SUBMITTED)
+        return self.over(request, CANCELLED, "was forgotten here", at_its_cap=True) if open_still else entry
 
     def result(self, request: str) -> Counts:
         """The ones of every set and qubit, `(sets, width)`."""
@@ -259,7 +289,10 @@ class Journal:
             dict(zip(Entry.__dataclass_fields__, row, strict=True))
             for row in self._base.read(f"SELECT {names} FROM submission WHERE {clause}", values)
         )
-        return [Entry(**{**row, "qubits": tuple(json.loads(row["qubits"]))}) for row in rows]
+        entries = [Entry(**row | {"qubits": parsed(self.path, row["qubits"])}) for row in rows]
+        if strange := [entry.state for entry in entries if entry.state not in STATES]:
+            raise unreadable(self.path, f"a row is damaged, {strange[0]!r} is no state of a submission")
+        return entries
 
 
 _OPENED = threading.local()
@@ -268,20 +301,50 @@ _OPENED = threading.local()
 def opened(path: PathLike | None, *, paid: bool) -> Journal:
     """The journal that this thread has open at that path, or opened now: opening and closing costs more than a call.
 
-    A connection that came through a fork, and one whose file was removed, is not used again.
+    A connection that came through a fork is not used again.
+
+    Raises:
+        FileError: once, if the file of the one that is open was deleted or replaced; the next call opens what is there then.
     """
     if path is None:
         return Journal(None, paid=paid)
     file = as_path("journal", path).absolute()
-    key = (os.getpid(), paid, file, file.stat().st_ino if file.exists() else None)
-    if getattr(_OPENED, "key", None) != key:
-        if getattr(_OPENED, "key", (None,))[0] == os.getpid():
+    key = (os.getpid(), paid, file)
+    before = getattr(_OPENED, "key", None)
+    if before != key:
+        if before is not None and before[0] == os.getpid():
             _OPENED.journal.__exit__()
+        _OPENED.key = None
         _OPENED.journal = Journal(file, paid=paid)
-        _OPENED.key = (os.getpid(), paid, file, file.stat().st_ino)
+        _OPENED.key = key
     found: Journal = _OPENED.journal
+    try:
+        found.check()
+    except FileError:
+        found.__exit__()
+        _OPENED.key = None
+        raise
     return found
+
+
+def unfinished(path: Path, name: str) -> str:
+    """That name, or with a number the first of its kind whose run is not over, by the journal or by what is beside it."""
+    over: set[str] = set()
+    if path.exists():
+        with Journal(path) as journal:
+            over = {run.name for run in journal.runs() if run.finished is not None}
+    for number in itertools.count(1):
+        numbered = name if number == 1 else f"{name} #{number}"
+        if numbered not in over and not is_finished(path, numbered):
+            return numbered
+    raise AssertionError
 
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _place(path: Path) -> str:
+    """What tells a journal from every other, and is the same when it is lost: its machine, user and path."""
+    user = os.getuid() if os.name == "posix" else os.getlogin()
+    return f"{platform.node()}\n{user}\n{path.resolve()}"

@@ -1,25 +1,33 @@
 """How a job is carried so that no crash, fault or second start loses its result or pays for it twice.
 
-    intent on the disk → submit once, with a tag of its own → job id on the disk → poll → result on the disk → use
+    look for its tag → intent on the disk → submit once, with that tag → job id on the disk → poll → result on the disk → use
 
 Whatever happens on the way, the next start finds the row of the same work and goes on from there. A row without a job id is
 looked for at the service by its tag: what is found is adopted, further jobs with the tag are cancelled, and only what is not
 there after a time of grace is submitted again, under the same tag.
+
+A journal that is lost derives the same tags again, so every work that it does not know is looked for before it is submitted:
+once, and in a journal that is younger than the time of grace until it is that old, since it may have taken the place of one
+that knew a job which the service does not list yet. A job with the tag that does not run what the entry says is nobody's
+business here: it is neither adopted nor cancelled.
+
+What a job leaves that cannot be used, and a job that the service does not have any more, is over: the next start of the command
+submits it again. So no answer of a service keeps a run from its end.
 """
 
 import contextlib
 import time
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from qlifq.backends.ibm.channel import Channel, Found, Patience
 from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.work import Counts, Work
-from qlifq.errors import BackendError, BudgetError, ServiceError
+from qlifq.errors import BackendError, BudgetError, FileFormatError, ServiceError
 
-__all__ = ["Carrier", "Channel", "Found", "Patience"]
+__all__ = ["Carrier"]
 
 T = TypeVar("T")
 
@@ -28,55 +36,6 @@ _FINAL = (DONE, FAILED, CANCELLED)
 _LOST = (FAILED, CANCELLED)
 #: States of a submission that needs no other: its job is at the service, or its result here.
 _PLACED = (SUBMITTED, DONE)
-
-
-class Found(NamedTuple):
-    """A job at the service: its id and its state."""
-
-    job: str
-    state: str
-
-
-class Channel(Protocol):
-    """Who runs jobs. A service that fails or does not answer is a `ServiceError`."""
-
-    def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
-        """Submit a job with the tag of the entry, and return its id."""
-
-    def find(self, entry: Entry) -> list[Found]:
-        """The jobs with the tag of the entry, oldest first."""
-
-    def state(self, job: str) -> str:
-        """DONE, FAILED, CANCELLED, or what else the service says, such as QUEUED."""
-
-    def result(self, job: str, entry: Entry) -> Counts:
-        """The ones of every set and qubit, `(sets, width)`, once it is sure that they are those of the entry."""
-
-    def usage(self, job: str) -> float | None:
-        """The device seconds that were charged, None where they are not known yet."""
-
-    def reason(self, job: str) -> tuple[str, bool]:
-        """Why a job failed, and whether another attempt may succeed."""
-
-    def cancel(self, job: str) -> bool:
-        """Cancel a job; False where it was over already."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long and how often to try.
-
-    Args:
-        wait_seconds: how long a call waits for a job before it gives up; the job itself goes on.
-        poll_seconds: the longest pause between two looks at a job.
-        grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
-        attempts: how often a job may fail, or the service not answer, before the call gives up.
-    """
-
-    wait_seconds: float = 86_400.0
-    poll_seconds: float = 5.0
-    grace_seconds: float = 20.0
-    attempts: int = 3
 
 
 @dataclass(frozen=True)
@@ -112,9 +71,16 @@ class Carrier:
             BudgetError: before anything of this call is submitted.
             BackendError: if a job failed for good or the service does not answer. The journal knows how far it came.
         """
+        try:
+            return self._carried(works)
+        except ServiceError as error:
+            error.args = (f"{error.said} Nothing that was submitted is lost: give the same command again once that is mended.",)
+            raise
+
+    def _carried(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
         rows = [self.journal.find(self.run, work) for work in works]
         known = sum(row is not None and row.state == DONE for row in rows)
-        rows = [row if row is None or row.state != INTENT else self._recovered(row) or row for row in rows]
+        rows = [self._known(work, row) for work, row in zip(works, rows, strict=True)]
         lacking = [(work, row) for work, row in zip(works, rows, strict=True) if row is None or row.state not in _PLACED]
         caps = iter(self._allotted(lacking))
         entries = [
@@ -122,7 +88,7 @@ class Carrier:
             for work, row in zip(works, rows, strict=True)
         ]
         entries = [self._finished(entry, work) for entry, work in zip(entries, works, strict=True)]
-        return [(entry, self.journal.result(entry.request)) for entry in entries], known
+        return [self._kept(entry, work) for entry, work in zip(entries, works, strict=True)], known
 
     def resume(self, entry: Entry) -> Entry:
         """Go on with a submission as far as it goes without submitting anything."""
@@ -140,11 +106,11 @@ class Carrier:
             return entry
         if entry.state == INTENT:
             entry = self._recovered(entry) or entry
-        jobs = [found.job for found in self._found(entry) if found.state not in _FINAL]
-        cancelled = [job for job in jobs if self.channel.cancel(job)]
-        if entry.state == INTENT and not jobs:
-            return self.journal.over(entry.request, CANCELLED, "cancelled before a job was known")
-        return self.journal.over(entry.request, CANCELLED, "cancelled here") if cancelled else entry
+        found = self._found(entry)
+        if not found:
+            return self.journal.over(entry.request, CANCELLED, "was cancelled here, and the service has no job of it")
+        cancelled = [each for each in found if each.state not in _FINAL and self.channel.cancel(each.job)]
+        return self.journal.over(entry.request, CANCELLED, "was cancelled here") if cancelled else entry
 
     def _allotted(self, lacking: Sequence[tuple[Work, Entry | None]]) -> list[float | None]:
         """The most device seconds of each work that is about to be submitted: together no more than is left.
@@ -172,57 +138,76 @@ class Carrier:
                 continue
             if entry.state == INTENT and self._recovered(entry) is None:
                 self.journal.over(entry.request, CANCELLED, "never reached the service")
-            elif entry.state == SUBMITTED and self._state(entry) in _FINAL:
+            elif entry.state == SUBMITTED and self._is_over(entry):
                 self._finished(entry, None)
             elif entry.state in _FINAL:
                 self._charged(entry)
+
+    def _known(self, work: Work, row: Entry | None) -> Entry | None:
+        """What is known of a work: its last row, after the service was asked for a job that no row has."""
+        if row is not None and row.state == INTENT:
+            return self._recovered(row) or row
+        if row is not None and row.state in _PLACED:
+            return row
+        draft = self._draft(work, row)
+        found = self._looked_for(draft, self.patience.grace_seconds - self.journal.age_seconds())
+        if not found:
+            return row
+        self.watch(f"taking up job {found[0].job}, which the journal does not know")
+        return self._adopted(self.journal.intend(draft, work), found)
+
+    def _draft(self, work: Work, row: Entry | None) -> Entry:
+        """The entry that follows the last row of a work."""
+        attempt = 1 if row is None else row.attempt + 1
+        return self.journal.draft(self.run, work, attempt=attempt, estimated_seconds=self.estimate(work))
 
     def _intended(self, work: Work, row: Entry | None, cap: float | None) -> Entry:
         """The entry of a work that is submitted next, on the disk."""
         if row is not None and row.state == INTENT:
             return self.journal.update(row.request, INTENT, cap_seconds=cap)
-        attempt = 1 if row is None else row.attempt + 1
-        return self.journal.intend(
-            uuid.uuid4().hex, self.run, work, attempt=attempt, estimated_seconds=self.estimate(work), cap_seconds=cap
-        )
+        return self.journal.intend(replace(self._draft(work, row), cap_seconds=cap), work)
 
     def _submit(self, work: Work, entry: Entry) -> Entry:
         """Submit, and where the answer is lost find out what became of it before trying again."""
-        for tries in range(1, self.patience.attempts + 1):
+        begun, tries = time.monotonic(), 0
+        while True:
+            tries += 1
             self.watch(f"submitting {work.executions:,} executions to {work.device}")
+            self.journal.check()
             try:
                 job = self.channel.submit(work, entry, entry.cap_seconds)
             except ServiceError as error:
                 # The client submits again by itself after a 5xx: what is refused for now may be the second of two.
-                found = None if error.refused and not error.again else self._recovered(entry)
+                found = None if _is_refusal(error) else self._recovered(entry)
                 if found is not None:
                     return found
-                if tries == self.patience.attempts or (error.refused and not error.again):
+                # A service that is full says so until one of the jobs before is over.
+                waits = error.refused and error.again and time.monotonic() - begun < self.patience.wait_seconds
+                if not waits and (error.refused or tries >= self.patience.attempts):
                     raise
+                if waits:
+                    self.watch(f"waiting until {work.device} takes more jobs: {error}")
                 self._pause(tries)
             else:
                 return self.journal.update(entry.request, SUBMITTED, job=job)
-        raise AssertionError
 
     def _recovered(self, entry: Entry) -> Entry | None:
         """The entry with the job that the service has of it; None where there is none after the time of grace."""
         self.watch(f"looking for a job of {entry.created}")
-        end = time.monotonic() + self.patience.grace_seconds
-        pause = min(0.5, self.patience.grace_seconds / 4)
-        while True:
-            entry = self._alone(entry)
-            if entry.state != INTENT:
-                return entry
-            if time.monotonic() + pause > end:
-                return None
-            time.sleep(pause)
-            pause *= 2
+        found = self._looked_for(entry, self.patience.grace_seconds)
+        return self._adopted(entry, found) if found else None
 
-    def _alone(self, entry: Entry) -> Entry:
-        """Adopt one of the jobs with the tag of the entry and cancel the others."""
-        found = self._found(entry)
-        if not found:
-            return entry
+    def _looked_for(self, entry: Entry, seconds: float) -> list[Found]:
+        """The jobs of an entry, looked for at least once and until there are some or the time is over."""
+        end = time.monotonic() + seconds
+        pause = min(0.5, self.patience.grace_seconds / 4)
+        while not (found := self._found(entry)) and (left := end - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause *= 2
+        return found
+
+    def _adopted(self, entry: Entry, found: Sequence[Found]) -> Entry:
+        """The entry with one of its jobs; the others are cancelled."""
         # One that is done, else the oldest that may still be, else what is left of it; the sort keeps the order.
         best = sorted(found, key=lambda each: (each.state != DONE, each.state in _FINAL, each.job != entry.job))[0]
         others = [each for each in found if each.job != best.job]
@@ -234,50 +219,112 @@ class Carrier:
         return self.journal.update(entry.request, SUBMITTED, job=best.job, duplicates=len(others))
 
     def _found(self, entry: Entry) -> list[Found]:
-        """The jobs of an entry that the service knows, oldest first."""
-        found = self._patiently(lambda: self.channel.find(entry))
-        if entry.job is None or entry.job in {each.job for each in found}:
+        """The jobs of an entry that the service has, oldest first; none that only carries its tag."""
+        own = "" if entry.job is None else entry.job.casefold()
+        found = [
+            each
+            for each in self._patiently(lambda: self.channel.find(entry))
+            # The id that a submission was answered with needs no proof; services write ids in either case.
+            if each.job.casefold() == own or self._is_of(each.job, entry)
+        ]
+        if entry.job is None or own in {each.job.casefold() for each in found}:
             return found
         # The service finds a young job by its id before it does by its tag.
-        job = entry.job
-        return [Found(job, self._patiently(lambda: self.channel.state(job))), *found]
+        try:
+            return [Found(entry.job, self._state(entry)), *found]
+        except ServiceError as error:
+            if not _is_refusal(error):
+                raise
+            return found
+
+    def _is_of(self, job: str, entry: Entry) -> bool:
+        """Whether a job with the tag of an entry runs what that says; the tag decides where the service refuses to tell."""
+        try:
+            return self._patiently(lambda: self.channel.runs(job, entry))
+        except ServiceError as error:
+            if not _is_refusal(error):
+                raise
+            return True
 
     def _finished(self, entry: Entry, work: Work | None) -> Entry:
         """Wait for a job; where one failed and another may not, submit another, if the work is there to be submitted."""
         tries = 1
         while entry.state == SUBMITTED:
-            entry = self._waited(self._alone(entry))
-            if entry.state == FAILED and work is not None and tries < self.patience.attempts and self._may_succeed(entry):
+            try:
+                found = self._found(entry)
+                entry, again = self._waited(self._adopted(entry, found) if found else entry)
+            except ServiceError as error:
+                if tries == self.patience.attempts or not _is_refusal(error):
+                    raise
+                entry, again = self._missed(entry, error), False
                 tries += 1
-                (cap,) = self._allotted([(work, entry)])
-                entry = self._submit(work, self._intended(work, entry, cap))
+            if entry.state == FAILED and again and work is not None and tries < self.patience.attempts:
+                tries += 1
+                entry = self._known(work, entry) or entry
+                if entry.state not in _PLACED:
+                    (cap,) = self._allotted([(work, entry)])
+                    entry = self._submit(work, self._intended(work, entry, cap))
         if entry.state in _LOST and work is not None:
             raise BackendError(
                 f"Job {entry.job} of run {self.run} {entry.error}. Nothing else is lost: the same command submits it again."
             )
         return entry
 
-    def _waited(self, entry: Entry) -> Entry:
-        """The entry once its job is over, its result on the disk."""
+    def _missed(self, entry: Entry, error: ServiceError) -> Entry:
+        """The entry whose job the service does not give: over, unless the service lists it or another by its tag."""
+        found = self._looked_for(replace(entry, job=None), self.patience.grace_seconds)
+        if found:
+            return self._adopted(entry, found)
+        return self.journal.over(entry.request, FAILED, f"is not at the service any more: {_clause(error)}")
+
+    def _waited(self, entry: Entry) -> tuple[Entry, bool]:
+        """The entry once its job is over, its result on the disk, and whether another job may succeed where it failed."""
         assert entry.job is not None
         job, begun, pause, told = entry.job, time.monotonic(), min(0.2, self.patience.poll_seconds), ""
-        while (state := self._patiently(lambda: self.channel.state(job))) not in _FINAL:
+        while (state := self._state(entry)) not in _FINAL:
             if state != told:
                 self.watch(f"job {job} {state.lower()}")
                 told = state
             if time.monotonic() - begun > self.patience.wait_seconds:
                 raise BackendError(
                     f"Job {job} of run {self.run} is {state} after {self.patience.wait_seconds:g} seconds. It goes on: the "
-                    "same command waits for it again."
+                    f"same command waits for it again, and `qlifq jobs forget {job}` does without it."
                 )
             time.sleep(pause)
             pause = min(1.5 * pause, self.patience.poll_seconds)
         if state == DONE:
-            ones = self._patiently(lambda: self.channel.result(job, entry))
-            return self._charged(self.journal.store(entry.request, ones))
-        reason, again = self._patiently(lambda: self.channel.reason(job)) if state == FAILED else ("was cancelled", True)
+            return self._stored(entry), False
+        reason, again = self._patiently(lambda: self.channel.reason(job)) if state == FAILED else ("was cancelled", False)
         # What ran too long took all that it was allowed.
-        return self._charged(self.journal.over(entry.request, state, reason, at_its_cap=not again))
+        ran_too_long = state == FAILED and not again
+        return self._charged(self.journal.over(entry.request, state, reason, at_its_cap=ran_too_long)), again
+
+    def _stored(self, entry: Entry) -> Entry:
+        """The entry of a job that is done, its result on the disk, or over where that is not what was asked for."""
+        assert entry.job is not None
+        job = entry.job
+        for attempt in range(1, self.patience.attempts + 1):
+            try:
+                ones = self._patiently(lambda: self.channel.result(job, entry))
+                return self._charged(self.journal.store(entry.request, ones))
+            except ServiceError as error:
+                if error.again:
+                    raise
+                if error.refused:
+                    # Unless it refuses everything, it will not give this one.
+                    self._state(entry)
+                wrong = error
+                self._pause(attempt)
+        return self._charged(self.journal.over(entry.request, FAILED, f"has no result of use: {_clause(wrong)}"))
+
+    def _kept(self, entry: Entry, work: Work) -> tuple[Entry, Counts]:
+        """The entry of a work that is done, and its result; where the journal's is damaged the service is asked once more."""
+        try:
+            return entry, self.journal.result(entry.request)
+        except FileFormatError:
+            self.watch(f"fetching the result of job {entry.job} again: the journal's is damaged")
+            entry = self._finished(self.journal.update(entry.request, SUBMITTED), work)
+            return entry, self.journal.result(entry.request)
 
     def _charged(self, entry: Entry) -> Entry:
         """The entry with what its job was charged, where the service tells; that is not worth a failure."""
@@ -287,10 +334,14 @@ class Carrier:
                 return self.journal.update(entry.request, entry.state, usage_seconds=seconds)
         return entry
 
-    def _may_succeed(self, entry: Entry) -> bool:
-        assert entry.job is not None
-        job = entry.job
-        return self._patiently(lambda: self.channel.reason(job))[1]
+    def _is_over(self, entry: Entry) -> bool:
+        """Whether a job is final, or the service does not give it: then there is nothing to wait for."""
+        try:
+            return self._state(entry) in _FINAL
+        except ServiceError as error:
+            if not _is_refusal(error):
+                raise
+            return True
 
     def _state(self, entry: Entry) -> str:
         assert entry.job is not None
@@ -311,15 +362,33 @@ class Carrier:
         return left
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Ask again where the service does not answer, a few times."""
-        for attempt in range(1, self.patience.attempts):
+        """Ask what changes nothing until the service answers: again and again while it is away, else a few times."""
+        begun, tries = time.monotonic(), 0
+        while True:
             try:
-                return act()
+                answer = act()
             except ServiceError as error:
-                if not error.again:
+                tries += 1
+                gone = time.monotonic() - begun
+                if self.patience.gives_up(error, tries, gone):
                     raise
-                self._pause(attempt)
-        return act()
+                if error.away:
+                    self.watch(f"the service has not answered for {gone:.0f} s, asking again ({error.said})")
+                self._pause(tries)
+            else:
+                if tries:
+                    self.watch("the service answers again")
+                return answer
 
     def _pause(self, attempt: int) -> None:
-        time.sleep(min(self.patience.poll_seconds, 0.5 * 2**attempt))
+        time.sleep(self.patience.pause_seconds(attempt))
+
+
+def _is_refusal(error: ServiceError) -> bool:
+    """Whether the service will not do this now or later."""
+    return error.refused and not error.again
+
+
+def _clause(error: ServiceError) -> str:
+    """What an error says, to be put into a sentence."""
+    return error.said.rstrip(".")

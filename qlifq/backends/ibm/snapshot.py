@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from qlifq.backends.aer import AerBackend
+from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.entries import DONE, FAILED, Entry
-from qlifq.backends.ibm.protocol import Found
 from qlifq.backends.ibm.work import Counts, Work
 
 __all__ = ["SnapshotChannel"]
@@ -38,6 +38,10 @@ class SnapshotChannel:
         """What this process ran and did not hand over yet."""
         job = f"local-{entry.request}"
         return [Found(job, DONE)] if job in self._results else []
+
+    def runs(self, job: str, entry: Entry) -> bool:
+        """A job here has the name of its entry."""
+        return True
 
     def state(self, job: str) -> str:
         """Done, while the process that ran it lives."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from qlifq.backends.ibm.backend import IBMBackend
 from qlifq.circuits import RYSpike
+from qlifq.errors import QLIFError
 from tests.backends.ibm.loopback import DEVICE, Loopback, connected
 
 Build = Callable[..., IBMBackend]
@@ -30,11 +32,16 @@ def service() -> Iterator[Loopback]:
 
 
 @pytest.fixture
-def build(tmp_path: Path, service: Loopback) -> Build:
+def build(tmp_path: Path, service: Loopback) -> Iterator[Build]:
     """A backend on the service's device, with a journal in the test's own folder and little patience."""
+    made: list[IBMBackend] = []
 
     def make(**options: object) -> IBMBackend:
         quick = {"poll_seconds": 0.02, "grace_seconds": 0.2, "wait_seconds": 20.0, "journal": tmp_path / "jobs.sqlite"}
-        return IBMBackend(**({"device": DEVICE, "run": "a run"} | quick | options))  # type: ignore[arg-type]
+        made.append(IBMBackend(**({"device": DEVICE, "run": "a run"} | quick | options)))  # type: ignore[arg-type]
+        return made[-1]
 
-    return make
+    yield make
+    for backend in made:
+        with suppress(QLIFError):
+            backend.close()

@@ -2,6 +2,9 @@
 
 A case starts a run of three steps in a process of its own, with one fault planted in the second step, and then starts it a
 second time with nothing planted. Starts are forked from a process that has imported everything, so that they are quick.
+
+Faults may also be planted before the first start and between the two. Where the second start must refuse, a remedy follows that
+its message names, and a third.
 """
 
 import dataclasses
@@ -9,56 +12,85 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from tests.backends.ibm.loopback import DEVICE, GOOD, Loopback, connected
+from tests.backends.ibm.loopback import DEVICE, GOOD, Job, Loopback, connected
 
-__all__ = ["CASES", "Case", "Seen", "run_case", "undisturbed"]
+__all__ = ["CASES", "GIVES_UP", "KILLED", "OVERCOME", "STEPS", "Case", "Seen", "die", "run_case", "undisturbed"]
 
 STEPS = 3
+RUN = "a run"
+#: What tells the user of a failed start what to do, or that it goes on.
+_WAY_OUT = re.compile(
+    r"(?i)same command|start|wait|another|move it|look|see |allow|give|name |save|choose|must be|again|cancel|forget|check"
+)
 _SECONDS = 90.0
 #: Failures that the client or the protocol overcomes by itself; after them the first start ends well.
 OVERCOME, GIVES_UP, KILLED = "overcome", "gives up", "killed"
+#: How a process ends that was killed: at once, or after it closed its session.
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
 
 
-@dataclasses.dataclass(frozen=True)
+def die(folder: Path, *arguments: Any) -> None:
+    """End this process as nothing else does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """One fault.
 
     Args:
         name: what happens, in words.
         ends: how the first start ends.
-        kill: a class, a method and "before", "after" or "inside": where the process of the first start kills itself.
+        kill: a class, a method and "before", "after" or "inside": where the process of the first start kills itself,
+        does: or what it does there instead, given the folder and the method's arguments.
         faults: what the service does wrong, see `Loopback`; from the second step on.
         states: what the second step's job is seen in.
         hide: how many searches by tag do not see that job.
         jobs: how many jobs may have run in the end; more than the steps only where a job that failed had run.
         answer_seconds: how long the first start waits for an answer.
         blind: a planted fault of the protocol itself: it never looks for a job by its tag.
+        prepared: what is done to the folder before the first start.
+        tampered: what is done to the service and the second step's job when it takes that in.
+        between: what is done to the folder between the two starts.
+        says: what the message of the first start that gives up must match.
+        refuses: what the message of the second start must match, where it must refuse.
+        remedied: what is done to the folder then, before a third.
+        mode: how the first start reaches the device, see `IBMBackend`.
     """
 
     name: str
     ends: str
     kill: tuple[str, str, str] | None = None
+    does: Callable[..., None] = die
     faults: dict[str, Sequence[object]] = dataclasses.field(default_factory=dict)
     states: tuple[str | dict[str, object], ...] = GOOD
     hide: int = 0
     jobs: int = STEPS
     answer_seconds: float = 20.0
     blind: bool = False
+    prepared: Callable[[Path], None] | None = None
+    tampered: Callable[[Loopback, Job], None] | None = None
+    between: Callable[[Path], None] | None = None
+    says: str = ""
+    refuses: str | None = None
+    remedied: Callable[[Path], None] | None = None
+    mode: str = "job"
 
 
 class Seen(NamedTuple):
-    """What a case ended in."""
+    """What a case ended in; `unclear` and `tracebacks` count starts, `harmed` jobs of others that were cancelled."""
 
     first: str
     second: str
@@ -68,14 +100,22 @@ class Seen(NamedTuple):
     alive: int
     lost: int
     error: str
+    unclear: int = 0
+    tracebacks: int = 0
+    harmed: int = 0
+
+    @property
+    def no_way_out(self) -> bool:
+        """Whether the run cannot be brought to its end."""
+        return self.second != "ended well"
 
     def right(self, case: Case) -> bool:
-        """Whether it is what must be: the same result, no job paid twice, none left to run, none lost."""
+        """Whether it is what must be: the same result, no job paid twice, none left to run, none lost, and clear words."""
         return (
             (self.first, self.second) == (case.ends, "ended well")
             and self.same
             and self.paid == case.jobs
-            and self.alive == self.lost == 0
+            and self.alive == self.lost == self.unclear == self.tracebacks == self.harmed == 0
         )
 
 
@@ -126,9 +166,9 @@ CASES: tuple[Case, ...] = (
     Case("commit followed by an empty reply", OVERCOME, faults={"submit": ["commit+empty"]}),
     Case("commit, and then the socket hangs", OVERCOME, faults={"submit": ["commit+hang"]}, answer_seconds=0.5),
     Case("socket hangs before the commit", OVERCOME, faults={"submit": ["hang"]}, answer_seconds=0.5),
-    Case("500 while duplicates are looked for", OVERCOME, faults={"find": [500] * 7}),
-    Case("search by tag answers nothing at all", OVERCOME, faults={"find": ["empty"]}),
-    Case("search by tag hangs", OVERCOME, faults={"find": ["hang"]}, answer_seconds=0.5),
+    Case("500 while duplicates are looked for", OVERCOME, faults={"find": [None] + [500] * 7}),
+    Case("search by tag answers nothing at all", OVERCOME, faults={"find": [None, "empty"]}),
+    Case("search by tag hangs", OVERCOME, faults={"find": [None, "hang"]}, answer_seconds=0.5),
     Case("500 while the job is polled", OVERCOME, faults={"state": [500] * 7}),
     Case("429 while the job is polled", OVERCOME, faults={"state": [429]}),
     Case("connection dropped while the job is polled", OVERCOME, faults={"state": ["drop"]}),
@@ -159,29 +199,70 @@ def undisturbed() -> list[list[int]]:
 
 def run_case(case: Case, expected: list[list[int]]) -> Seen:
     """Plant the fault, start, and start again."""
-    with tempfile.TemporaryDirectory() as folder, Loopback() as service:
-        first, _, error = _start(service, Path(folder), case)
+    with tempfile.TemporaryDirectory() as name, Loopback() as service:
+        folder = Path(name)
+        if case.prepared is not None:
+            case.prepared(folder)
+        elif not case.blind:
+            _an_old_journal(folder)
+        first, _, error = _start(service, folder, case)
         service.faults.clear()
+        service.away_until = 0.0
         service.states = GOOD
         service.released.set()
         for job in service.jobs.values():
-            if job.states[-1]["status"] in {"Daydreaming", "Queued"}:
+            if not job.foreign and job.states[-1]["status"] in {"Daydreaming", "Queued"}:
                 job.states = [{"status": "Running"}, {"status": "Completed"}]
-        second, counts, later = _start(service, Path(folder), None, blind=case.blind)
+        unclear = int(first == GIVES_UP and not _is_clear(error, case.says))
+        tracebacks = int(first.startswith("died"))
+        if case.between is not None:
+            case.between(folder)
+        if case.refuses is not None:
+            ended, _, refused = _start(service, folder, None)
+            unclear += ended != GIVES_UP or not _is_clear(refused, case.refuses)
+            tracebacks += ended.startswith("died")
+            error = f"{error} {refused}"
+            if case.remedied is not None:
+                case.remedied(folder)
+        second, counts, later = _start(service, folder, None, blind=case.blind)
+        tracebacks += second.startswith("died")
         from qlifq.backends.ibm.journal import Journal
 
-        with Journal(Path(folder) / "jobs.sqlite") as journal:
-            done = sum(entry.state == "DONE" for entry in journal.entries())
+        with Journal(folder / "jobs.sqlite") as journal:
+            done = sum(entry.state == "DONE" for entry in journal.entries(RUN))
         return Seen(
             first,
-            "ended well" if second == OVERCOME else later,
+            "ended well" if second == OVERCOME else later or second,
             counts == expected,
-            len(service.jobs),
+            sum(not job.foreign for job in service.jobs.values()),
             service.paid,
-            service.alive,
+            service.alive + sum(bool(told["accepting_jobs"]) for told in service.sessions.values()),
             STEPS - done,
             error,
+            unclear,
+            tracebacks,
+            sum(job.foreign and job.states[-1]["status"] == "Cancelled" for job in service.jobs.values()),
         )
+
+
+def _is_clear(message: str, says: str) -> bool:
+    """Whether a message is one line of whole sentences, says what it must, and what to do."""
+    return (
+        re.search(says, message) is not None
+        and re.fullmatch(r"[A-Z][^\n]*\.", message) is not None
+        and _WAY_OUT.search(message) is not None
+    )
+
+
+def _an_old_journal(folder: Path) -> None:
+    """A journal that has been there for years, so that it cannot have taken the place of one that was lost just now."""
+    from qlifq.backends.ibm.entries import Run
+    from qlifq.backends.ibm.journal import Journal
+
+    with Journal(folder / "jobs.sqlite") as journal:
+        journal.begin(Run("an earlier run", DEVICE, (0,), None, None, None))
+        with journal._base.writing() as base:
+            base.execute("UPDATE run SET created = '2020-01-01T00:00:00.000000Z'")
 
 
 def _context() -> ForkServerContext:
@@ -194,7 +275,9 @@ def _start(service: Loopback, folder: Path, case: Case | None, *, blind: bool = 
     """One start in a process of its own: how it ended, the counts, and the error."""
     out = folder / "out.json"
     out.unlink(missing_ok=True)
-    process = _context().Process(target=_act, args=(service.url, str(folder), case, blind))
+    # What is done on this side of the service does not cross to the other process.
+    there = None if case is None else dataclasses.replace(case, prepared=None, tampered=None, between=None, remedied=None)
+    process = _context().Process(target=_act, args=(service.url, str(folder), there, blind))
     plant = _Plant(service, case, process)
     with mock.patch.object(service, "commit", plant.commit):
         process.start()
@@ -203,7 +286,7 @@ def _start(service: Loopback, folder: Path, case: Case | None, *, blind: bool = 
         process.kill()
         process.join()
         return "hangs", [], f"no end within {_SECONDS:g} s"
-    if process.exitcode == -signal.SIGKILL:
+    if process.exitcode in _KILLED:
         return KILLED, [], ""
     if not out.exists():
         return f"died with {process.exitcode}", [], ""
@@ -220,22 +303,25 @@ class _Plant:
         service.on_commit = lambda: os.kill(process.pid, signal.SIGKILL)
         if case is not None:
             # The first step asks each thing so often; what comes after belongs to the second.
-            before = {"submit": 1, "find": 1, "state": 4, "result": 1, "metrics": 1}
-            service.faults = {step: [None] * before[step] + list(faults) for step, faults in case.faults.items()}
+            before = {"submit": 1, "find": 2, "state": 4, "result": 1, "metrics": 1}
+            service.faults = {step: [None] * before.get(step, 0) + list(faults) for step, faults in case.faults.items()}
 
     def commit(self, payload: dict[str, Any]) -> Any:
-        second = self.case is not None and len(self.service.jobs) == 1
+        second = self.case is not None and sum(not job.foreign for job in self.service.jobs.values()) == 1
         if self.case is not None:
             self.service.states = self.case.states if second else GOOD
             self.service.hide = self.case.hide if second else 0
-        return self.real(payload)
+        job = self.real(payload)
+        if second and self.case is not None and self.case.tampered is not None:
+            self.case.tampered(self.service, job)
+        return job
 
 
 def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
     """What a start does: three steps, the angles of each made of the counts before."""
     import torch
 
-    from qlifq.backends import get
+    from qlifq.backends.ibm.backend import IBMBackend
     from qlifq.circuits import RYSpike
     from qlifq.errors import QLIFError
 
@@ -245,22 +331,22 @@ def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
     if blind:
         from qlifq.backends.ibm.protocol import Carrier
 
-        mock.patch.object(Carrier, "_recovered", return_value=None).start()
-        mock.patch.object(Carrier, "_alone", side_effect=lambda entry: entry).start()
+        mock.patch.object(Carrier, "_found", return_value=[]).start()
     counts: list[list[int]] = []
     error = ""
-    with connected(url), _killed(case):
+    with connected(url), _disturbed(case, Path(folder)), ExitStack() as stack:
         try:
-            backend = get(
-                "ibm",
-                device=DEVICE,
-                run="a run",
+            backend = IBMBackend(
+                DEVICE,
+                run=RUN,
                 journal=f"{folder}/jobs.sqlite",
                 poll_seconds=0.02,
                 grace_seconds=0.6,
-                wait_seconds=20.0 if case is None or case.ends != GIVES_UP else 1.0,
+                wait_seconds=60.0 if case is None or case.ends != GIVES_UP else 1.0,
                 answer_seconds=20.0 if case is None else case.answer_seconds,
+                mode="job" if case is None else case.mode,
             )
+            stack.enter_context(backend)
             angles = torch.full((2, 3, 1), 1.0, dtype=torch.float64)
             for step in range(STEPS):
                 ones = backend.run(RYSpike(), angles, shots=50, seed=step).ones
@@ -273,8 +359,8 @@ def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
 
 
 @contextmanager
-def _killed(case: Case | None) -> Iterator[None]:
-    """Kill this process at a place in the second step."""
+def _disturbed(case: Case | None, folder: Path) -> Iterator[None]:
+    """Kill this process, or do something else, at a place in the second step."""
     if case is None or case.kill is None:
         yield
         return
@@ -286,34 +372,32 @@ def _killed(case: Case | None) -> Iterator[None]:
     name, when = case.kill[1:]
     calls = [0]
     #: How often the first step calls it.
-    first = {"find": 1, "state": 4}.get(name, 1)
-
-    def die() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    first = {"find": 2, "state": 4}.get(name, 1)
 
     def planted(real: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(real)
         def act(*arguments: Any, **options: Any) -> Any:
             calls[0] += 1
-            if calls[0] <= first:
+            if calls[0] <= first or (case.does.__name__ != "die" and calls[0] > first + 1):
                 return real(*arguments, **options)
             if when == "before":
-                die()
+                case.does(folder, *arguments)
             if when == "inside":
                 from qlifq.backends.ibm.database import Database
 
                 writing = Database.writing
 
                 @contextmanager
-                def dying(self: Any, *, durable: bool = False) -> Iterator[Any]:
+                def dying(self: Any, *, durable: bool = True) -> Iterator[Any]:
                     with writing(self, durable=durable) as base:
                         yield base
-                        die()
+                        die(folder)
 
                 with mock.patch.object(Database, "writing", dying):
                     return real(*arguments, **options)
             answer = real(*arguments, **options)
-            die()
+            if when == "after":
+                case.does(folder, *arguments)
             return answer
 
         return act

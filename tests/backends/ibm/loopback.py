@@ -24,17 +24,18 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from qiskit.primitives import BackendSamplerV2, BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit_aer import AerSimulator
-from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.json import RuntimeDecoder, RuntimeEncoder
 
 from qlifq.backends.snapshots import load_backend
 
-__all__ = ["ACCESS", "DEVICE", "TOKEN", "Job", "Loopback", "connected"]
+__all__ = ["ACCESS", "DEVICE", "TOKEN", "Away", "Body", "Job", "Loopback", "account", "connected"]
 
 DEVICE = "ibm_loopback"
 TOKEN = "tok-3f9c1b77aa52e0c4"
 #: The signature of every access token that the service gives out.
 ACCESS = "c2lnbmF0dXJlLW9mLWxvb3BiYWNr"
+#: A path that the client leaves as it is, so that an account can lead to the loopback device.
+PREFIX = "/experimental"
 INSTANCE = "crn:v1:bluemix:public:quantum-computing:us-east:a/0:1::"
 #: The states that a job is seen in, one a look; the last remains.
 GOOD = ("Queued", "Queued", "Running", "Completed")
@@ -42,7 +43,7 @@ GOOD = ("Queued", "Queued", "Running", "Completed")
 
 @dataclass
 class Job:
-    """A job as the service keeps it."""
+    """A job as the service keeps it; `answered` is the id that its submission is answered with, where that is another."""
 
     id: str
     payload: dict[str, Any]
@@ -51,6 +52,9 @@ class Job:
     created: str
     hidden: int = 0
     ran: bool = False
+    deleted: bool = False
+    foreign: bool = False
+    answered: str = ""
 
     def look(self) -> dict[str, Any]:
         """Its state now; it moves on by being looked at."""
@@ -72,6 +76,32 @@ class Job:
         }
 
 
+@dataclass(frozen=True)
+class Body:
+    """What a service in disorder answers.
+
+    Args:
+        text: the answer, as it stands.
+        status: its status.
+        replaced: where there is one, this text in the proper answer is replaced by `text`, and the rest stays.
+    """
+
+    text: str
+    status: int = 200
+    replaced: str = ""
+
+
+@dataclass(frozen=True)
+class Away:
+    """A service that closes every connection at once, from this request on.
+
+    Args:
+        seconds: for how long.
+    """
+
+    seconds: float
+
+
 @dataclass
 class Loopback:
     """The service; `with Loopback() as service` starts it.
@@ -79,11 +109,14 @@ class Loopback:
     Args:
         snapshot: class name of the device's snapshot, for configuration and properties.
         states: what the next jobs are seen in.
-        faults: what goes wrong, by step ("submit", "find", "state", "result", "cancel", "metrics", "sessions"), one for each
-            request: a status, "drop" (closes the connection), "commit+502", "commit+drop", "hang", "empty", "commit+call",
-            or None for nothing.
+        faults: what goes wrong, by step ("token", "backends", "configuration", "properties", "status", "usage", "submit",
+            "find", "state", "inputs", "result", "cancel", "metrics", "sessions"), one for each request: a status; a status, a
+            code of the service's registry and its words; "drop" (closes the connection), "commit+502", "commit+drop", "hang",
+            "empty", "commit+call", "truncated", `Body`, `Away`, a function that is called before the answer, or
+            None for nothing.
         on_commit: called where a fault says "commit+call".
         hide: how many searches by tag do not see a new job yet.
+        any_case: whether it knows a job by its id in whatever case.
     """
 
     snapshot: str = "fake_manila"
@@ -92,10 +125,15 @@ class Loopback:
     on_commit: Callable[[], None] = lambda: None
     hide: int = 0
     plan_has_sessions: bool = True
+    any_case: bool = False
     jobs: dict[str, Job] = field(default_factory=dict)
     sessions: dict[str, dict[str, object]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
+    #: Until when (`time.monotonic`) every connection is closed at once, as by a service that is away.
+    away_until: float = 0.0
+    #: How many connections were closed because the service was away.
+    turned_away: int = 0
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -112,13 +150,14 @@ class Loopback:
 
     @property
     def paid(self) -> int:
-        """How many jobs ran."""
-        return sum(job.ran for job in self.jobs.values())
+        """How many jobs ran, without those of others."""
+        return sum(job.ran and not job.foreign for job in self.jobs.values())
 
     @property
     def alive(self) -> int:
         """How many jobs wait and would run if nobody cancelled them."""
-        return sum(not job.ran and job.states[-1]["status"] != "Cancelled" for job in self.jobs.values())
+        own = [job for job in self.jobs.values() if not job.foreign and not job.deleted]
+        return sum(not job.ran and job.states[-1]["status"] != "Cancelled" for job in own)
 
     def __enter__(self) -> "Loopback":
         service = self
@@ -174,10 +213,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, act: Callable[[list[str], dict[str, list[str]], str], None]) -> None:
         url = urlsplit(self.path)
+        path = url.path.removeprefix(PREFIX)
+        if self.owner.any_case:
+            known = {job.casefold(): job for job in self.owner.jobs}
+            path = "/".join(known.get(part.casefold(), part) for part in path.split("/"))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        self.owner.log.append(f"{self.command} {url.path}")
+        self.owner.log.append(f"{self.command} {path}")
+        if time.monotonic() < self.owner.away_until:
+            self.owner.turned_away += 1
+            self._drop()
+            return
         try:
-            act(url.path.strip("/").split("/"), parse_qs(url.query), body)
+            act(path.strip("/").split("/"), parse_qs(url.query), body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -189,12 +236,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _fails(self, step: str) -> bool:
-        """Whether this request goes wrong, and then it has."""
+    def _fails(self, step: str, proper: str = "") -> bool:
+        """Whether this request goes wrong, and then it has; `proper` is what would be right."""
         fault = self.owner.fault(step)
         if fault is None:
             return False
-        if isinstance(fault, int):
+        if isinstance(fault, tuple):
+            status, code, message = fault
+            self._send({"errors": [{"code": code, "message": message, "solution": "", "more_info": ""}]}, status)
+        elif isinstance(fault, int):
             # A clumsy service that repeats what it was sent, which must not reach a message.
             sent = f"planted; sent was Authorization: {self.headers.get('Authorization')} for {TOKEN}"
             self._send({"error": {"message": sent, "code": fault}}, fault)
@@ -202,6 +252,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._drop()
         elif fault == "empty":
             self._send(None)
+        elif callable(fault):
+            fault()
+            return False
+        elif isinstance(fault, Away):
+            self.owner.away_until = time.monotonic() + fault.seconds
+            self._drop()
+        elif fault == "truncated":
+            self._send('{"id": "cut in the mid', raw=True)
+        elif isinstance(fault, Body):
+            text = proper.replace(fault.replaced, fault.text) if fault.replaced else fault.text
+            self._send(text, fault.status, raw=True)
         elif fault == "hang":
             self.owner.released.wait()
             self.close_connection = True
@@ -217,24 +278,36 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         match path:
             case ["backends"]:
+                if self._fails("backends"):
+                    return
                 status = {"name": "online"}
                 self._send({"devices": [{"name": DEVICE, "qubits": owner.qubits, "status": status, "queue_length": 0}]})
             case ["backends", _, "configuration"]:
-                self._send(owner.configuration)
+                if not self._fails("configuration"):
+                    self._send(owner.configuration)
             case ["backends", _, "properties"]:
-                self._send(owner.properties)
+                if not self._fails("properties"):
+                    self._send(owner.properties)
             case ["backends", _, "status"]:
-                self._send({"state": True, "status": "active", "length_queue": 0, "backend_version": "1.0.0"})
+                if not self._fails("status"):
+                    self._send({"state": True, "status": "active", "length_queue": 0, "backend_version": "1.0.0"})
             case ["instances", "usage"]:
-                self._send({"usage_consumed_seconds": 1, "usage_limit_seconds": 600, "usage_limit_reached": False})
+                if not self._fails("usage"):
+                    self._send({"usage_consumed_seconds": 1, "usage_limit_seconds": 600, "usage_limit_reached": False})
             case ["jobs"]:
                 if not self._fails("find"):
                     self._send(self._listed(query.get("tags", [])))
+            case ["jobs", job, *_] if job in owner.jobs and owner.jobs[job].deleted:
+                self._send({"error": {"message": f"job {job} not found", "code": 1291}}, 404)
+            case ["jobs", job] if job in owner.jobs and "exclude_params" not in query:
+                if not self._fails("inputs"):
+                    told = owner.jobs[job].told(owner.jobs[job].states[0]) | {"params": owner.jobs[job].payload["params"]}
+                    self._send(json.dumps(told, cls=RuntimeEncoder), raw=True)
             case ["jobs", job] if job in owner.jobs:
                 if not self._fails("state"):
                     self._send(owner.jobs[job].told(owner.jobs[job].look()))
             case ["jobs", job, "results"]:
-                if not self._fails("result"):
+                if not self._fails("result", owner.jobs[job].result):
                     self._send(owner.jobs[job].result, raw=True)
             case ["jobs", job, "metrics"]:
                 if not self._fails("metrics"):
@@ -247,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _listed(self, tags: list[str]) -> dict[str, object]:
         found = []
         for job in self.owner.jobs.values():
-            if set(tags) <= set(job.payload.get("tags", [])):
+            if not job.deleted and set(tags) <= set(job.payload.get("tags", [])):
                 if job.hidden:
                     job.hidden -= 1
                 else:
@@ -258,6 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         match path:
             case ["identity", "token"]:
+                if self._fails("token"):
+                    return
                 now = int(time.time())
                 token = {"access_token": _web_token(now), "refresh_token": "x", "token_type": "Bearer"}
                 self._send({**token, "expires_in": 3600, "expiration": now + 3600})
@@ -273,6 +348,8 @@ class _Handler(BaseHTTPRequestHandler):
                 found.states = [{"status": "Cancelled"}]
                 self._send(None, 204)
             case ["sessions"]:
+                if self._fails("sessions"):
+                    return
                 if not owner.plan_has_sessions:
                     self._send({"error": {"message": "the plan of this instance has no sessions", "code": 1352}}, 400)
                     return
@@ -313,7 +390,7 @@ class _Handler(BaseHTTPRequestHandler):
             owner.released.wait()
             self.close_connection = True
         else:
-            self._send({"id": job.id, "backend": DEVICE})
+            self._send({"id": job.answered or job.id, "backend": DEVICE})
 
 
 def _web_token(now: int) -> str:
@@ -375,20 +452,21 @@ def _padded(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.concatenate((np.zeros((*bits.shape[:-1], missing), dtype=bits.dtype), bits[..., ::-1]), axis=-1)
 
 
-def service(url: str) -> QiskitRuntimeService:
-    """The real client, connected to the loopback service; its retries do not wait long."""
-    with mock.patch.dict(os.environ, {"IAM_URL": url, "QISKIT_FUNCTIONS_EXPERIMENTAL": "1"}):
-        found = QiskitRuntimeService(
-            channel="ibm_quantum_platform", token=TOKEN, instance=INSTANCE, url_resolver=lambda *_: url
-        )
-    for client in found._api_clients.values():
-        client._api.session.adapters["http://"].max_retries.backoff_factor = 0.001
-    return found
+def account(url: str) -> dict[str, str]:
+    """Variables of the environment that make the loopback service the client's default account."""
+    return {
+        "QISKIT_IBM_TOKEN": TOKEN,
+        "QISKIT_IBM_CHANNEL": "ibm_quantum_platform",
+        "QISKIT_IBM_INSTANCE": INSTANCE,
+        "QISKIT_IBM_URL": url + PREFIX,
+        "IAM_URL": url,
+        "QISKIT_FUNCTIONS_EXPERIMENTAL": "1",
+    }
 
 
 @contextmanager
 def connected(url: str) -> Iterator[None]:
-    """Let the backend's own accounts lead to the loopback service."""
-    os.environ |= {"IAM_URL": url, "QISKIT_FUNCTIONS_EXPERIMENTAL": "1"}
-    with mock.patch("qlifq.backends.ibm.client.connect", side_effect=lambda account, instance: service(url)):
+    """Let the default account lead to the loopback service; the client's retries do not wait long."""
+    pause = mock.patch("urllib3.util.retry.Retry.get_backoff_time", return_value=0.001)
+    with mock.patch.dict(os.environ, account(url)), pause:
         yield

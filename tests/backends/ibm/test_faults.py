@@ -5,7 +5,9 @@ A selection; `python -m benchmarks.ibm_faults` tries all.
 
 import pytest
 
-from tests.backends.ibm.faults import CASES, Case, run_case, undisturbed
+from qlifq.errors import BackendError
+from tests.backends.ibm.every_fault import CASES
+from tests.backends.ibm.faults import GIVES_UP, Case, run_case, undisturbed
 
 SELECTED = (
     "kill -9 after the intent is written",
@@ -21,6 +23,17 @@ SELECTED = (
     "the job fails",
     "the job runs too long",
     "the job stays in a state that nobody knows",
+    "kill -9 after the reply, before the job id is written, and the journal is deleted with all beside it",
+    "kill -9 while the job is queued, and a bit in the middle of its log turns",
+    "a backup is put back after the intent is written",
+    "a row of the journal holds no JSON",
+    "the job is done with another number of shots",
+    "the job is deleted at the service",
+    "the job id is listed in capitals",
+    "a job of somebody else with the tag is queued",
+    "the account has as many jobs waiting as it may, for a while",
+    "the disk is full when the intent is written",
+    "the journal is a link to a device",
 )
 BY_NAME = {case.name: case for case in CASES}
 
@@ -46,5 +59,24 @@ def test_a_protocol_that_does_not_look_for_its_jobs_is_caught(expected: list[lis
     assert seen.paid + seen.alive == 4
 
 
+def break_off(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+def grumble(*_: object) -> None:
+    raise BackendError("no good")
+
+
+def test_a_traceback_and_a_message_that_helps_nobody_are_counted(expected: list[list[int]]) -> None:
+    """The planted faults of the table's last columns."""
+    place = ("journal.Journal", "intend", "before")
+    seen = run_case(Case("planted", "died with 1", place, break_off), expected)
+    assert (seen.first, seen.tracebacks, seen.unclear, seen.no_way_out) == ("died with 1", 1, 0, False)
+    case = Case("planted", GIVES_UP, place, grumble)
+    seen = run_case(case, expected)
+    assert (seen.tracebacks, seen.unclear) == (0, 1)
+    assert not seen.right(case)
+
+
 def test_every_case_has_a_name_of_its_own() -> None:
-    assert len(BY_NAME) == len(CASES) > 50
+    assert len(BY_NAME) == len(CASES) > 100

@@ -2,17 +2,20 @@
 
 import multiprocessing
 import os
+import platform
 import resource
+import shutil
 import sqlite3
 import stat
-import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.entries import DONE, INTENT, SUBMITTED, Run
-from qlifq.backends.ibm.journal import Journal, opened
+from qlifq.backends.ibm.database import named_errors
+from qlifq.backends.ibm.entries import CANCELLED, DONE, INTENT, SUBMITTED, Run
+from qlifq.backends.ibm.journal import Journal, opened, unfinished
 from qlifq.backends.ibm.work import Work
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, FileFormatError
@@ -27,7 +30,7 @@ def work(seed: int = 0, sets: int = 2, change: float = 0.0) -> Work:
 
 def submit(journal: Journal, asked: Work) -> str:
     journal.begin(RUN)
-    return journal.intend(uuid.uuid4().hex, RUN.name, asked, attempt=1, estimated_seconds=2.0).request
+    return journal.intend(journal.draft(RUN.name, asked, attempt=1, estimated_seconds=2.0), asked).request
 
 
 def test_a_submission_is_found_again_with_its_numbers(tmp_path: Path) -> None:
@@ -96,9 +99,9 @@ def test_a_run_keeps_its_device_qubits_and_budget(tmp_path: Path) -> None:
         assert journal.begin(Run("r", "ibm_a", (5, 6), 20.0, None, None)).budget_seconds == 20.0
         with pytest.raises(ArgumentError, match="a new name for ibm_b: run r is of ibm_a"):
             journal.begin(Run("r", "ibm_b", (5, 6), None, None, None))
-        assert journal.unfinished("r") == "r"
+        assert unfinished(tmp_path / "j", "r") == "r"
         journal.finish("r")
-        assert journal.unfinished("r") == "r #2"
+        assert unfinished(tmp_path / "j", "r") == "r #2"
 
 
 def write_many(path: str, name: str) -> None:
@@ -106,7 +109,7 @@ def write_many(path: str, name: str) -> None:
         for seed in range(25):
             journal.begin(Run(name, "fake_torino", (3, 1, 2), None, None, None))
             asked = work(seed)
-            entry = journal.intend(uuid.uuid4().hex, name, asked, attempt=1, estimated_seconds=1.0)
+            entry = journal.intend(journal.draft(name, asked, attempt=1, estimated_seconds=1.0), asked)
             journal.store(entry.request, np.full((2, 3), seed))
 
 
@@ -202,6 +205,8 @@ def test_the_open_journal_of_a_thread_is_not_used_beyond_its_file_or_its_process
     assert opened(tmp_path / "j", paid=True) is first
     for name in tmp_path.glob("j*"):
         name.unlink()
+    with pytest.raises(FileError, match=r"j is not the file any more that was opened: .* start the same command"):
+        opened(tmp_path / "j", paid=True)
     second = opened(tmp_path / "j", paid=True)
     assert second is not first
     submit(second, work())
@@ -210,3 +215,120 @@ def test_the_open_journal_of_a_thread_is_not_used_beyond_its_file_or_its_process
         os._exit(0 if opened(tmp_path / "j", paid=True) is not second else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert opened(None, paid=True) is not opened(None, paid=True)
+
+
+def test_an_id_is_derived_from_its_place_run_work_and_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that is lost derives it again; another machine, user or path, run, work or attempt has another."""
+
+    def derived(path: Path, run: str = "r", seed: int = 0, attempt: int = 1) -> str:
+        with Journal(path) as journal:
+            return journal.draft(run, work(seed), attempt=attempt, estimated_seconds=None).request
+
+    first = derived(tmp_path / "j")
+    (tmp_path / "j").unlink()
+    assert derived(tmp_path / "j") == first
+    others = [derived(tmp_path / "k"), derived(tmp_path / "j", run="s"), derived(tmp_path / "j", seed=1)]
+    others.append(derived(tmp_path / "j", attempt=2))
+    with monkeypatch.context() as patched:
+        patched.setattr(platform, "node", lambda: "elsewhere")
+        others.append(derived(tmp_path / "j"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getuid", lambda: 4242)
+        others.append(derived(tmp_path / "j"))
+    assert len({first, *others}) == 7
+    with Journal(None) as one, Journal(None) as two:
+        drafts = [journal.draft("r", work(), attempt=1, estimated_seconds=None) for journal in (one, two)]
+        assert drafts[0].request != drafts[1].request
+
+
+def test_a_submission_whose_id_was_drawn_is_found_by_it_still(tmp_path: Path) -> None:
+    """As earlier versions did."""
+    with Journal(tmp_path / "j") as journal:
+        journal.begin(RUN)
+        draft = journal.draft(RUN.name, work(), attempt=1, estimated_seconds=2.0)
+        journal.intend(replace(draft, request="5d1c0ffee"), work())
+        found = journal.find(RUN.name, work())
+        assert found is not None
+        assert found.tag == "qlifq-5d1c0ffee"
+
+
+def test_what_counts_is_in_the_file_itself(tmp_path: Path) -> None:
+    """Its log, where SQLite drops what is damaged without a word, is empty when a write that counts returns."""
+    with Journal(tmp_path / "j") as journal:
+        request = submit(journal, work())
+        for state in (INTENT, DONE, CANCELLED):
+            if state == DONE:
+                journal.store(request, np.ones((2, 3), dtype=np.int64))
+            elif state == CANCELLED:
+                journal.over(request, state, "came to nothing")
+            assert (tmp_path / "j-wal").stat().st_size == 0
+            shutil.copy(tmp_path / "j", tmp_path / "copy")
+            with Journal(tmp_path / "copy") as copy:
+                assert copy.entry(request).state == state
+            (tmp_path / "copy").unlink()
+        journal.finish(RUN.name)
+        assert (tmp_path / "j-wal").stat().st_size == 0
+
+
+def test_a_journal_that_is_put_in_another_s_place_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal, Journal(tmp_path / "k"):
+        request = submit(journal, work())
+        os.replace(tmp_path / "k", tmp_path / "j")
+        for act in (journal.check, lambda: journal.update(request, SUBMITTED), lambda: journal.begin(RUN)):
+            with pytest.raises(
+                FileError, match=r"j is not the file any more that was opened: it was deleted, moved or replaced"
+            ):
+                act()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (sqlite3.SQLITE_FULL, "make room and start the same command"),
+        (sqlite3.SQLITE_IOERR_WRITE, "see whether the disk is full or fails and start"),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "wait until the process that holds it ends and start"),
+        (sqlite3.SQLITE_LOCKED, "wait until the process that holds it ends and start"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, "allow yourself to write it and its folder and start"),
+        (sqlite3.SQLITE_CANTOPEN, "allow yourself to write it and its folder and start"),
+        (sqlite3.SQLITE_CORRUPT, "cannot be read: planted. Move it away and start the same command"),
+        (sqlite3.SQLITE_NOTADB, "cannot be read: planted. Move it away and start the same command"),
+        (sqlite3.SQLITE_ERROR, "cannot be read: planted. Move it away and start the same command"),
+    ],
+)
+def test_each_failure_of_the_database_says_what_to_do(code: int, message: str) -> None:
+    error = sqlite3.OperationalError("planted")
+    error.sqlite_errorcode = code
+    with pytest.raises((FileError, FileFormatError), match=f"Journal /j .*{message}"), named_errors(Path("/j")):
+        raise error
+
+
+def test_a_lock_that_cannot_be_taken_is_not_said_to_be_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sqlite3.connect
+
+    class Full(sqlite3.Connection):
+        def execute(self, *_: object) -> sqlite3.Cursor:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+    with Journal(tmp_path / "j") as journal:
+        monkeypatch.setattr(sqlite3, "connect", lambda *given, **options: real(*given, **options, factory=Full))
+        with pytest.raises(FileError, match=r"disk is full.* make room and start the same command"), journal.holding("r"):
+            pass
+
+
+def test_a_run_that_is_finished_stays_so_without_its_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.begin(RUN)
+        journal.finish(RUN.name)
+    (tmp_path / "j").unlink()
+    assert unfinished(tmp_path / "j", RUN.name) == "a run #2"
+    assert not (tmp_path / "j").exists()
+
+
+def test_what_is_forgotten_is_over_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        first, second = submit(journal, work(1)), submit(journal, work(2))
+        journal.store(second, np.ones((2, 3), dtype=np.int64))
+        assert (journal.forget(first).state, journal.forget(second).state) == (CANCELLED, DONE)
+        assert journal.entry(first).error == "was forgotten here"

@@ -8,7 +8,7 @@ import torch
 
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.snapshots import load_snapshot
-from qlifq.errors import ArgumentError, BudgetError, FileError
+from qlifq.errors import ArgumentError, BackendError, BudgetError, FileError
 from tests.backends.ibm.conftest import RY, Build, angles
 from tests.backends.ibm.loopback import GOOD, Loopback
 
@@ -38,7 +38,7 @@ def test_what_was_paid_is_taken_up_whatever_became_of_the_budget_and_the_qubits(
 ) -> None:
     paid = build(max_device_seconds=5.0).run(RY, angles(1, 2), shots=10, seed=1)
     working = {qubit: facts for qubit, facts in load_snapshot("fake_manila").items() if qubit != 4}
-    monkeypatch.setattr("qlifq.backends.ibm.backend.read_qubits", lambda _: working)
+    monkeypatch.setattr("qlifq.backends.ibm.cost.read_qubits", lambda _: working)
     for options in ({"max_device_seconds": 1.0}, {"qubits": (3, 4, 1, 0, 2), "max_device_seconds": 50.0}):
         again = build(**options).run(RY, angles(1, 2), shots=10, seed=1)
         assert torch.equal(again.probability, paid.probability)
@@ -93,3 +93,77 @@ def test_a_run_keeps_its_qubits(build: Build) -> None:
     assert build().qubits == (2, 0)
     with pytest.raises(ArgumentError, match="those that run a run began with"):
         build(qubits=[1, 0]).run(RY, angles(1, 2), shots=10, seed=1)
+
+
+def lose(tmp_path: Path) -> None:
+    for path in tmp_path.glob("jobs.sqlite*"):
+        if path.is_file():
+            path.unlink()
+
+
+def test_a_journal_that_is_lost_is_found_again_at_the_service(build: Build, service: Loopback, tmp_path: Path) -> None:
+    """What was charged counts again, and a bound that is lower now keeps nothing from what was paid."""
+    first = build(max_device_seconds=9.0).run(RY, angles(2, 3), shots=40, seed=5)
+    lose(tmp_path)
+    with pytest.raises(FileError, match="not the file any more that was opened"):
+        build().run(RY, angles(2, 3), shots=40, seed=5)
+    told: list[str] = []
+    again = build(max_device_seconds=1.0, watch=told.append).run(RY, angles(2, 3), shots=40, seed=5)
+    assert torch.equal(first.probability, again.probability)
+    assert any(text.startswith("taking up job") for text in told)
+    assert len(service.jobs) == 1
+    with Journal(tmp_path / "jobs.sqlite") as journal:
+        assert journal.spent("a run") == 2.5
+
+
+def test_one_command_of_two_journals_is_two_runs(build: Build, service: Loopback, tmp_path: Path) -> None:
+    """Of two people on one account, for whom a job of the other is neither a result nor a duplicate."""
+    service.states = ("Queued",)
+    for name in ("mine", "yours"):
+        with pytest.raises(BackendError, match=r"is QUEUED after 0\.1 seconds"):
+            build(journal=tmp_path / name, wait_seconds=0.1).run(RY, angles(1, 2), shots=10, seed=1)
+    assert len(service.jobs) == service.alive == 2
+    for job in service.jobs.values():
+        job.states = [{"status": "Completed"}]
+    for name in ("mine", "yours"):
+        build(journal=tmp_path / name).run(RY, angles(1, 2), shots=10, seed=1)
+    assert len(service.jobs) == service.paid == 2
+
+
+def test_only_a_young_journal_looks_for_long(build: Build, service: Loopback, tmp_path: Path) -> None:
+    def looks(seed: int) -> int:
+        before = len(service.log)
+        build(grace_seconds=0.4).run(RY, angles(1, 2), shots=10, seed=seed)
+        lines = service.log[before:]
+        return lines[: lines.index("POST /jobs")].count("GET /jobs")
+
+    assert looks(1) > 2
+    with Journal(tmp_path / "jobs.sqlite") as journal, journal._base.writing() as base:
+        base.execute("UPDATE run SET created = '2020-02-02T00:00:00.000000Z'")
+    assert looks(2) == 1
+
+
+def test_a_job_that_is_forgotten_is_submitted_anew(build: Build, service: Loopback, tmp_path: Path) -> None:
+    service.states = ("Queued",)
+    with pytest.raises(
+        BackendError, match=r"the same command waits for it again, and `qlifq jobs forget d\w+` does without it"
+    ):
+        build(wait_seconds=0.1).run(RY, angles(1, 2), shots=10, seed=1)
+    with Journal(tmp_path / "jobs.sqlite") as journal:
+        journal.forget(journal.entries()[0].request)
+    service.states = GOOD
+    build().run(RY, angles(1, 2), shots=10, seed=1)
+    assert len(service.jobs) == 2
+
+
+def test_a_job_that_is_gone_keeps_no_other_work_of_its_run_waiting(build: Build, service: Loopback, tmp_path: Path) -> None:
+    """Where a budget makes the run ask what became of every job that is open."""
+    service.states = ("Queued",)
+    with pytest.raises(BackendError, match="QUEUED"):
+        build(wait_seconds=0.1, max_device_seconds=50.0).run(RY, angles(1, 2), shots=10, seed=1)
+    (job,) = service.jobs.values()
+    job.deleted, service.states = True, GOOD
+    build().run(RY, angles(1, 2), shots=10, seed=2)
+    with Journal(tmp_path / "jobs.sqlite") as journal:
+        assert [entry.state for entry in journal.entries()] == ["FAILED", "DONE"]
+        assert "is not at the service any more" in str(journal.entries()[0].error)
