@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 after one sentence on stderr about what was wrong; 130 after an interrupt.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # A process without a terminal may have none; what it would print goes nowhere, and the run does not.
+    sys.stdout, sys.stderr = (stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A console without θ or ⟩ shows a question mark instead of failing.
