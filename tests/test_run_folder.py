@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qlifq._files import write_bytes
-from qlifq._run_folder import Contents, RunFolder, check_folder, run_folder
+from qlifq._run_folder import Contents, check_folder, run_folder
 from qlifq.errors import FileError
 
 COMMAND = "qlifq measure --shots 7"
@@ -107,15 +107,16 @@ def test_the_same_command_ends_a_run_that_broke_off_anywhere(
 def test_a_full_disk_keeps_an_earlier_run_or_leaves_one_that_the_same_command_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    room = [0]
+
     def full(handle: int) -> None:
-        nonlocal room
-        room -= 1
-        if room < 0:
+        room[0] -= 1
+        if room[0] < 0:
             raise OSError(28, os.strerror(28))
 
     written(tmp_path / "run", b"old")
     for syncs in range(3):
-        room = syncs
+        room[0] = syncs
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             with pytest.raises(FileError, match=r"cannot be written: no space left on device\."):
@@ -135,9 +136,12 @@ def test_only_files_that_a_run_wrote_are_replaced(tmp_path: Path) -> None:
     # What the earlier run wrote and this one does not is gone, and what no run wrote stays.
     assert sorted(os.listdir(tmp_path / "run")) == ["notes.csv", "other.csv", "summary.json"]
     (tmp_path / "run" / "b.csv").write_bytes(b"mine")
-    for attempt in (check_folder, partial(RunFolder.begin, RunFolder(tmp_path / "run" / "summary.json", COMMAND), FILES)):
-        with pytest.raises(FileError, match=r"run/b\.csv cannot be written: what is there was written by no run"):
-            attempt(tmp_path / "run", command=COMMAND, files=FILES, force=True) if attempt is check_folder else attempt()
+    refused = r"run/b\.csv cannot be written: what is there was written by no run"
+    with pytest.raises(FileError, match=refused):
+        check_folder(tmp_path / "run", command=COMMAND, files=FILES, force=True)
+    # And once more when it is written, where its files were not known before.
+    with pytest.raises(FileError, match=refused), run_folder(tmp_path / "run", command=COMMAND, force=True) as run:
+        run.write(contents())
     assert (tmp_path / "run" / "b.csv").read_bytes() == b"mine"
 
 

@@ -65,10 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         return _refuse("The run does not fit into memory: ask for fewer samples or steps.")
-    except BrokenPipeError:
-        # The reader has gone, as `head` does; without this Python would complain once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        # The reader has gone, as `head` does, or there is no room for what it wants; without this Python would complain once
+        # more when it exits.
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0
+        place = "" if error.filename is None else f" ({error.filename})"
+        return _refuse(f"The command cannot go on: {(error.strerror or str(error)).lower()}{place}.")
 
 
 def _refuse(message: str) -> int:

@@ -1,7 +1,6 @@
 """Pictures of what a study found."""
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import write_bytes
+from qlifq._packages import load
 from qlifq._validation import integer
 from qlifq.errors import ArgumentError
 from qlifq.studies.simulation import SimulationRun, asked_in_words, counted
@@ -40,17 +40,8 @@ _MOST_POINTS = 5000
 @contextmanager
 def styled() -> Iterator[None]:
     """The look of the figures that are made inside, whatever the user's own settings are."""
-    try:
-        import matplotlib.style
-    except ValueError:
-        # It does not even load where the environment names a window that is not installed, as a notebook's does elsewhere.
-        named = os.environ.get("MPLBACKEND", "")
-        os.environ["MPLBACKEND"] = "agg"
-        try:
-            import matplotlib.style
-        finally:
-            os.environ["MPLBACKEND"] = named
-    with matplotlib.style.context(["default", _STYLE]):
+    style = load("matplotlib.style", package="matplotlib", feature="A figure", install="matplotlib")
+    with style.context(["default", _STYLE]):
         yield
 
 

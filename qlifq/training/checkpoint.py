@@ -35,7 +35,7 @@ def save_checkpoint(path: PathLike, identity: Mapping[str, object], content: Map
     archive = io.BytesIO()
     torch.save({"format": FORMAT, "format_version": VERSION, **stamp(), "identity": dict(identity), **content}, archive)
     written = archive.getvalue()
-    write_bytes(path, written + _SEAL + hashlib.sha256(written).hexdigest().encode() + b"\n")
+    write_bytes(path, written + _seal(written))
 
 
 def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -60,7 +60,7 @@ def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[
         raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     archive, seal = written[:-_SEAL_LENGTH], written[-_SEAL_LENGTH:]
     sealed = seal.startswith(_SEAL)
-    if sealed and seal[len(_SEAL) : -1] != hashlib.sha256(archive).hexdigest().encode():
+    if sealed and seal != _seal(archive):
         raise _damaged(file)
     try:
         content = torch.load(io.BytesIO(archive if sealed else written), map_location=device, weights_only=True)
@@ -75,6 +75,10 @@ def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[
     if sealed != (version == VERSION):
         raise _damaged(file)
     return content
+
+
+def _seal(archive: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(archive).hexdigest().encode() + b"\n"
 
 
 def _damaged(file: Path) -> FileFormatError:
