@@ -17,6 +17,7 @@ from torch import Tensor
 from qlifq.errors import ArgumentError, FileError, FileFormatError, QLIFError, UnsupportedError
 from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, prepared, train
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
+from qlifq.training.events import event_log
 from qlifq.training.loop import held_back
 
 State = dict[str, Tensor]
@@ -223,6 +224,26 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_keeps_the_old_one(tm
         signal.signal(signal.SIGXFSZ, before)
     assert load_checkpoint(place)["batch"] == 5
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_disk_that_takes_no_events_does_not_end_a_training(
+    tmp_path: Path, design: Design, capfd: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    pytest.importorskip("tensorboard")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    capfd.readouterr()
+    try:
+        with event_log(tmp_path) as log:
+            assert log is not None
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+            for number in range(1, 30):
+                log(design, Epoch(number, 0.5, 0.5, None, None, 1.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_stops_early_with_the_best_weights(data: Dataset, design: Design, settings: TrainingSettings) -> None:
