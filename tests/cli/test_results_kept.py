@@ -12,8 +12,10 @@ import pytest
 from qlifq.calibration import load
 from qlifq.cli import main
 from qlifq.errors import FileError
-from qlifq.studies import replay, shot_noise_report
+from qlifq.studies import replay
 from qlifq.studies.calibration_report import record_run
+from qlifq.training import elsewhere, report
+from qlifq.training.experiment import CHECKPOINTS
 
 Captured = pytest.CaptureFixture[str]
 COMMAND = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main())"]
@@ -141,7 +143,14 @@ def test_an_events_folder_that_is_a_link_is_refused(capsys: Captured) -> None:
     assert os.listdir("elsewhere") == []
 
 
-def test_the_files_that_a_report_names_are_those_that_it_writes(capsys: Captured) -> None:
+def test_the_files_that_are_looked_at_before_a_run_are_those_that_it_writes(capsys: Captured) -> None:
     assert main([*SMALL, "--mode", "replay", "--out", "run"]) == 0
     assert sorted(os.listdir("run")) == sorted([*replay.FILES, "summary.json"])
-    assert len(set(shot_noise_report.FILES)) == len(shot_noise_report.FILES)
+    few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5"]
+    written = {"summary.json"}
+    for network in ("mlp", "autoencoder"):
+        assert main(["train", "--network", network, *few, "--out", network]) == 0
+        written |= set(os.listdir(network)) - {"events"}
+    assert written == {*report.FILES, *CHECKPOINTS, "summary.json"}
+    assert main(["evaluate", "mlp", "--samples", "9", "--out", "asked"]) == 0
+    assert sorted(os.listdir("asked")) == sorted([*elsewhere.FILES, "summary.json"])

@@ -208,7 +208,7 @@ def test_one_flipped_bit_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written_keeps_the_old_one(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     place = tmp_path / "a.pt"
-    content = {"network": {"weight": torch.linspace(-1, 1, 3000)}, "batch": 5}
+    content = {"network": {"weight": torch.linspace(-1, 1, 20_000)}, "batch": 5}
     save_checkpoint(place, {"seed": 3}, content)
     size = len(place.read_bytes())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
