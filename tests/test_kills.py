@@ -1,14 +1,17 @@
 """Commands that are killed while they write end when they are started again; `python -m benchmarks.kills` does it at length."""
 
+import os
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qlifq._run_folder import RunFolder
+from qlifq.studies import run_folder as simulation_folder
 from tests import kills
-from tests.kills import Command, run_trial, undisturbed
+from tests.kills import Command, end, run_trial, start, undisturbed
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs fork and signals")
 
@@ -26,20 +29,26 @@ def marker_last() -> None:
     RunFolder._mark = mark  # type: ignore[method-assign]
 
 
+def killed_while_it_draws() -> None:
+    """The results are written then, and the run is not finished."""
+    module: Any = simulation_folder
+    module.simulation_figure = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("planted", [False, True])
-def test_a_simulation_that_is_killed_while_it_writes_is_ended_by_the_same_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: bool
-) -> None:
+def test_a_simulation_that_is_killed_while_it_draws_is_ended_by_the_same_command(tmp_path: Path, planted: bool) -> None:
+    def killed() -> None:
+        killed_while_it_draws()
+        if planted:
+            marker_last()
+
     kills.warm()
     expected = undisturbed(SIMULATE, tmp_path / "undisturbed")
-    # The moment is that of the first result, and not by chance: nothing is drawn yet.
-    watched = Command(SIMULATE.name, SIMULATE.arguments, "run/spikes.npz")
-    late = kills.Undisturbed(expected.seconds, expected.seconds, expected.results)
-    chance = random.Random(1)
-    monkeypatch.setattr(chance, "random", lambda: 1.0)
-    trial = run_trial(watched, late, tmp_path / "trial", chance, kills=2, plant=marker_last if planted else None)
-    assert trial.kills
-    assert (trial.code, trial.same) == ((2, False) if planted else (0, True))
+    (tmp_path / "killed").mkdir()
+    assert end(start(SIMULATE.arguments, tmp_path / "killed", killed)) == -signal.SIGKILL
+    code = end(start(SIMULATE.arguments, tmp_path / "killed"))
+    same = kills.same(expected.results, kills.results_of(tmp_path / "killed"))
+    assert (code, same) == ((2, False) if planted else (0, True))
 
 
 def test_a_training_that_is_killed_at_random_is_ended_by_the_same_command(tmp_path: Path) -> None:
