@@ -8,6 +8,7 @@ other work trust the ratios only.
 """
 
 import argparse
+import io
 import platform
 import statistics
 import time
@@ -25,7 +26,7 @@ from qiskit.circuit import Parameter
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 
-from qlifq._files import atomic_write, stamp, write_json
+from qlifq._files import stamp, write_bytes, write_json
 from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.backends.snapshots import load_backend
 from qlifq.circuits import RYSpike
@@ -289,8 +290,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     content = [row._asdict() | {"microseconds_per_evaluation": row.microseconds} for row in rows]
     write_json(options.out / "backends.json", {**stamp(), "rounds": rounds, "rows": content})
-    with atomic_write(options.out / "backends.png") as file:
-        figure(found, rows).savefig(file, format="png", dpi=150)
+    image = io.BytesIO()
+    figure(found, rows).savefig(image, format="png", dpi=150)
+    write_bytes(options.out / "backends.png", image.getvalue())
     print(f"\nwritten: {options.out / 'backends.json'}, {options.out / 'backends.png'}")
 
 

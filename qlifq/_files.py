@@ -12,7 +12,17 @@ from typing import BinaryIO
 
 from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError
 
-__all__ = ["PathLike", "as_path", "atomic_write", "is_temporary", "read_json", "stamp", "write_json"]
+__all__ = [
+    "PathLike",
+    "as_path",
+    "atomic_write",
+    "is_temporary",
+    "named_errors",
+    "read_json",
+    "stamp",
+    "write_bytes",
+    "write_json",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -71,6 +81,30 @@ def is_temporary(path: Path) -> bool:
     return re.fullmatch(r"\.[0-9a-f]{16}\.tmp", path.name) is not None
 
 
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Write a file, atomically.
+
+    Libraries that write formats of their own turn a full disk into errors of any kind, or into none: they write to memory, and
+    what they wrote goes to the disk here.
+
+    Raises:
+        QLIFError: if the file cannot be written.
+    """
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def named_errors(path: Path, kind: str = "Folder") -> Iterator[None]:
+    """Errors of the system while a folder or a file is looked at or made, as a sentence about it; sentences pass."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{kind} {path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+
+
 def write_json(path: PathLike, content: Mapping[str, object]) -> None:
     """Write an object as indented JSON, atomically; NaN and infinity are refused, since JSON has none.
 
@@ -81,8 +115,8 @@ def write_json(path: PathLike, content: Mapping[str, object]) -> None:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise FileFormatError(f"File {path} cannot be written as JSON: {error}.") from error
-    with atomic_write(path) as file:
-        file.write(text.encode() + b"\n")
+    # A name of bytes that are no text has lone surrogates; written this way, they are JSON and come back as they were.
+    write_bytes(path, text.encode(errors="backslashreplace") + b"\n")
 
 
 def read_json(path: PathLike) -> dict[str, object]:

@@ -2,6 +2,10 @@
 
 import importlib
 import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
 
 from qlifq.errors import MissingPackageError
@@ -22,10 +26,29 @@ def load(module: str, *, package: str, feature: str, install: str) -> ModuleType
         MissingPackageError: with different sentences for a package that is absent and one that is broken.
     """
     try:
-        return importlib.import_module(module)
+        with _any_window():
+            return importlib.import_module(module)
     except ImportError as error:
         if importlib.util.find_spec(package) is None:
             message = f"{feature} needs the package `{package}`, which is not installed: pip install {install}"
         else:
             message = f"{feature} needs the package `{package}`, which is installed but cannot be imported: {error}"
         raise MissingPackageError(message) from error
+
+
+@contextmanager
+def _any_window() -> Iterator[None]:
+    """Import matplotlib, or what imports it, whatever window the user's environment names for its figures.
+
+    It does not load where MPLBACKEND names a window that is not installed, such as a notebook's in another environment. A
+    window that can be used is still the one that the user named.
+    """
+    named, before = os.environ.pop("MPLBACKEND", None), "matplotlib" in sys.modules
+    try:
+        yield
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+        if named and not before and "matplotlib" in sys.modules:
+            with suppress(ValueError):
+                sys.modules["matplotlib"].rcParams["backend"] = named

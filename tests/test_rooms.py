@@ -15,7 +15,7 @@ import qlifq
 ROOT = Path(qlifq.__file__).parent
 
 #: What everybody may use, and what these modules themselves may.
-SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text")
+SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text", "_run_folder")
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
 #: What each room may import beside itself and what is shared. A trailing star stands for all modules of a room.
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_packages": ("errors",),
     "_text": (),
     "_files": ("errors", "__version__"),
+    "_run_folder": ("errors", "_files"),
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),
     "neurons": (*SHARED, "__version__", "circuits*", *INTERFACE),

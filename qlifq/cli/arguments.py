@@ -1,12 +1,13 @@
-"""Options that several commands share, and the folder of a run."""
+"""Options that several commands share, and the pictures that a command could not draw."""
 
-from datetime import UTC, datetime
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["DataDir", "DryRun", "Force", "Noise", "Out", "Sampling", "run_folder"]
+__all__ = ["DataDir", "DryRun", "Force", "Noise", "Out", "Sampling", "tell_problems"]
 
 Noise = Annotated[str | None, typer.Option(help="A device snapshot (for aer), or pairs such as t1=120e-6,readout_p01=0.01.")]
 DataDir = Annotated[Path | None, typer.Option(help="A folder of IDX files, gzipped or not; default OpenML.")]
@@ -16,6 +17,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite an earlier run i
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and run nothing.")]
 
 
-def run_folder(out: Path | None) -> Path:
-    """Where a run goes: the folder that was asked for, or one under `runs` that is named after the UTC time."""
-    return out or Path("runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+def tell_problems(problems: Iterable[str]) -> None:
+    """One line on stderr for each."""
+    for problem in problems:
+        print(f"Warning: {problem}", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DryRun, Noise, Sampling
+from qlifq.cli.arguments import DryRun, Noise, Sampling, tell_problems
 from qlifq.cli.devices import Account, Device, Instance, MaxDeviceSeconds, Run, Submit, Teller, device_options, resumable
 from qlifq.cli.progress import progress_bar
 
@@ -43,16 +43,16 @@ def calibrate(
 ) -> None:
     """Measure the response of every qubit; print the table, write the record and its figure."""
     from qlifq.backends import get
-    from qlifq.calibration import fit, save, shots_for
+    from qlifq.calibration import fit, shots_for
     from qlifq.cli.options import backend_options
     from qlifq.studies.calibration_report import (
+        calibration_contents,
         check_correction,
-        check_record_path,
         plan_in_words,
-        write_calibration_figure,
+        record_run,
     )
 
-    record = check_record_path(out, force=force)
+    place = record_run(out, command=context.obj, force=force)
     teller = Teller()
     on_device = device_options(context, teller)
     asked = get(backend, **backend_options(noise, sampling, on_device))
@@ -76,8 +76,7 @@ def calibrate(
             **programmed,  # type: ignore[arg-type]
         )
         result = check_correction(asked, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
-        save(calibration, record)
-        write_calibration_figure(record.with_suffix(".png"), result)
+        tell_problems(place.write(calibration_contents(out, result)))
     print(calibration)
     print(result)
-    print(f"written to {record} and {record.with_suffix('.png')}")
+    print(f"written to {out} and {out.with_suffix('.png')}")

@@ -3,16 +3,16 @@
 The library is imported inside the commands, so that `qlifq --help` answers at once.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import Force, Noise, Out, Sampling, run_folder
+from qlifq.cli.arguments import Force, Noise, Out, Sampling, tell_problems
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from qlifq._run_folder import RunFolder
     from qlifq.backends import Backend
     from qlifq.studies.report import Report
 
@@ -39,18 +39,20 @@ def shot_noise(
     force: Force = False,
 ) -> None:
     """What a finite number of shots does to an evaluation, a trajectory and a network."""
-    from qlifq.studies import check_folder
+    from qlifq._run_folder import check_folder, run_folder
     from qlifq.studies.shot_noise import PAPER, QUICK, SHOTS, run_shot_noise
-    from qlifq.studies.shot_noise_report import shot_noise_report
+    from qlifq.studies.shot_noise_report import FILES, shot_noise_report
     from qlifq.training import digits
 
-    folder = check_folder(run_folder(out), force=force)
+    check_folder(out, command=context.obj, files=FILES, force=force)
     asked = _backend(backend, noise, sampling)
     counts = SHOTS if shots is None else _counts(shots)
-    with progress_bar("parts") as progress:
-        study = run_shot_noise(digits(), asked, seed=seed, shots=counts, extent=QUICK if quick else PAPER, progress=progress)
     setup = {"noise": noise or "none"} | ({} if sampling is None else {"sampling": sampling})
-    _finish(folder, shot_noise_report(study, setup), context.obj, force=force)
+    extent = QUICK if quick else PAPER
+    with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
+        with progress_bar("parts") as progress:
+            study = run_shot_noise(digits(), asked, seed=seed, shots=counts, extent=extent, progress=progress)
+        _finish(folder, shot_noise_report(study, setup))
 
 
 @app.command("brand-petruccione")
@@ -66,19 +68,19 @@ def brand_petruccione(
     force: Force = False,
 ) -> None:
     """QLIF and the neuron of Brand and Petruccione, arXiv 2407.16398, on the same input."""
-    from qlifq.studies import check_folder
+    from qlifq._run_folder import check_folder, run_folder
     from qlifq.studies.brand_petruccione import PAPER, QUICK, SHOTS, run_brand_petruccione
-    from qlifq.studies.brand_petruccione_report import brand_petruccione_report
+    from qlifq.studies.brand_petruccione_report import FILES, brand_petruccione_report
 
-    folder = check_folder(run_folder(out), force=force)
+    check_folder(out, command=context.obj, files=FILES, force=force)
     asked = _backend(backend, None, sampling)
     counts = SHOTS if shots is None else _counts(shots)
-    with progress_bar("parts") as progress:
-        study = run_brand_petruccione(
-            asked, snapshot=snapshot, seed=seed, shots=counts, extent=QUICK if quick else PAPER, progress=progress
-        )
     setup = {} if sampling is None else {"sampling": sampling}
-    _finish(folder, brand_petruccione_report(study, setup), context.obj, force=force)
+    extent = QUICK if quick else PAPER
+    with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
+        with progress_bar("parts") as progress:
+            study = run_brand_petruccione(asked, snapshot=snapshot, seed=seed, shots=counts, extent=extent, progress=progress)
+        _finish(folder, brand_petruccione_report(study, setup))
 
 
 def _backend(name: str, noise: str | None, sampling: str | None) -> "Backend":
@@ -95,11 +97,11 @@ def _counts(text: str) -> list[int]:
         raise ArgumentError(f"Option --shots must be whole numbers with commas between them, but is {text!r}.") from None
 
 
-def _finish(folder: Path, report: "Report", command: str, *, force: bool) -> None:
+def _finish(folder: "RunFolder", report: "Report") -> None:
     """Write the report, and print what it found."""
-    from qlifq.studies.report import write_report
+    from qlifq.studies.report import report_contents
 
-    write_report(folder, report, command=command, force=force)
+    tell_problems(folder.write(report_contents(report, folder.command)))
     for sentence in report.found:
         print(sentence.replace("**", "").replace("`", ""))
-    print(f"written to {folder / 'report.md'}")
+    print(f"written to {folder.path / 'report.md'}")

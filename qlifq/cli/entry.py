@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 after one sentence on stderr about what was wrong; 130 after an interrupt.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # A process without a terminal may have none; what it would print goes nowhere, and the run does not.
+    sys.stdout, sys.stderr = (stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A console without θ or ⟩ shows a question mark instead of failing.
@@ -64,10 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         return _refuse("The run does not fit into memory: ask for fewer samples or steps.")
-    except BrokenPipeError:
-        # The reader has gone, as `head` does; without this Python would complain once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        # The reader has gone, as `head` does, or there is no room for what it wants; without this Python would complain once
+        # more when it exits.
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0
+        place = "" if error.filename is None else f" ({error.filename})"
+        return _refuse(f"The command cannot go on: {(error.strerror or str(error)).lower()}{place}.")
 
 
 def _refuse(message: str) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, run_folder
+from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, tell_problems
 from qlifq.cli.devices import (
     Account,
     Device,
@@ -63,15 +63,15 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Ask a trained network elsewhere, on circuits, with shots or on a device, beside the closed form."""
+    from qlifq._run_folder import check_folder, run_folder
     from qlifq.backends import Plan
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options
     from qlifq.neurons import SeedStream
-    from qlifq.studies import check_folder
-    from qlifq.studies.report import write_report
+    from qlifq.studies.report import report_contents
     from qlifq.training import NEURONS, load_dataset
     from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
-    from qlifq.training.elsewhere import answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
+    from qlifq.training.elsewhere import FILES, answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
     from qlifq.training.run_folder import read_run
 
     content, design = read_run(trained)
@@ -88,7 +88,8 @@ def evaluate(
     options = backend_options(noise, sampling, device_options(context, teller))
     if records or backend == "twin":
         records = one_for_each(records, design.neuron_layers)
-    folder = None if dry_run else check_folder(run_folder(out), force=force)
+    if not dry_run:
+        check_folder(out, command=context.obj, files=FILES, force=force)
     there = _backends(backend, options, records, design.neuron_layers)
     data = load_dataset(content["identity"]["data"], data_dir).first(content["identity"]["images"])
     tested = asked_images(content, data, samples)
@@ -110,30 +111,35 @@ def evaluate(
     if calibrate is not None:
         plans.append(calibration_plan(corrected, shots=calibrate))
     print(f"{'plan':<12} {len(tested.images):,} images · {Plan.total(plans)}")
-    if dry_run or folder is None:
+    if dry_run:
         return
-    with resumable(there[0], context.obj):
+    with run_folder(out, command=context.obj, files=FILES, force=force) as folder, resumable(there[0], context.obj):
         if calibrate is not None:
             _tell(correct_layers(corrected, calibrate_layers(corrected, shots=calibrate, seed=seed)))
         answers = [_answered(name, each, design, tested, batch, seed, teller) for name, each in contenders]
-        setup = {
-            "run": str(trained),
-            "backend": backend,
-            "shots": "exact" if shots is None and there[0].capabilities.exact else shots or 1,
-            "device": device or "none",
-            "noise": noise or "none",
-            "sampling": sampling or "as the backend does",
-            "calibration": ", ".join(map(str, calibration or []))
-            or (f"{calibrate:,} shots per angle" if calibrate else "none"),
-            "test images": len(tested.images),
-            "batch": batch,
-            "seed": seed,
-        }
-        report = elsewhere_report(design, data, tested, answers, setup)
-        write_report(folder, report, command=context.obj, force=force)
+        report = elsewhere_report(
+            design,
+            data,
+            tested,
+            answers,
+            {
+                "run": str(trained),
+                "backend": backend,
+                "shots": "exact" if shots is None and there[0].capabilities.exact else shots or 1,
+                "device": device or "none",
+                "noise": noise or "none",
+                "sampling": sampling or "as the backend does",
+                "calibration": ", ".join(map(str, calibration or []))
+                or (f"{calibrate:,} shots per angle" if calibrate else "none"),
+                "test images": len(tested.images),
+                "batch": batch,
+                "seed": seed,
+            },
+        )
+        tell_problems(folder.write(report_contents(report, context.obj)))
     for sentence in report.found:
         print(sentence.replace("**", ""))
-    print(f"{'written to':<12} {folder}")
+    print(f"{'written to':<12} {folder.path}")
 
 
 def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":

@@ -1,5 +1,6 @@
 """The commands `qlifq jobs …`: the journal of jobs on devices."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +95,7 @@ def export(
     import numpy as np
     import numpy.typing as npt
 
-    from qlifq._files import atomic_write, stamp
+    from qlifq._files import stamp, write_bytes
 
     if out.suffix != ".npz":
         raise ArgumentError(f"Option --out must be an .npz file, but is {str(out)!r}.")
@@ -107,8 +108,9 @@ def export(
             arrays[f"angles_{number}"] = book.angles(entry.request)
             arrays[f"ones_{number}"] = book.result(entry.request)
         facts = {"format": "qlifq jobs", "format_version": 1, **stamp(), "submissions": [_plain(entry) for entry in done]}
-    with atomic_write(out) as file:
-        np.savez_compressed(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
+    write_bytes(out, packed.getvalue())
     print(f"{len(done)} submissions written to {out}")
 
 

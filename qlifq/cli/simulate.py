@@ -1,11 +1,12 @@
 """The command `qlifq simulate`."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, run_folder
+from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, tell_problems
 from qlifq.cli.devices import (
     Account,
     Device,
@@ -24,6 +25,7 @@ from qlifq.errors import UnsupportedError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from qlifq._run_folder import RunFolder
     from qlifq.backends import Backend
     from qlifq.calibration import Calibration
     from qlifq.neurons import QLIF
@@ -70,14 +72,18 @@ def simulate(
     dry_run: DryRun = False,
 ) -> None:
     """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
+    from qlifq._run_folder import check_folder, run_folder
     from qlifq._validation import choice
     from qlifq.backends import get
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
-    from qlifq.studies import check_folder, plan_in_words, run_simulation, write_simulation
+    from qlifq.studies import plan_in_words, replay, run_simulation
+    from qlifq.studies import run_folder as simulation_folder
 
     choice("mode", mode, ("closed-loop", "replay"))
-    folder = check_folder(run_folder(out), force=force)
+    files = replay.FILES if mode == "replay" else simulation_folder.FILES
+    check_folder(out, command=context.obj, files=files, force=force)
+    place = run_folder(out, command=context.obj, files=files, force=force)
     teller = Teller()
     on_device = device_options(context, teller)
     options = backend_options(noise, sampling, on_device)
@@ -111,18 +117,19 @@ def simulate(
         "calibration": calibration and str(calibration),
     }
     if mode == "replay":
-        _replay(layer, current, asked, shots, seed, calibrated, folder, context.obj, details, teller, force, dry_run)
+        _replay(layer, current, asked, shots, seed, calibrated, place, context.obj, details, teller, dry_run)
         return
     if calibrated is not None:
         calibrated.apply_to(layer)
     if dry_run:
         print(plan_in_words(layer, steps=current.shape[0], batch=current.shape[1]))
         return
-    with resumable(asked, context.obj), progress_bar("steps", teller) as progress:
+    with place as folder, resumable(asked, context.obj), progress_bar("steps", teller) as progress:
         done = run_simulation(layer, current, progress=progress)
-        write_simulation(folder, done, command=context.obj, details=details | {"device": device}, picture=picture, force=force)
+        contents = simulation_folder.simulation_contents(done, details=details | {"device": device}, picture=picture)
+        tell_problems(folder.write(contents))
     print(done)
-    print(f"{'written to':<12} {folder}")
+    print(f"{'written to':<12} {folder.path}")
 
 
 def _replay(
@@ -132,29 +139,28 @@ def _replay(
     shots: int | None,
     seed: int,
     calibrated: "Calibration | None",
-    folder: Path,
+    place: "AbstractContextManager[RunFolder]",
     command: str,
     details: dict[str, object],
     teller: Teller,
-    force: bool,
     dry_run: bool,
 ) -> None:
     """The exact trajectory, and all of its decisions asked at once."""
     from qlifq.circuits import RYSpike
     from qlifq.studies.replay import replay_report, run_replay
-    from qlifq.studies.report import write_report
+    from qlifq.studies.report import report_contents
 
     steps, batch, neurons = current.shape
     drawn = DEFAULT_REPLAY_SHOTS if shots is None else shots
     if dry_run:
         print(f"{'all at once':<12} {asked.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
         return
-    with resumable(asked, command), progress_bar("replay", teller):
+    with place as folder, resumable(asked, command), progress_bar("replay", teller):
         replay = run_replay(layer, current, asked, shots=drawn, seed=seed, calibration=calibrated)
         setup = {name: value for name, value in details.items() if value is not None}
-        write_report(folder, replay_report(replay, setup), command=command, force=force)
+        tell_problems(folder.write(report_contents(replay_report(replay, setup), command)))
     print(replay)
-    print(f"{'written to':<12} {folder / 'report.md'}")
+    print(f"{'written to':<12} {folder.path / 'report.md'}")
 
 
 def _input(

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, run_folder
+from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, tell_problems
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError, UnsupportedError
 
@@ -57,14 +57,14 @@ def train(
     from qlifq.backends import get
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options, parse_parameters
-    from qlifq.studies.report import write_report
+    from qlifq.studies.report import report_contents
     from qlifq.training import load_dataset, prepared, run_experiment
     from qlifq.training.correction import one_for_each
     from qlifq.training.events import event_log
     from qlifq.training.experiment import checked_contenders
     from qlifq.training.processes import joined
     from qlifq.training.report import training_report
-    from qlifq.training.run_folder import open_run
+    from qlifq.training.run_folder import EVENTS, open_run
 
     options = backend_options(noise, sampling)
     records = [load(path) for path in calibration or []]
@@ -102,17 +102,16 @@ def train(
         if backend == "twin"
         else [get(backend, **options)] * design.neuron_layers
     )
-    with joined(device) as (processes, place):
+    with joined(device) as (processes, place), ExitStack() as held:
         # What cannot be trained is refused before there is a folder.
         checked_contenders(design, data, settings, backend=asked, shots=shots, device=place, processes=processes)
-        folder = run_folder(out)
         if processes.first:
-            folder = open_run(folder, command=context.obj, force=force)
+            run = held.enter_context(open_run(out, command=context.obj, force=force))
             print(
                 f"{'data':<12} {data.name}, {len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
             )
-        processes.wait()
-        with event_log(folder / "events") if processes.first else nullcontext() as log:
+        folder = Path(processes.agreed(str(run.path) if processes.first else ""))
+        with event_log(folder / EVENTS) if processes.first else nullcontext() as log:
             experiment = run_experiment(
                 design,
                 data,
@@ -137,7 +136,7 @@ def train(
                 "processes": processes.count,
             }
             report = training_report(experiment, setup)
-            write_report(folder, report, command=context.obj, force=True)
+            tell_problems(run.write(report_contents(report, context.obj)))
             for sentence in report.found:
                 print(sentence.replace("**", ""))
             print(f"{'written to':<12} {folder}")

@@ -15,9 +15,9 @@ import pandas as pd
 from PIL import Image
 
 from qlifq._files import read_json
+from qlifq._run_folder import FORMAT, VERSION
 from qlifq.dashboard.charts import Chart, raster
 from qlifq.errors import FileFormatError, QLIFError
-from qlifq.studies.run_folder import FORMAT, VERSION
 
 __all__ = ["RunFolder", "code", "find_runs", "open_run"]
 
@@ -82,7 +82,11 @@ def open_run(root: Path, name: str) -> RunFolder:
         FileFormatError: if it leads elsewhere, or what is there is no run.
     """
     base = root.resolve()
-    path = (base / name).resolve()
+    try:
+        path = (base / name).resolve()
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"Folder {name!r} must be the name of a folder under {base}, but is none.") from error
     if not path.is_relative_to(base):
         raise FileFormatError(f"Folder {name} must be under {base}, but is not.")
     summary = _summary(path, base)

@@ -1,7 +1,8 @@
 """Studies as functions that return data and draw figures."""
 
+from qlifq._run_folder import check_folder
 from qlifq.studies.figures import simulation_figure
-from qlifq.studies.run_folder import check_folder, write_simulation
+from qlifq.studies.run_folder import write_simulation
 from qlifq.studies.simulation import SimulationRun, plan_in_words, run_simulation
 
 __all__ = ["SimulationRun", "check_folder", "plan_in_words", "run_simulation", "simulation_figure", "write_simulation"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,10 +24,31 @@ from qlifq.studies.brand_petruccione_figures import (
 )
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Interval
 from qlifq.studies.leaks import DELAY_SHOTS, DEVICE_T1, MOST_PULSES
-from qlifq.studies.report import Picture, Report, Section, listed, records, styled
+from qlifq.studies.report import Picture, Report, Section, listed, records
 from qlifq.studies.same_input import NEURONS, T1, THETA, THRESHOLD
 
-__all__ = ["brand_petruccione_report"]
+__all__ = ["FILES", "brand_petruccione_report"]
+
+#: What the report is written to.
+FILES = (
+    "report.md",
+    "leak.csv",
+    "gaps.csv",
+    "statistics.csv",
+    "rates.csv",
+    "t1.csv",
+    "device_t1.csv",
+    "delay.csv",
+    "shots_scaling.csv",
+    "shots.csv",
+    "resources.csv",
+    "leak.png",
+    "traces.png",
+    "rasters.png",
+    "rates.png",
+    "t1.png",
+    "shots.png",
+)
 
 
 def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, object]) -> Report:
@@ -40,8 +62,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
         The report, for `write_report`.
     """
     extent = study.extent
-    with styled():
-        sections = [_leak(study), _responses(study), _t1(study), _delay(study), _shots(study), _resources(study)]
+    sections = [_leak(study), _responses(study), _t1(study), _delay(study), _shots(study), _resources(study)]
     return Report(
         title="QLIF against the neuron of Brand and Petruccione",
         asked=(
@@ -101,7 +122,7 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
         found=found,
         pictures={
             "leak": Picture(
-                leak_figure(study),
+                partial(leak_figure, study),
                 "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike "
                 "by the gap between them; a curve ends where the neuron no longer spikes, and equal numbers are drawn a "
                 "little apart.",
@@ -189,16 +210,16 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
         found=found,
         pictures={
             "traces": Picture(
-                traces_figure(study),
+                partial(traces_figure, study),
                 f"One input train (rate {INPUT_RATE}) and what each neuron makes of it: potential or population, threshold "
                 "(dashed) and spikes (dots).",
             ),
             "rasters": Picture(
-                raster_figure(study),
+                partial(raster_figure, study),
                 f"Output spikes for {len(study.examples[NEURONS[0]].spikes.T)} input trains of that rate, the same ones for "
                 "every neuron.",
             ),
-            "rates": Picture(rates_figure(study), "Output rate by input rate."),
+            "rates": Picture(partial(rates_figure, study), "Output rate by input rate."),
         },
         tables={"statistics": study.statistics, "rates": study.curve},
         columns={
@@ -240,7 +261,7 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
         found=found,
         pictures={
             "t1": Picture(
-                t1_figure(study),
+                partial(t1_figure, study),
                 "Left: output rate by T1. Right: change of the rate of `BP relaxation` where the device has another T1 than "
                 "was assumed.",
             )
@@ -311,7 +332,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
         found=found,
         pictures={
             "shots": Picture(
-                shots_figure(study),
+                partial(shots_figure, study),
                 "Left: root mean square error of the population; grey: slope −½. Right: share of runs whose first spike is "
                 f"within one step of the exact one; dashed: {ACCURACY:.0%}.",
             )

@@ -1,6 +1,8 @@
 """A calibration put to the test: the response of a backend before and after its correction, and a picture of both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +12,16 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._files import PathLike, as_path, atomic_write
+from qlifq._files import PathLike, as_path, named_errors, read_json
+from qlifq._run_folder import Contents, RunFolder, is_unfinished, listed_files, same_command
 from qlifq.backends import Backend, Plan
 from qlifq.backends.record import read_record
-from qlifq.calibration import Calibration, Correction
+from qlifq.calibration import Calibration, Correction, save
 from qlifq.calibration.design import Programme
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
+from qlifq.studies.figures import write_picture
 from qlifq.studies.intervals import binomial
 from qlifq.studies.report import new_figure, styled
 
@@ -27,10 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrationCheck",
+    "calibration_contents",
     "calibration_figure",
     "check_correction",
     "check_record_path",
     "plan_in_words",
+    "record_run",
     "round_plan",
     "write_calibration_figure",
 ]
@@ -152,30 +158,69 @@ def check_correction(
     return CalibrationCheck(calibration, correction, gaps, target.probability(gaps[:, None]), before, after, shots)
 
 
-def check_record_path(path: PathLike, *, force: bool = False) -> Path:
-    """Refuse, before anything is measured, a path that a calibration must not be written to.
+def record_run(path: PathLike, *, command: str = "", force: bool = False) -> RunFolder:
+    """The run that writes a calibration record and its picture; refused, before anything is measured, where it must not be.
 
     Args:
-        path: a file that ends in .json and is not there yet, or with `force` holds an earlier calibration.
-        force: whether that is overwritten.
+        path: a file that ends in .json and is not there yet, or was left by the same command before it ended, or with `force`
+            holds an earlier calibration. The picture goes beside it.
+        command: the command line.
+        force: whether an earlier calibration is overwritten.
 
     Returns:
-        The path.
+        A `RunFolder`, for `calibration_contents`.
 
     Raises:
-        QLIFError: if it is something else.
+        QLIFError: if there is something else.
     """
     record = as_path("out", path)
     if record.suffix != ".json":
         raise ArgumentError(f"Argument `out` must be a .json file, but is {str(record)!r}.")
-    if not record.absolute().parent.is_dir():
-        raise FileError(f"File {record} cannot be written: {record.absolute().parent} is not a folder.")
-    if not record.exists():
-        return record
-    read_record(record)
-    if not force:
-        raise FileError(f"File {record} cannot be written: it holds an earlier calibration, which only --force overwrites.")
-    return record
+    marker = record.with_name(f"{record.name}.unfinished")
+    files = (record.name, record.with_suffix(".png").name)
+    earlier: Sequence[str] = ()
+    with named_errors(record, "File"):
+        if not record.absolute().parent.is_dir():
+            raise FileError(f"File {record} cannot be written: {record.absolute().parent} is not a folder.")
+        if marker.exists():
+            known = read_json(marker)
+            if not is_unfinished(known):
+                raise FileError(f"File {record} cannot be written: {marker} is not of an unfinished calibration.")
+            if not force and not same_command(known, command):
+                raise FileError(
+                    f"File {record} cannot be written: an unfinished run of {known.get('command')!r} wrote there, which only "
+                    "--force overwrites."
+                )
+            earlier = listed_files(known) or ()
+        elif record.exists():
+            read_record(record)
+            if not force:
+                raise FileError(
+                    f"File {record} cannot be written: it holds an earlier calibration, which only --force overwrites."
+                )
+            earlier = files
+        run = RunFolder(marker, command, earlier=earlier, alone=False)
+        run.check(files)
+    return run
+
+
+def check_record_path(path: PathLike, *, force: bool = False) -> Path:
+    """Refuse a path that a calibration must not be written to; arguments and errors as for `record_run`.
+
+    Returns:
+        The path.
+    """
+    record_run(path, force=force)
+    return as_path("out", path)
+
+
+def calibration_contents(path: PathLike, result: CalibrationCheck) -> Contents:
+    """What a calibration leaves: the record at that path, and its picture beside it."""
+    record = as_path("out", path)
+    return Contents(
+        results={record.name: partial(save, result.calibration)},
+        pictures={record.with_suffix(".png").name: partial(write_picture, draw=partial(calibration_figure, result))},
+    )
 
 
 def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
@@ -231,9 +276,7 @@ def calibration_figure(result: CalibrationCheck) -> "Figure":
 
 def write_calibration_figure(path: PathLike, result: CalibrationCheck) -> None:
     """Write `calibration_figure` as PNG, atomically."""
-    figure = calibration_figure(result)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png")
+    write_picture(as_path("path", path), partial(calibration_figure, result))
 
 
 def _common_span(correction: Correction) -> tuple[float, float]:

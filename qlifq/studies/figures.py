@@ -1,10 +1,16 @@
 """Pictures of what a study found."""
 
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qlifq._files import write_bytes
+from qlifq._packages import load
 from qlifq._validation import integer
 from qlifq.errors import ArgumentError
 from qlifq.studies.simulation import SimulationRun, asked_in_words, counted
@@ -13,12 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["STYLE", "simulation_figure"]
+__all__ = ["simulation_figure", "styled", "write_picture"]
 
 Floats = npt.NDArray[np.float32]
 
 _INPUT, _SPIKES, _VOLTAGE, _THRESHOLD, _PROBABILITY = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e", "#7b4fa3"
-STYLE: dict[Any, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
@@ -29,6 +35,30 @@ STYLE: dict[Any, Any] = {
 }
 #: More points than this in the scatter only make the file larger.
 _MOST_POINTS = 5000
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The look of the figures that are made inside, whatever the user's own settings are."""
+    style = load("matplotlib.style", package="matplotlib", feature="A figure", install="matplotlib")
+    with style.context(["default", _STYLE]):
+        yield
+
+
+def write_picture(path: Path, draw: Callable[[], "Figure"]) -> None:
+    """Draw a figure and write it as PNG, atomically.
+
+    Args:
+        path: where.
+        draw: makes the figure.
+    """
+    with styled():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        image = io.BytesIO()
+        # Text takes some settings when it is drawn and not when it is made.
+        FigureCanvasAgg(draw()).print_figure(image, format="png")
+    write_bytes(path, image.getvalue())
 
 
 def simulation_figure(
@@ -50,9 +80,6 @@ def simulation_figure(
     Raises:
         QLIFError: if there is no such sample or neuron, or the picture has another number of pixels.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     steps, batch, neurons = run.current.shape
     integer("sample", sample, at_least=0, at_most=batch - 1)
     if picture is not None and picture[0] * picture[1] != neurons:
@@ -64,7 +91,9 @@ def simulation_figure(
     shown = int(rate.argmax()) if neuron is None else integer("neuron", neuron, at_least=0, at_most=neurons - 1)
     graded = run.layer.settings.decision == "expectation"
     has_probability = "probability" in traces
-    with mpl.rc_context(STYLE):
+    with styled():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(12.8, 9.0), dpi=100, layout="constrained")
         heights = (1.15, 1.15, 1, 0.8) if has_probability else (1.15, 1.15, 1)
         grid = figure.add_gridspec(len(heights), 2, width_ratios=(4.2, 1), height_ratios=heights)

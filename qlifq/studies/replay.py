@@ -6,6 +6,7 @@ trajectory can be computed first: its angles are known before anything is asked,
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-__all__ = ["Replay", "replay_report", "run_replay"]
+__all__ = ["FILES", "Replay", "replay_report", "run_replay"]
+
+#: What the report is written to.
+FILES = ("report.md", "steps.csv", "replay.png")
 
 _PREDICTED, _MEASURED, _NOISE = "#1d1d1f", "#2f6db3", "#d9d9de"
 
@@ -165,7 +169,7 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
         found,
         {
             "replay": Picture(
-                replay_figure(replay),
+                partial(replay_figure, replay),
                 "Predicted and measured P(1) over the steps, and the measured against the predicted of every evaluation.",
             )
         },

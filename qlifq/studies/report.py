@@ -1,18 +1,19 @@
 """A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qlifq._files import PathLike, atomic_write, stamp, write_json
-from qlifq.studies.figures import STYLE
+from qlifq._files import PathLike, stamp, write_bytes
+from qlifq._run_folder import Contents, run_folder
+from qlifq.studies.figures import styled, write_picture
 from qlifq.studies.intervals import Interval
-from qlifq.studies.run_folder import FORMAT, VERSION, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,7 @@ __all__ = [
     "new_figure",
     "points",
     "records",
+    "report_contents",
     "styled",
     "write_report",
 ]
@@ -38,9 +40,9 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what it shows, in one or two sentences."""
+    """A figure, which is drawn when all results are written, and what it shows, in one or two sentences."""
 
-    figure: "Figure"
+    draw: Callable[[], "Figure"]
     caption: str
 
 
@@ -108,8 +110,29 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
+def report_contents(report: Report, command: str) -> Contents:
+    """What a report leaves: every table as CSV, every figure as PNG, `report.md` and its facts.
+
+    Args:
+        report: the report.
+        command: the command line that made it.
+    """
+    texts = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in report.tables().items()}
+    pictures = {f"{name}.png": picture.draw for section in report.sections for name, picture in section.pictures.items()}
+    return Contents(
+        facts={"title": report.title, "setup": dict(report.setup), "found": list(report.found)},
+        results={
+            name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
+        },
+        pictures={name: partial(write_picture, draw=draw) for name, draw in pictures.items()},
+    )
+
+
 def write_report(folder: PathLike, report: Report, *, command: str, force: bool = False) -> Path:
-    """Write every table as CSV, every figure as PNG, `report.md` and, last, `summary.json`, each atomically.
+    """Write every table as CSV, `report.md`, every figure as PNG, and `summary.json`, each atomically.
+
+    `summary.json` comes first and says that the run is not finished, the figures come after the results, and then the summary
+    says that it is. A figure that cannot be drawn is a warning.
 
     Args:
         folder: where; made if it is not there.
@@ -123,28 +146,16 @@ def write_report(folder: PathLike, report: Report, *, command: str, force: bool 
     Raises:
         QLIFError: if the folder cannot be written.
     """
-    path = make_folder(folder, force=force)
-    for name, table in report.tables().items():
-        with atomic_write(path / f"{name}.csv") as file:
-            file.write(table.to_csv(index=False, lineterminator="\n").encode())
-    for section in report.sections:
-        for name, picture in section.pictures.items():
-            with atomic_write(path / f"{name}.png") as file:
-                picture.figure.savefig(file, format="png")
-    with atomic_write(path / "report.md") as file:
-        file.write(report.markdown(command).encode())
-    facts = {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command, "title": report.title}
-    write_json(path / "summary.json", {**facts, "setup": dict(report.setup), "found": list(report.found)})
-    return path
+    contents = report_contents(report, command)
+    with run_folder(folder, command=command, files=[*contents.results, *contents.pictures], force=force) as place:
+        for problem in place.write(contents):
+            warnings.warn(problem, stacklevel=2)
+    return place.path
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """The look of the figures that are made inside."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
-        yield
+def _write_text(path: Path, text: str) -> None:
+    # A file name of bytes that are no text has lone surrogates, which UTF-8 lacks.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["Figure", Any]:

@@ -1,70 +1,39 @@
-"""The folder that a run leaves: its facts, its data and its picture."""
+"""The folder that a simulation leaves: its facts, its data and its picture."""
 
-import os
+import io
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from qlifq._files import PathLike, as_path, atomic_write, is_temporary, read_json, stamp, write_json
-from qlifq.errors import FileError, FileFormatError
-from qlifq.studies.figures import simulation_figure
+from qlifq._files import PathLike, write_bytes
+from qlifq._run_folder import Contents, run_folder
+from qlifq.studies.figures import simulation_figure, write_picture
 from qlifq.studies.simulation import SimulationRun
 
-__all__ = ["FORMAT", "VERSION", "check_folder", "make_folder", "write_simulation"]
+__all__ = ["FILES", "simulation_contents", "write_simulation"]
 
-FORMAT = "qlifq run"
-VERSION = 1
+#: What `simulation_contents` writes.
+FILES = ("spikes.npz", "figure.png")
 
 
-def check_folder(folder: PathLike, *, force: bool = False) -> Path:
-    """Refuse, before anything runs, a folder that a run must not be written to.
+def simulation_contents(
+    run: SimulationRun, *, details: Mapping[str, object], picture: tuple[int, int] | None = None
+) -> Contents:
+    """What a simulation leaves: `spikes.npz`, `figure.png` and its facts.
 
     Args:
-        folder: a folder that is not there yet, is empty but for what a killed write left, or with `force` holds an earlier
-            run.
-        force: whether an earlier run is overwritten.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileError: if it holds something else, or is no folder.
+        run: the run.
+        details: what else the summary tells, plain values.
+        picture: as for `simulation_figure`.
     """
-    path = as_path("out", folder)
-    try:
-        exists = path.exists()
-    except OSError as error:
-        raise FileError(f"Folder {path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
-    if not exists:
-        # Found out now, and not when a long run is over.
-        above = next(parent for parent in path.absolute().parents if parent.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            raise FileError(f"Folder {path} cannot be made: {above} is not a folder that can be written to.")
-        return path
-    if not path.is_dir():
-        raise FileError(f"Folder {path} cannot be written: it is a file.")
-    if all(is_temporary(left) for left in path.iterdir()):
-        return path
-    try:
-        earlier = read_json(path / "summary.json").get("format") == FORMAT
-    except FileFormatError:
-        earlier = False
-    if not earlier:
-        raise FileError(f"Folder {path} cannot be written: it holds files that are not of a run.")
-    if not force:
-        raise FileError(f"Folder {path} cannot be written: it holds an earlier run, which only --force overwrites.")
-    return path
-
-
-def make_folder(folder: PathLike, *, force: bool = False) -> Path:
-    """Make the folder of a run, once `check_folder` has nothing against it."""
-    path = check_folder(folder, force=force)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"Folder {path} cannot be made: {(error.strerror or str(error)).lower()}.") from error
-    return path
+    return Contents(
+        facts={**details, **run.facts()},
+        results={"spikes.npz": partial(_write_spikes, run)},
+        pictures={"figure.png": partial(write_picture, draw=partial(simulation_figure, run, picture=picture))},
+    )
 
 
 def write_simulation(
@@ -76,7 +45,10 @@ def write_simulation(
     picture: tuple[int, int] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write `spikes.npz`, `figure.png` and, last, `summary.json`, each atomically.
+    """Write `spikes.npz`, `figure.png` and `summary.json`, each atomically.
+
+    `summary.json` comes first and says that the run is not finished, the figure comes after the results, and then the summary
+    says that it is. A figure that cannot be drawn is a warning.
 
     Args:
         folder: where; made if it is not there.
@@ -92,14 +64,16 @@ def write_simulation(
     Raises:
         QLIFError: if the folder cannot be written.
     """
-    path = make_folder(folder, force=force)
+    with run_folder(folder, command=command, files=FILES, force=force) as place:
+        for problem in place.write(simulation_contents(run, details=details, picture=picture)):
+            warnings.warn(problem, stacklevel=2)
+    return place.path
+
+
+def _write_spikes(run: SimulationRun, path: Path) -> None:
     arrays = {name: run.recording[name].numpy() for name in run.recording.names}
     if run.layer.settings.decision != "expectation":
         arrays["spikes"] = arrays["spikes"].astype(np.bool_)
-    with atomic_write(path / "spikes.npz") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    with atomic_write(path / "figure.png") as file:
-        simulation_figure(run, picture=picture).savefig(file, format="png")
-    facts = {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command, **details, **run.facts()}
-    write_json(path / "summary.json", facts)
-    return path
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    write_bytes(path, packed.getvalue())

@@ -1,12 +1,13 @@
 """The shot-noise study in words and figures; every sentence is made from the tables."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qlifq.studies.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.studies.report import Picture, Report, Section, listed, new_figure, points, records, styled
+from qlifq.studies.report import Picture, Report, Section, listed, new_figure, points, records
 from qlifq.studies.shot_noise import ShotNoiseStudy
 from qlifq.studies.shot_noise_trajectory import GRADED_TOLERANCE, KERNEL
 from qlifq.studies.simulation import counted
@@ -15,7 +16,24 @@ from qlifq.studies.small_network import HIDDEN, STEPS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["shot_noise_report"]
+__all__ = ["FILES", "shot_noise_report"]
+
+#: What the report is written to.
+FILES = (
+    "report.md",
+    "evaluation.csv",
+    "evaluation_scaling.csv",
+    "evaluation_pooled.csv",
+    "evaluation_floor.csv",
+    "change.csv",
+    "trajectory.csv",
+    "trajectory_exact.csv",
+    "network.csv",
+    "evaluation.png",
+    "trajectory.png",
+    "rasters.png",
+    "network.png",
+)
 
 COLOURS = {"sample": "#7b4fa3", "threshold": "#d2691e", "expectation": "#14857a"}
 MARKERS = {"sample": "o", "threshold": "s", "expectation": "^"}
@@ -39,8 +57,6 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
         The report, for `write_report`.
     """
     extent = study.extent
-    with styled():
-        sections = [_evaluation(study), _trajectory(study), _network(study)]
     return Report(
         title="Shot noise against the model",
         asked=(
@@ -68,7 +84,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             "network": f"{HIDDEN} neurons, {STEPS} steps, {extent.epochs} epochs on {study.trained} digits, "
             f"{counted(extent.passes, 'test')} on {extent.images} others",
         },
-        sections=sections,
+        sections=[_evaluation(study), _trajectory(study), _network(study)],
     )
 
 
@@ -150,7 +166,7 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
         found=found,
         pictures={
             "evaluation": Picture(
-                _evaluation_figure(study),
+                partial(_evaluation_figure, study),
                 "Left: error of one estimate, lines √(p(1 − p)/shots); points of the same number of shots stand side by "
                 "side. Right: bias at the most shots, and what the calibration predicts.",
             )
@@ -215,12 +231,13 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         found=found,
         pictures={
             "trajectory": Picture(
-                _trajectory_figure(study),
+                partial(_trajectory_figure, study),
                 "Firing rate, distance from the model, and share of runs that differ from it anywhere. Dashed: the model "
                 "itself, for `sample` with another seed.",
             ),
             "rasters": Picture(
-                _raster_figure(study), "One run for every number of shots, all with the same input; at the top the model."
+                partial(_raster_figure, study),
+                "One run for every number of shots, all with the same input; at the top the model.",
             ),
         },
         tables={"change": study.change, "trajectory": study.trajectory, "trajectory_exact": study.trajectory_exact},
@@ -257,7 +274,7 @@ def _network(study: ShotNoiseStudy) -> Section:
             "the accuracy with shots, on the same images."
         ),
         found=found,
-        pictures={"network": Picture(_network_figure(study), "Accuracy lost to shots, on the same images.")},
+        pictures={"network": Picture(partial(_network_figure, study), "Accuracy lost to shots, on the same images.")},
         tables={"network": study.network},
         columns={
             "accuracy": "share of test images recognised",

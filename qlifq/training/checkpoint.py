@@ -1,23 +1,28 @@
 """The state of a training as a file, so that one that was killed goes on as if nothing had happened."""
 
-import pickle
+import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from qlifq._files import PathLike, as_path, atomic_write, stamp
+from qlifq._files import PathLike, as_path, stamp, write_bytes
 from qlifq.errors import FileFormatError
 
 __all__ = ["FORMAT", "VERSION", "differences", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "qlifq checkpoint"
-VERSION = 1
+#: Files of version 1 have no checksum.
+VERSION = 2
+#: What follows the archive that torch wrote: this, its SHA-256 in hexadecimal, a line feed.
+_SEAL = b"\nqlifq sha256 "
+_SEAL_LENGTH = len(_SEAL) + 64 + 1
 
 
 def save_checkpoint(path: PathLike, identity: Mapping[str, object], content: Mapping[str, object]) -> None:
-    """Write a checkpoint; a crash leaves the old one or the new one.
+    """Write a checkpoint with its checksum; a crash or a full disk leaves the old one or the new one.
 
     Args:
         path: where.
@@ -27,8 +32,10 @@ def save_checkpoint(path: PathLike, identity: Mapping[str, object], content: Map
     Raises:
         QLIFError: if the file cannot be written.
     """
-    with atomic_write(path) as file:
-        torch.save({"format": FORMAT, "format_version": VERSION, **stamp(), "identity": dict(identity), **content}, file)
+    archive = io.BytesIO()
+    torch.save({"format": FORMAT, "format_version": VERSION, **stamp(), "identity": dict(identity), **content}, archive)
+    written = archive.getvalue()
+    write_bytes(path, written + _seal(written))
 
 
 def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -46,18 +53,39 @@ def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[
     """
     file: Path = as_path("path", path)
     try:
-        content = torch.load(file, map_location=device, weights_only=True)
+        written = file.read_bytes()
     except FileNotFoundError as error:
         raise FileFormatError(f"File {file} cannot be read: there is none.") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    archive, seal = written[:-_SEAL_LENGTH], written[-_SEAL_LENGTH:]
+    sealed = seal.startswith(_SEAL)
+    if sealed and seal != _seal(archive):
+        raise _damaged(file)
+    try:
+        content = torch.load(io.BytesIO(archive if sealed else written), map_location=device, weights_only=True)
+    # What is not an archive of torch leads its readers to errors of any kind.
+    except Exception as error:
         raise FileFormatError(f"File {file} must be a checkpoint of qlifq, but cannot be read as one.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileFormatError(f"File {file} must be a checkpoint of qlifq, but is none.")
-    if content.get("format_version") != VERSION:
-        raise FileFormatError(
-            f"File {file} must be a checkpoint of version {VERSION}, but is of version {content.get('format_version')}."
-        )
+    version = content.get("format_version")
+    if version not in {1, VERSION}:
+        raise FileFormatError(f"File {file} must be a checkpoint of version 1 or {VERSION}, but is of version {version}.")
+    if sealed != (version == VERSION):
+        raise _damaged(file)
     return content
+
+
+def _seal(archive: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(archive).hexdigest().encode() + b"\n"
+
+
+def _damaged(file: Path) -> FileFormatError:
+    return FileFormatError(
+        f"File {file} must be as it was written, but its checksum does not hold: delete it, and this network is trained anew, "
+        "or begin the whole training anew with --force."
+    )
 
 
 def differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

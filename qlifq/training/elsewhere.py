@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qlifq._validation import integer
@@ -17,7 +18,10 @@ from qlifq.training.figures import confusion_figure
 from qlifq.training.networks import Design, Network, build
 from qlifq.training.report import class_rows, compared, frame, measured, percent
 
-__all__ = ["Answered", "answered_in_words", "asked_images", "elsewhere_report", "rebuilt", "whole_plan"]
+__all__ = ["FILES", "Answered", "answered_in_words", "asked_images", "elsewhere_report", "rebuilt", "whole_plan"]
+
+#: What the report is written to.
+FILES = ("report.md", "places.csv", "classes.csv", "confusion.png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +132,7 @@ def elsewhere_report(
                 title="Classes",
                 asked=f"How often is each class recognised, asked of {last.where}?",
                 found=[],
-                pictures={"confusion": Picture(confusion_figure(last.tested, data.classes), caption)},
+                pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption)},
                 tables={"classes": frame(class_rows(last.tested, data.classes))},
             )
         )

@@ -1,8 +1,9 @@
 """TensorBoard events of a training, where the extra `tensorboard` is installed."""
 
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,8 @@ __all__ = ["event_log"]
 def event_log(folder: Path) -> Iterator[Callable[[Design, Epoch], None] | None]:
     """Write every epoch of every network as TensorBoard events, each network in a folder of its own.
 
+    They are a convenience: a disk that takes no more of them does not end a training, whose checkpoints say what is wrong.
+
     Args:
         folder: where.
 
@@ -30,15 +33,24 @@ def event_log(folder: Path) -> Iterator[Callable[[Design, Epoch], None] | None]:
     writers = {}
 
     def write(design: Design, epoch: Epoch) -> None:
-        if design.neuron not in writers:
-            # What a run wrote after its last checkpoint is written again, and replaces it.
-            writers[design.neuron] = module.SummaryWriter(str(folder / design.neuron), purge_step=epoch.number)
-        for name, value in asdict(epoch).items():
-            if name != "number" and value is not None:
-                writers[design.neuron].add_scalar(name, value, epoch.number)
+        with suppress(OSError):
+            if design.neuron not in writers:
+                # What a run wrote after its last checkpoint is written again, and replaces it.
+                writers[design.neuron] = module.SummaryWriter(str(folder / design.neuron), purge_step=epoch.number)
+            for name, value in asdict(epoch).items():
+                if name != "number" and value is not None:
+                    writers[design.neuron].add_scalar(name, value, epoch.number)
 
+    def failed(ended: threading.ExceptHookArgs) -> None:
+        if not isinstance(ended.exc_value, OSError):
+            tell(ended)
+
+    # The writers have threads of their own, which would print what `write` passes over.
+    tell, threading.excepthook = threading.excepthook, failed
     try:
         yield write
     finally:
         for writer in writers.values():
-            writer.close()
+            with suppress(OSError):
+                writer.close()
+        threading.excepthook = tell

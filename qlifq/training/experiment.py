@@ -21,10 +21,20 @@ from qlifq.training.neuron_kinds import CLASSICAL, NEURONS
 from qlifq.training.processes import ALONE, Processes
 from qlifq.training.settings import TrainingSettings
 
-__all__ = ["CHECKPOINT", "Contender", "Example", "Experiment", "checked_contenders", "contenders_of", "run_experiment"]
+__all__ = [
+    "CHECKPOINT",
+    "CHECKPOINTS",
+    "Contender",
+    "Example",
+    "Experiment",
+    "checked_contenders",
+    "contenders_of",
+    "run_experiment",
+]
 
 #: The checkpoint of the network itself in the folder of a run; a classical one's is named after its neuron.
 CHECKPOINT = "network.pt"
+CHECKPOINTS = (CHECKPOINT, *(f"{neuron}.pt" for neuron in CLASSICAL))
 #: Seed of the spikes in tests.
 _TEST_SEED = 1
 

@@ -48,6 +48,13 @@ class Processes:
         if self.count > 1:
             torch.distributed.barrier()
 
+    def agreed(self, text: str) -> str:
+        """What the first process says, on each of them."""
+        said = [text]
+        if self.count > 1:
+            torch.distributed.broadcast_object_list(said)
+        return said[0]
+
     def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients that are averaged over the processes."""
         if self.count == 1:

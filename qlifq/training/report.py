@@ -1,6 +1,7 @@
 """What a training left behind, in a report that claims no more than its intervals show."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qlifq.studies.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
@@ -13,7 +14,19 @@ from qlifq.training.figures import confusion_figure, curves_figure, raster_figur
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["class_rows", "compared", "frame", "measured", "percent", "training_report"]
+__all__ = ["FILES", "class_rows", "compared", "frame", "measured", "percent", "training_report"]
+
+#: What the report is written to; which of them depends on the network.
+FILES = (
+    "report.md",
+    "networks.csv",
+    "epochs.csv",
+    "classes.csv",
+    "curves.png",
+    "confusion.png",
+    "images.png",
+    "raster.png",
+)
 
 
 def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Report:
@@ -152,7 +165,7 @@ def _learning(experiment: Experiment) -> Section:
         title="Learning",
         asked="Loss and accuracy of every epoch: over the training images as they were seen, and over those held back.",
         found=[],
-        pictures={"curves": Picture(curves_figure(experiment.contenders), "Every epoch of every network.")},
+        pictures={"curves": Picture(partial(curves_figure, experiment.contenders), "Every epoch of every network.")},
         tables={"epochs": frame(rows)},
     )
 
@@ -161,9 +174,9 @@ def _answers(experiment: Experiment) -> list[Section]:
     """What the network says about the test images."""
     network, data = experiment.contenders[0], experiment.data
     if network.design.reconstructs:
-        figure = reconstructions_figure(experiment.examples, data.picture)
+        draw = partial(reconstructions_figure, experiment.examples, data.picture)
         caption = "Above: the first test image of every class. Below: what the network gives back."
-        return [Section("Images given back", "What comes back of test images?", [], {"images": Picture(figure, caption)})]
+        return [Section("Images given back", "What comes back of test images?", [], {"images": Picture(draw, caption)})]
     return [
         Section(
             title="Classes",
@@ -171,7 +184,7 @@ def _answers(experiment: Experiment) -> list[Section]:
             found=[],
             pictures={
                 "confusion": Picture(
-                    confusion_figure(network.tested, data.classes),
+                    partial(confusion_figure, network.tested, data.classes),
                     "Rows: what the images show. Columns: what the network says.",
                 )
             },
@@ -198,7 +211,9 @@ def _inside(experiment: Experiment) -> Section:
         title="Inside",
         asked="What do the hidden layers do? Their spikes are 0 or 1.",
         found=[],
-        pictures={"raster": Picture(raster_figure(example, experiment.data.picture), "One test image in the network.")},
+        pictures={
+            "raster": Picture(partial(raster_figure, example, experiment.data.picture), "One test image in the network.")
+        },
     )
 
 

@@ -1,53 +1,44 @@
-"""The folder of a training: one that was killed is opened again, a finished one only by force."""
+"""The folder of a training: one that was killed goes on, a finished one begins anew only by force."""
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from qlifq._files import PathLike, as_path, is_temporary, read_json, stamp, write_json
-from qlifq.errors import FileError, FileFormatError
-from qlifq.studies.run_folder import FORMAT, VERSION, check_folder, make_folder
+from qlifq._files import PathLike, as_path
+from qlifq._run_folder import RunFolder, run_folder
+from qlifq.errors import FileError
 from qlifq.training.checkpoint import load_checkpoint
-from qlifq.training.experiment import CHECKPOINT
+from qlifq.training.experiment import CHECKPOINT, CHECKPOINTS
 from qlifq.training.networks import Design
+from qlifq.training.report import FILES
 
-__all__ = ["open_run", "read_run"]
+__all__ = ["EVENTS", "open_run", "read_run"]
+
+#: The folder of TensorBoard's events, in that of the run.
+EVENTS = "events"
 
 
-def open_run(folder: PathLike, *, command: str, force: bool = False) -> Path:
-    """Make the folder of a training, or open one that was killed, so that it goes on.
+@contextmanager
+def open_run(folder: PathLike | None, *, command: str, force: bool = False) -> Iterator[RunFolder]:
+    """Make the folder of a training, or open one that was killed, so that it goes on; no other process has it meanwhile.
 
     Args:
-        folder: where.
+        folder: where; None for one of its own under `runs`.
         command: the command line.
         force: begin anew, whatever run is there.
 
-    Returns:
-        The folder.
+    Yields:
+        The folder, with the marker of an unfinished run.
 
     Raises:
-        QLIFError: if it holds something else, or a finished run without `force`.
+        QLIFError: if it holds something else, or a finished run without `force`, or another process has it.
     """
-    path = as_path("out", folder)
-    goes_on = not force and _unfinished(path)
-    if not goes_on:
-        path = make_folder(check_folder(path, force=force), force=force)
-    for left in list(path.iterdir()):
-        if is_temporary(left) or (left.suffix == ".pt" and not goes_on):
-            left.unlink()
-    if goes_on:
-        return path
-    write_json(
-        path / "summary.json", {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command, "finished": False}
-    )
-    return path
-
-
-def _unfinished(path: Path) -> bool:
-    try:
-        content = read_json(path / "summary.json")
-    except FileFormatError:
-        return False
-    return content.get("format") == FORMAT and content.get("finished") is False
+    with run_folder(folder, command=command, files=[*CHECKPOINTS, *FILES], force=force) as run:
+        if (run.path / EVENTS).is_symlink():
+            raise FileError(f"Folder {run.path / EVENTS} cannot be written: it is a link, and a run writes into its own alone.")
+        run.begin(CHECKPOINTS, keep=run.goes_on)
+        yield run
 
 
 def read_run(folder: PathLike) -> tuple[dict[str, Any], Design]:
@@ -60,7 +51,7 @@ def read_run(folder: PathLike) -> tuple[dict[str, Any], Design]:
         QLIFError: if there is none, or it is not finished.
     """
     path = as_path("run", folder)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise FileError(f"Folder {path} must be a run of `qlifq train`, but does not exist.")
     content = load_checkpoint(path / CHECKPOINT)
     if not content["finished"]:

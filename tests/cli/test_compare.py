@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from qlifq.cli import main
-from qlifq.studies import brand_petruccione, shot_noise
+from qlifq.studies import brand_petruccione, brand_petruccione_report, shot_noise, shot_noise_report
 
 Captured = pytest.CaptureFixture[str]
 SHOTS = ["--quick", "--shots", "1,30,1000"]
@@ -29,13 +29,15 @@ def succeed(capsys: Captured, *arguments: str) -> str:
     return output.out
 
 
-@pytest.mark.parametrize(("study", "last"), [("shot-noise", "network.csv"), ("brand-petruccione", "resources.csv")])
-def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured, study: str, last: str) -> None:
+@pytest.mark.parametrize(
+    ("study", "files"), [("shot-noise", shot_noise_report.FILES), ("brand-petruccione", brand_petruccione_report.FILES)]
+)
+def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured, study: str, files: tuple[str, ...]) -> None:
     out = succeed(capsys, "compare", study, *SHOTS, "--seed", "4", "--out", "run")
     text = Path("run/report.md").read_text(encoding="utf-8")
     assert f"qlifq compare {study} --quick --shots 1,30,1000 --seed 4 --out run" in text
     assert "| seed | 4 |" in text
-    assert Path("run", last).is_file()
+    assert sorted(path.name for path in Path("run").iterdir()) == sorted([*files, "summary.json"])
     *found, where = out.splitlines()
     assert where == "written to run/report.md"
     assert found

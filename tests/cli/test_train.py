@@ -322,23 +322,83 @@ def test_an_autoencoder_and_the_paper_s_network_are_trained_and_asked_too(capsys
 def test_a_run_that_was_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\nfrom qlifq.training.run_folder import open_run\n"
-        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\nopen_run(sys.argv[1], command='a')\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with open_run(sys.argv[1], command='a'): pass\n"
     )
+
+    def opened(folder: str) -> set[str]:
+        with open_run(folder, command="a"):
+            return {path.name for path in Path(folder).iterdir()}
+
     done = subprocess.run([sys.executable, "-c", script, "killed"], check=False)
     assert done.returncode == -9
     (left,) = Path("killed").iterdir()
     assert left.suffix == ".tmp"
-    open_run("killed", command="a")
-    assert [path.name for path in Path("killed").iterdir()] == ["summary.json"]
+    assert opened("killed") == {"summary.json"}
     # One that is left beside the checkpoint of a run goes too, and the checkpoint stays.
     for name in ("network.pt", left.name, "mine.tmp"):
         Path("killed", name).write_bytes(b"")
-    open_run("killed", command="a")
-    assert {path.name for path in Path("killed").iterdir()} == {"summary.json", "network.pt", "mine.tmp"}
+    assert opened("killed") == {"summary.json", "network.pt", "mine.tmp"}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.tmp").write_bytes(b"")
     with pytest.raises(FileError, match="holds files that are not of a run"):
-        open_run("other", command="a")
+        opened("other")
+
+
+def test_force_removes_the_checkpoints_of_the_run_and_no_others(capsys: Captured) -> None:
+    few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
+    assert main(few) == 0
+    Path("run/averaged.pt").write_bytes(b"mine")
+    Path("run/classical.pt").write_bytes(b"damaged")
+    assert main([*few, "--seed", "3", "--force"]) == 0
+    assert Path("run/averaged.pt").read_bytes() == b"mine"
+    assert load_checkpoint("run/classical.pt")["identity"]["seed"] == 3
+    capsys.readouterr()
+    # What a run did not write is not overwritten, whatever its name.
+    marker = json.loads(Path("run/summary.json").read_bytes())
+    Path("run/summary.json").write_text(
+        json.dumps(marker | {"files": [name for name in marker["files"] if name != "raster.png"]}), encoding="utf-8"
+    )
+    assert "run/raster.png cannot be written: what is there was written by no run" in refuse(capsys, *few, "--force")
+
+
+def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys: Captured) -> None:
+    few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
+    assert main(few) == 0
+    weights = load_checkpoint("run/network.pt")
+    # Its marker told neither files nor, at the end, that it was finished, and its checkpoints had no checksum.
+    old = {"format": "qlifq run", "format_version": 1, "command": "qlifq train --out run"}
+    for path in Path("run").glob("*.pt"):
+        torch.save(load_checkpoint(path) | {"format_version": 1}, path)
+    begun = Path("run/network.pt").stat().st_mtime_ns
+    Path("run/summary.json").write_text(json.dumps(old | {"finished": False}), encoding="utf-8")
+    assert main(few) == 0
+    assert Path("run/network.pt").stat().st_mtime_ns == begun
+    Path("run/mine.pt").write_bytes(b"mine")
+    Path("run/summary.json").write_text(json.dumps(old), encoding="utf-8")
+    capsys.readouterr()
+    assert "holds an earlier run, which only --force overwrites" in refuse(capsys, *few)
+    assert main([*few, "--force"]) == 0
+    again = load_checkpoint("run/network.pt")
+    assert again["format_version"] == 2
+    assert all(torch.equal(value, again["network"][name]) for name, value in weights["network"].items())
+    assert Path("run/mine.pt").read_bytes() == b"mine"
+
+
+def test_two_trainings_do_not_share_a_folder(capsys: Captured) -> None:
+    few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
+    script = (
+        "import sys\nfrom qlifq.training.run_folder import open_run\n"
+        "with open_run('run', command='qlifq train'):\n    print('open', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        for force in ([], ["--force"]):
+            assert "Folder run cannot be written: another run is being written to it" in refuse(capsys, *few, *force)
+        # The lock goes with the process, however it ends.
+        other.kill()
+    assert main(few) == 0
 
 
 def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

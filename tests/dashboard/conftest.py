@@ -31,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = {"one": pd.DataFrame({"shots": [1, 10], "error": [0.5, 0.2]}), "two": pd.DataFrame({"bias": [0.25]})}
     figure, axes = new_figure(4, 3)
     axes[0][0].plot([1, 10], [0.5, 0.2])
-    section = Section("Shots", "How many?", ["Ten."], {"curve": Picture(figure, "The error falls.")}, tables)
+    section = Section("Shots", "How many?", ["Ten."], {"curve": Picture(lambda: figure, "The error falls.")}, tables)
     report = Report("A small report", "What is asked.", ["What is found."], "Quite sure.", {"seed": 0}, [section])
     write_report(folder / "report", report, command="qlifq compare something")
     return folder

@@ -26,8 +26,11 @@ def test_runs_are_found_and_read_under_the_folder_alone(runs: Path) -> None:
         _, printed = executed(code(found))
         assert str(found.summary["command"]) in printed
     assert f"{simulated.spikes.mean()}" in executed(code(simulated))[1]
-    for name in ("..", "../..", "/etc"):
+    for name in ("..", "../..", "/etc", "/", "", ".", "report/..", "no-such", "sur\udcff"):
         with pytest.raises(FileFormatError, match=r"must be under|must hold the summary\.json"):
+            open_run(runs, name)
+    for name in ("a\0b", "x" * 5000, "x/" * 3000 + "x"):
+        with pytest.raises(FileFormatError, match="must be the name of a folder under"):
             open_run(runs, name)
 
 

@@ -237,7 +237,7 @@ def test_every_table_and_figure_is_in_the_report(study: BrandPetruccioneStudy) -
     pictures = [picture for section in report.sections for picture in section.pictures.values()]
     assert len(pictures) == 6
     for picture in pictures:
-        assert any(axes.get_xlabel() for axes in picture.figure.axes)
+        assert any(axes.get_xlabel() for axes in picture.draw().axes)
 
 
 def test_a_report_says_what_its_tables_say(study: BrandPetruccioneStudy) -> None:

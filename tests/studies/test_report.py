@@ -32,7 +32,7 @@ def report() -> Report:
         title="One question",
         asked="Was it so?",
         found=["It was 3 (2 to 4)."],
-        pictures={"curve": Picture(figure, "A falling line.")},
+        pictures={"curve": Picture(lambda: figure, "A falling line.")},
         tables={"short": SHORT, "long": LONG},
         columns={"rate": "spikes per step"},
     )

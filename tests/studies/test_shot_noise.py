@@ -213,7 +213,7 @@ def test_every_table_and_figure_is_in_the_report(ideal: ShotNoiseStudy) -> None:
     ]
     for section in report.sections:
         for picture in section.pictures.values():
-            assert all(axes.get_ylabel() for axes in picture.figure.axes)
+            assert all(axes.get_ylabel() for axes in picture.draw().axes)
 
 
 @pytest.mark.parametrize(

@@ -137,23 +137,34 @@ def test_a_run_folder_holds_the_run(tmp_path: Path) -> None:
         assert arrays["spikes"].dtype == np.bool_
 
 
-def test_a_crash_while_writing_leaves_no_summary_or_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_is_ended_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     run = run_of()
-    with monkeypatch.context() as patch:
-        patch.setattr("qlifq.studies.run_folder.simulation_figure", crash)
-        with pytest.raises(KeyboardInterrupt):
-            write_simulation(tmp_path / "new", run, command="", details={})
-    assert os.listdir(tmp_path / "new") == ["spikes.npz"]
-    write_simulation(tmp_path / "run", run, command="", details={})
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "savez_compressed", crash)
-        with pytest.raises(KeyboardInterrupt):
-            write_simulation(tmp_path / "run", run, command="", details={}, force=True)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    for broken, left in (("simulation_figure", ["spikes.npz", "summary.json"]), ("write_bytes", ["summary.json"])):
+        folder = tmp_path / broken
+        for force in (False, True):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"qlifq.studies.run_folder.{broken}", crash)
+                with pytest.raises(KeyboardInterrupt):
+                    write_simulation(folder, run, command="qlifq simulate", details={}, force=force)
+            assert sorted(os.listdir(folder)) == left
+            assert json.loads((folder / "summary.json").read_bytes())["finished"] is False
+            write_simulation(folder, run, command="qlifq simulate", details={})
+            assert sorted(os.listdir(folder)) == ["figure.png", "spikes.npz", "summary.json"]
+            assert json.loads((folder / "summary.json").read_bytes())["finished"] is True
+
+
+def test_a_figure_that_fails_costs_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("nothing to divide by")
+
+    monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", fail)
+    with pytest.warns(UserWarning, match=re.escape(f"{tmp_path / 'run' / 'figure.png'} is missing: nothing to divide by.")):
+        write_simulation(tmp_path / "run", run_of(), command="", details={})
+    summary = json.loads((tmp_path / "run" / "summary.json").read_bytes())
+    assert (summary["finished"], summary["files"]) == (True, ["spikes.npz"])
 
 
 def test_only_a_run_may_be_overwritten_and_only_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

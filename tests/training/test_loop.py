@@ -17,6 +17,7 @@ from torch import Tensor
 from qlifq.errors import ArgumentError, FileError, FileFormatError, QLIFError, UnsupportedError
 from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, prepared, train
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
+from qlifq.training.events import event_log
 from qlifq.training.loop import held_back
 
 State = dict[str, Tensor]
@@ -178,8 +179,71 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="must be a checkpoint of qlifq, but is none"):
         load_checkpoint(place)
     torch.save({"format": "qlifq checkpoint", "format_version": 9}, place)
-    with pytest.raises(FileFormatError, match="must be a checkpoint of version 1, but is of version 9"):
+    with pytest.raises(FileFormatError, match="must be a checkpoint of version 1 or 2, but is of version 9"):
         load_checkpoint(place)
+
+
+def test_one_flipped_bit_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    place = tmp_path / "a.pt"
+    save_checkpoint(place, {"seed": 3}, {"network": {"weight": torch.linspace(-1, 1, 700)}, "batch": 5})
+    whole = place.read_bytes()
+    # Evenly through the archive, and every byte of the checksum and of what goes before it.
+    for number in (*range(0, len(whole), 37), *range(len(whole) - 100, len(whole))):
+        damaged = bytearray(whole)
+        damaged[number] ^= 1 << number % 8
+        place.write_bytes(damaged)
+        with pytest.raises(FileFormatError, match=re.escape(f"File {place} must be")):
+            load_checkpoint(place)
+    # Cut off in the checksum the archive is whole, but nothing says so.
+    for length in range(len(whole) - 78, len(whole)):
+        place.write_bytes(whole[:length])
+        with pytest.raises(FileFormatError, match="checksum does not hold: delete it, and this network is trained anew, or"):
+            load_checkpoint(place)
+    # A file of the version before has none.
+    place.write_bytes(whole)
+    torch.save(load_checkpoint(place) | {"format_version": 1}, place)
+    assert load_checkpoint(place)["batch"] == 5
+
+
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_keeps_the_old_one(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    place = tmp_path / "a.pt"
+    content = {"network": {"weight": torch.linspace(-1, 1, 20_000)}, "batch": 5}
+    save_checkpoint(place, {"seed": 3}, content)
+    size = len(place.read_bytes())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # Wherever the room ends: at the first byte, within the archive, within the checksum, at the last byte.
+        for room in (*range(0, size, size // 23), size - 60, size - 1):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+            with pytest.raises(FileError, match=rf"{place.name} cannot be written: file too large\."):
+                save_checkpoint(place, {"seed": 3}, content | {"batch": 6})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert load_checkpoint(place)["batch"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_disk_that_takes_no_events_does_not_end_a_training(
+    tmp_path: Path, design: Design, capfd: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    pytest.importorskip("tensorboard")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    capfd.readouterr()
+    try:
+        with event_log(tmp_path) as log:
+            assert log is not None
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+            for number in range(1, 30):
+                log(design, Epoch(number, 0.5, 0.5, None, None, 1.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_stops_early_with_the_best_weights(data: Dataset, design: Design, settings: TrainingSettings) -> None:

@@ -47,8 +47,20 @@ _MOST_UNSETTLED = 16
 
 
 def default_path() -> Path:
-    """Where the journal is: what the environment variable QLIFQ_JOURNAL names, else `.qlifq/jobs.sqlite` at home."""
-    return Path(os.environ.get("QLIFQ_JOURNAL") or Path.home() / ".qlifq" / "jobs.sqlite")
+    """Where the journal is: what the environment variable QLIFQ_JOURNAL names, else `.qlifq/jobs.sqlite` at home.
+
+    Raises:
+        FileError: if it is not named, and there is no home.
+    """
+    if named := os.environ.get("QLIFQ_JOURNAL"):
+        return Path(named)
+    try:
+        return Path.home() / ".qlifq" / "jobs.sqlite"
+    except RuntimeError as error:
+        raise FileError(
+            "The journal must have a place, but this user has no home folder: name a file in the environment variable "
+            "QLIFQ_JOURNAL."
+        ) from error
 
 
 class Journal:
