@@ -163,7 +163,11 @@ class AerBackend(Backend):
             jobs=sum(1 for _ in jobs(circuits, drawn)) * len(shot_parts(drawn, JOB_SHOTS)),
             executions=sets * drawn,
             turns=turns,
-            estimated_seconds=lane_sets * (layout.microseconds + layout.shot_microseconds * drawn) * 1e-6,
+            estimated_seconds=1e-6
+            * (
+                lane_sets * (layout.microseconds + layout.lane_shot_microseconds * drawn)
+                + sets * layout.shot_microseconds * drawn
+            ),
         )
 
     def _layout(self, shots: int) -> Layout:

@@ -18,7 +18,8 @@ class Layout(NamedTuple):
         lanes: the most lanes of one circuit.
         qubits: the most qubits that they lie on.
         microseconds: per evaluation, as `python -m benchmarks.backends` prints it for an RY on one core.
-        shot_microseconds: what each shot adds to that.
+        shot_microseconds: what each shot of a circuit adds to that.
+        lane_shot_microseconds: what each shot adds for each lane of the circuit.
     """
 
     method: str
@@ -26,16 +27,17 @@ class Layout(NamedTuple):
     qubits: int
     microseconds: float
     shot_microseconds: float
+    lane_shot_microseconds: float
 
 
 #: By (one shot, noisy). One shot is fastest on one qubit that is reset between 32 evaluations: a circuit's result costs
 #: more than 32 measurements. For many shots Aer simulates once and draws, and a draw of ten bits costs twice one of a
 #: single bit; but each further qubit doubles the state, and doubles a density matrix twice.
 LAYOUTS = {
-    (True, False): Layout("statevector", 32, 1, 4.8, 0.0),
-    (True, True): Layout("density_matrix", 32, 1, 7.0, 0.0),
-    (False, False): Layout("statevector", 10, 10, 9.0, 0.1),
-    (False, True): Layout("density_matrix", 4, 4, 18.0, 0.16),
+    (True, False): Layout("statevector", 32, 1, 4.8, 0.0, 0.0),
+    (True, True): Layout("density_matrix", 32, 1, 7.0, 0.0, 0.0),
+    (False, False): Layout("statevector", 10, 10, 9.0, 0.5, 0.05),
+    (False, True): Layout("density_matrix", 4, 4, 18.0, 0.5, 0.05),
 }
 
 

@@ -4,7 +4,7 @@ import copy
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -440,6 +440,14 @@ def test_the_plan_is_what_is_run(noise: DeviceNoise | None, shots: int, monkeypa
     plan = AerBackend(noise).plan(RYSpike(), 9, 5, shots=shots)
     assert counted == {name: getattr(plan, name) for name in counted}
     assert (plan.evaluations, plan.turns) == (45, 1)
+
+
+@pytest.mark.parametrize("noise", [None, UNIFORM], ids=["none", "uniform"])
+def test_the_plan_is_honest_about_lanes_that_stay_empty(noise: DeviceNoise | None) -> None:
+    """The shots of a circuit with one lane take half as long as those of one with all: a draw is that of a whole string."""
+    seconds = [AerBackend(noise).plan(RYSpike(), batch, 1, shots=10**7).estimated_seconds for batch in (1, 4)]
+    assert None not in seconds
+    assert 5 < cast(float, seconds[0]) < cast(float, seconds[1]) < 2 * cast(float, seconds[0])
 
 
 @pytest.mark.parametrize("counts", [[1], [7], [100], [3, 1, 50], [1] * 9, [5, 0, 2], []])
