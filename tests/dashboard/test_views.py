@@ -72,7 +72,7 @@ def test_an_address_gives_back_what_was_shown(values: dict[str, Value]) -> None:
         ({"v": "1", "mapping": "<script>"}, "`mapping` must be one of sigmoid, linear, tanh, but is '<script>'"),
         ({"v": "1", "noise_std": "1e39"}, "`noise_std` must be at least 0 and at most 1e+06, but is 1e+39"),
         ({"v": "1", "V_reset": "-1e300"}, "`V_reset` must be at least -1e+06 and at most 1e+06, but is -1e+300"),
-        ({"v": "1", "refractory_period": "9" * 20}, "must be at least 0 and at most 1e+06, but is 99999999999999999999"),
+        ({"v": "1", "refractory_period": "9" * 20}, "must be at least 0 and at most 1000000, but is 99999999999999999999"),
         ({"v": "1", "quantum_wire": "1000"}, "`quantum_wire` must be at least 1 and at most 20, but is 1000"),
         ({"v": "1", "neuromod_mode": "off"}, "must be one of gain, threshold, prob_slope, but is 'off'"),
         ({"v": "1", "decision": "threshold", "seed": "1"}, "`seed` would be ignored: it needs decision='sample', finite shots"),
