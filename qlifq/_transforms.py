@@ -1,7 +1,7 @@
 """What torch may do with a call beyond running it: derivatives, vmap, compiling, tracing, inference.
 
-Forward-mode derivatives travel with a tensor through `detach`, and those of `torch.func` are taken on wrapped tensors. Both go
-through ordinary operations as they should; what is drawn, compared or written in place must be seen without them.
+Forward-mode derivatives and those of `torch.func` travel with a tensor whose `requires_grad` is False, the latter in a wrapper.
+Both go through ordinary operations as they should; what is drawn must see plain numbers.
 """
 
 import contextlib
@@ -43,8 +43,10 @@ def is_batched(value: Tensor) -> bool:
     return False
 
 
-def constant(value: Tensor, function: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """`function(value)`, or the value itself, through which no derivative passes, of whatever kind and order.
+def constant(value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """`function(value)` outside of all derivatives and of what torch does to take them: no derivative passes.
+
+    Within `torch.func` the numbers are drawn once, whatever number of derivatives is taken at them.
 
     Args:
         value: the tensor.
@@ -54,8 +56,8 @@ def constant(value: Tensor, function: Callable[[Tensor], Tensor] | None = None) 
         QLIFError: if `torch.vmap` has batched the value.
     """
     if not transformed(value):
-        return value.detach() if function is None else function(value.detach())
-    return cast(Tensor, _Constant.apply(value, function or torch.clone))  # type: ignore[no-untyped-call]
+        return function(value.detach())
+    return cast(Tensor, _Constant.apply(value, function))  # type: ignore[no-untyped-call]
 
 
 def uncompiled(function: Callable[P, R]) -> Callable[P, R]:

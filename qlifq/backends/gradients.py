@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from qlifq._transforms import constant, transformed, uncompiled
+from qlifq._transforms import transformed, uncompiled
 from qlifq._validation import choice, optional_integer
 from qlifq.backends.interface import MAX_SEED, MAX_SHOTS, Backend, Outcome
 from qlifq.backends.sampling import masked, straight_through
@@ -58,7 +58,7 @@ def evaluate(
     optional_integer("gradient_seed", gradient_seed, at_least=0, at_most=MAX_SEED)
     carried = transformed(angles)
     if not (carried or (torch.is_grad_enabled() and angles.requires_grad)) or gradient == "none":
-        return backend.run(circuit, constant(angles), shots=shots, seed=seed, where=where)
+        return backend.run(circuit, angles.detach(), shots=shots, seed=seed, where=where)
     if gradient == "auto" and backend.capabilities.differentiable:
         return backend.run(circuit, angles, shots=shots, seed=seed, where=where)
     if carried and gradient != "analytic":
@@ -67,7 +67,7 @@ def evaluate(
             "torch.func, since a shifted derivative goes backward alone: call `backward` or `torch.autograd.grad`, or take "
             "gradient='analytic'."
         )
-    outcome = backend.run(circuit, constant(angles), shots=shots, seed=seed, where=where)
+    outcome = backend.run(circuit, angles.detach(), shots=shots, seed=seed, where=where)
     if gradient == "analytic":
         closed_form = masked(circuit.probability(angles), where)
         return replace(outcome, probability=straight_through(outcome.probability, closed_form))

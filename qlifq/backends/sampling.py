@@ -76,7 +76,7 @@ def shared(draw: Callable[..., Tensor], like: Tensor, seed: int | None, share: S
 def straight_through(drawn: Tensor, probability: Tensor) -> Tensor:
     """What was drawn, with the derivatives of its probability; p − p is exactly 0, so the values stay as they are."""
     if probability.requires_grad or transformed(probability):
-        return drawn + (probability - constant(probability))
+        return drawn + (probability - probability.detach())
     return drawn
 
 

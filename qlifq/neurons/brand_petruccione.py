@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq import circuits
-from qlifq._transforms import constant, refuse_tracing, trainable, transformed, uncompiled
+from qlifq._transforms import refuse_tracing, trainable, transformed, uncompiled
 from qlifq.backends import Backend, Plan, evaluate, get
 from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
@@ -233,7 +233,7 @@ class BrandPetruccione(nn.Module):
             waited = self._wait(phi, tau * (self.delay_t1 / self.t1), relaxed, below & ~driven, wait_seeds)
             after = self._ask(_ROTATION, phi, theta, below & driven, drive_seeds) + waited
         if self.gradient == "published" and after.requires_grad:
-            after = _Published.apply(after, constant(before))  # type: ignore[no-untyped-call]
+            after = _Published.apply(after, before.detach())  # type: ignore[no-untyped-call]
         return after
 
     def _ask(
@@ -267,7 +267,7 @@ class BrandPetruccione(nn.Module):
 
     def _spike(self, population: Tensor, threshold: float) -> Tensor:
         if self.gradient == "published":
-            population = constant(population)
+            population = population.detach()
         return heaviside_spike(population - threshold, "arctan", math.pi)
 
     def _check_inputs(self, theta: Tensor, tau: Tensor, x: Tensor) -> None:

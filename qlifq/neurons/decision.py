@@ -84,7 +84,7 @@ class QuantumDecision(NamedTuple):
                 ones = None if ones is None else ones.reshape(*angle.shape, wires).sum(dim=-1)
         if settings.decision == "expectation":
             return Decided(probability, probability, angle)
-        estimate = constant(probability)
+        estimate = probability.detach()
         if settings.decision == "threshold":
             spikes = self._exceeds(estimate, ones).to(estimate.dtype)
         elif self.shots == 1 and wires == 1:

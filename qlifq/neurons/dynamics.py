@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qlifq._transforms import constant
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
@@ -215,5 +214,5 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
         changed["threshold_shift"] = risen.clamp(lowest, highest)
     if settings.refractory_period:
         left = (state.refractory - 1).clamp(min=0)
-        changed["refractory"] = torch.add(left, constant(spikes), alpha=settings.refractory_period)
+        changed["refractory"] = torch.add(left, spikes.detach(), alpha=settings.refractory_period)
     return state._replace(**changed)

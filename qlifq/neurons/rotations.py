@@ -19,7 +19,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from qlifq._transforms import backward_again, constant, is_batched, transformed
+from qlifq._transforms import backward_again, is_batched, transformed
 from qlifq.neurons.surrogates import heaviside_spike
 
 __all__ = ["preparing_angle", "run_rotations"]
@@ -76,7 +76,7 @@ def preparing_angle(population: Tensor) -> Tensor:
     margin = torch.finfo(population.dtype).eps
     inside = (population > margin) & (population < 1 - margin)
     smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
-    return torch.where(inside, smooth, 2 * constant(population).sqrt().asin())
+    return torch.where(inside, smooth, 2 * population.detach().sqrt().asin())
 
 
 def _recorded(
@@ -84,7 +84,7 @@ def _recorded(
 ) -> tuple[Tensor, Tensor]:
     """The populations, known by their values, and the spikes in operations that autograd records, for the relaxation."""
     threshold, t1, steps, _ = numbers
-    found, before = [], constant(population)
+    found, before = [], population.detach()
     for time in range(steps):
         now = time if len(theta) > 1 else 0
         turned = ((preparing_angle(population) + theta[now]) / 2).sin().square()
@@ -130,7 +130,7 @@ class _Rotations(torch.autograd.Function):
         theta, tau, driven, population, populations, half_cosine, half_sine, kept = ctx.saved_tensors  # type: ignore[attr-defined]
         numbers: _Numbers = ctx.numbers  # type: ignore[attr-defined]
         if torch.is_grad_enabled() or any(map(is_batched, grads)):
-            again = partial(_recorded, theta, tau, driven, population, constant(populations), numbers)
+            again = partial(_recorded, theta, tau, driven, population, populations.detach(), numbers)
             of_theta, of_tau, carried = backward_again(again, (theta, tau, population), grads)
             return of_theta, of_tau, None, carried, None
         threshold, t1, steps, _ = numbers

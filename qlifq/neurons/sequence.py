@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from qlifq._transforms import backward_again, constant, is_batched
+from qlifq._transforms import backward_again, is_batched
 from qlifq.backends.sampling import Share, bernoulli, straight_through
 from qlifq.circuits import RYSpike
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
@@ -155,7 +155,7 @@ class _Plain(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         current, before, gaps, spikes, *constants = ctx.saved_tensors  # type: ignore[attr-defined]
         if torch.is_grad_enabled() or any(map(is_batched, grads)):
-            again = partial(_recorded, current, before, constant(spikes), Constants(*constants))
+            again = partial(_recorded, current, before, spikes.detach(), Constants(*constants))
             return *backward_again(again, (current, before), grads), None, None, None
         step, q_scale, offset, V_th, V_reset = constants
         of_spikes, of_voltage = grads

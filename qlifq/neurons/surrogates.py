@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from qlifq._transforms import constant, transformed
+from qlifq._transforms import transformed
 from qlifq.backends.sampling import straight_through
 
 __all__ = ["SURROGATES", "Surrogate", "heaviside_spike"]
@@ -88,7 +88,7 @@ def heaviside_spike(gap: Tensor, surrogate: str, alpha: float) -> Tensor:
     """
     chosen = SURROGATES[surrogate]
     if transformed(gap):
-        return straight_through(constant(gap, _step), chosen.smooth(gap, alpha))
+        return straight_through(_step(gap.detach()), chosen.smooth(gap, alpha))
     return cast(Tensor, _Step.apply(gap, chosen.derivative, alpha))  # type: ignore[no-untyped-call]
 
 

@@ -112,6 +112,7 @@ def test_what_torch_func_makes_is_not_kept() -> None:
 def test_a_layer_is_built_on_meta_and_refuses_to_run_there(make: Make) -> None:
     with torch.device("meta"):
         module = make()
+        assert QLIF(2).seeds.root >= 0
     with pytest.raises(QLIFError, match=r"`(current|theta)` must hold values, but is on the device meta, which has none"):
         module(currents(1).to("meta"))
     module.to_empty(device="cpu").load_state_dict(make().state_dict())
