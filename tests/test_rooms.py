@@ -61,7 +61,8 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "typer": ("cli*",),
     "rich": ("cli.progress",),
     "streamlit": ("dashboard*",),
-    # Both come with Streamlit.
+    # All three come with Streamlit.
+    "starlette": ("dashboard.__main__",),
     "pyarrow": ("dashboard.widgets",),
     "PIL": ("dashboard.comparisons",),
 }
