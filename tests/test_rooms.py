@@ -15,7 +15,7 @@ import qlifq
 ROOT = Path(qlifq.__file__).parent
 
 #: What everybody may use, and what these modules themselves may.
-SHARED = ("errors", "_validation", "_packages", "_files")
+SHARED = ("errors", "_validation", "_packages", "_files", "_arrays")
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
 #: What each room may import beside itself and what is shared. A trailing star stands for all modules of a room.
@@ -24,16 +24,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_validation": ("errors",),
     "_packages": ("errors",),
     "_files": ("errors", "__version__"),
+    "_arrays": ("errors",),
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),
     "neurons": (*SHARED, "__version__", "circuits*", *INTERFACE),
-    # The backend `twin` reads a calibration record, so the format of one lies below both, with the backends.
     "calibration": (
         *SHARED,
         "__version__",
         "circuits*",
         *INTERFACE,
-        "backends.record",
         "backends.mitigation",
         "neurons.mapping",
     ),

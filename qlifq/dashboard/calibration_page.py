@@ -5,13 +5,13 @@ from dataclasses import replace
 import streamlit as st
 
 from qlifq.calibration import Calibration
+from qlifq.calibration.record import parse
 from qlifq.dashboard.calibration import (
     CalibrationView,
     calibration_charts,
     calibration_code,
     measure,
     planned,
-    read,
     table,
     written,
 )
@@ -76,7 +76,7 @@ def _load() -> None:
     if file is None:
         return
     try:
-        st.session_state[_KEPT] = (read(file.getvalue()), file.name)
+        st.session_state[_KEPT] = (parse(file.getvalue(), file.name), file.name)
     except QLIFError as error:
         st.session_state[_SENTENCE] = str(error)
 

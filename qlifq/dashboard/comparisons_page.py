@@ -66,8 +66,8 @@ def _show(run: RunFolder) -> None:
             if kind == "text":
                 st.markdown(piece)
             else:
-                st.image(str(run.pictures[piece]), width="stretch")
+                st.image(run.pictures[piece], width="stretch")
     else:
         for picture in run.pictures.values():
-            st.image(str(picture), width="stretch")
+            st.image(picture, width="stretch")
     downloads("comparison", charts, data, code(run))

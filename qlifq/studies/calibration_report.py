@@ -12,9 +12,9 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq._files import PathLike, as_path, atomic_write
 from qlifq.backends import Backend, Plan
-from qlifq.backends.record import read_record
 from qlifq.calibration import Calibration, Correction
 from qlifq.calibration.design import Programme
+from qlifq.calibration.record import read_record
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS

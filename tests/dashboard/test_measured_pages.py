@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from qlifq.calibration.record import parse
 from qlifq.circuits import RYSpike
 from qlifq.dashboard.backends import SIDES, BackendsView, backends_charts, backends_code, layer_of, plan_of, remote, run_pair
-from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, read, table, written
+from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, table, written
 from qlifq.dashboard.charts import picture
 from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.controls import Value
@@ -109,7 +110,7 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     view = CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 400})
     assert measure(replace(view, noise="fake_torino")).sites == 2
     record = measure(view)
-    again = read(written(record))
+    again = parse(written(record), "record.json")
     correction = again.correct(p0=view.p0, slope=view.slope)
     rows = table(again, correction)
     assert list(rows["neuron"]) == [0, 1]
@@ -118,8 +119,8 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     assert torch.equal(names["measured"].measurement.ones, record.measurement.ones)
     assert "correction of 2 neurons" in printed
     assert picture(calibration_charts(again, correction, 1), "png")
-    with pytest.raises(QLIFError, match="must hold JSON"):
-        read(b"{")
+    with pytest.raises(QLIFError, match=r"File record\.json must hold JSON"):
+        parse(b"{", "record.json")
 
 
 def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
@@ -129,6 +130,6 @@ def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
     layers = {side: layer_of(twin, side, record) for side in SIDES}
     pair = run_pair(twin, layers, record, "torino.json")
     assert pair.shows(twin, record)
-    assert not pair.shows(twin, read(written(record)))
+    assert not pair.shows(twin, parse(written(record), "record.json"))
     assert "calibration.load('torino.json')" in backends_code(pair.view, pair.file)
     assert run_pair(plain, {side: layer_of(plain, side) for side in SIDES}).shows(plain, record)

@@ -1,5 +1,6 @@
 """A calibrated device as a formula: the law that was measured, on torch tensors."""
 
+import os
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -7,8 +8,8 @@ from torch import Tensor
 
 from qlifq._files import PathLike
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.record import read_circuit, read_laws, read_record
 from qlifq.backends.sampling import draw, masked
+from qlifq.calibration.record import load
 from qlifq.circuits import Law, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
@@ -37,7 +38,7 @@ class TwinBackend(Backend):
     its statistical error is held to that interval.
 
     Args:
-        record: a calibration record, as a path or as what `qlifq.calibration.fit` returned.
+        record: a calibration, or the path of its record, which is checked as `qlifq.calibration.load` does.
 
     Raises:
         QLIFError: if the record cannot be read, or a site's law was not identified.
@@ -54,15 +55,12 @@ class TwinBackend(Backend):
             raise ArgumentError(
                 "Argument `record` must be a calibration or the path of its file for backend twin, but is None."
             )
-        if isinstance(record, Calibrated):
-            self.circuit, law = record.circuit, record.response
-        elif hasattr(record, "__fspath__") or isinstance(record, str):
-            content = read_record(record)
-            self.circuit, law = read_circuit(record, content), read_laws(record, content)
-        else:
+        calibration = load(record) if isinstance(record, str | os.PathLike) else record
+        if not isinstance(calibration, Calibrated):
             raise DtypeError(
                 f"Argument `record` must be a calibration or the path of its file, but is {type(record).__name__}."
             )
+        self.circuit, law = calibration.circuit, calibration.response
         unknown = torch.stack(law).isnan().any(dim=0).nonzero()
         if len(unknown):
             raise ArgumentError(
