@@ -55,6 +55,7 @@ class Mitigated(Backend):
         self.backend = backend
         self.name = f"mitigated-{backend.name}"
         self.capabilities = backend.capabilities
+        self.facts = backend.facts
         self.eps, self.eta = _errors("eps", eps), _errors("eta", eta)
         if self.eps.shape != self.eta.shape:
             raise ShapeError(

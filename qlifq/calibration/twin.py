@@ -1,6 +1,7 @@
 """A calibrated device as a formula: the law that was measured, on torch tensors."""
 
 import os
+from dataclasses import replace
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -27,6 +28,10 @@ class Calibrated(Protocol):
     @property
     def response(self) -> Law:
         """Its law on every site, `(sites,)`."""
+
+    @property
+    def source(self) -> str:
+        """What was calibrated, in words."""
 
 
 @final
@@ -61,6 +66,7 @@ class TwinBackend(Backend):
                 f"Argument `record` must be a calibration or the path of its file, but is {type(record).__name__}."
             )
         self.circuit, law = calibration.circuit, calibration.response
+        self.facts = {"twin_of": calibration.source}
         unknown = torch.stack(law).isnan().any(dim=0).nonzero()
         if len(unknown):
             raise ArgumentError(
@@ -81,14 +87,16 @@ class TwinBackend(Backend):
         seed: int | None,
         where: Tensor | None = None,
     ) -> Outcome:
-        """See `Backend.run`."""
+        """See `Backend.run`. `metadata` tells what it is the twin of."""
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         self._check_record(circuit, angles.shape[1])
         middle, minus_swing, phase = self._cast(angles)
         # Rounding cannot lead out of [0, 1]: middle and swing are each off by less than half an ulp of their sum.
         probability = torch.addcmul(middle, minus_swing, (angles[..., 0] - phase).cos())
         probability = masked(probability, where)
-        return Outcome(probability) if shots is None else draw(probability, shots, seed)
+        if shots is None:
+            return Outcome(probability, metadata=self.facts)
+        return replace(draw(probability, shots, seed), metadata=self.facts)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: no circuit is built and nothing is executed."""

@@ -49,7 +49,7 @@ def shot_noise(
     counts = SHOTS if shots is None else _counts(shots)
     with progress_bar("parts") as progress:
         study = run_shot_noise(digits(), asked, seed=seed, shots=counts, extent=QUICK if quick else PAPER, progress=progress)
-    setup = {"noise": noise or "none"} | ({} if sampling is None else {"sampling": sampling})
+    setup = {} if sampling is None else {"sampling": sampling}
     _finish(folder, shot_noise_report(study, setup), context.obj, force=force)
 
 
@@ -100,6 +100,7 @@ def _finish(folder: Path, report: "Report", command: str, *, force: bool) -> Non
     from qlifq.studies.report import write_report
 
     write_report(folder, report, command=command, force=force)
+    print(f"numbers of {report.source}")
     for sentence in report.found:
         print(sentence.replace("**", "").replace("`", ""))
     print(f"written to {folder / 'report.md'}")

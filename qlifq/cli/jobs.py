@@ -43,7 +43,7 @@ def list_jobs(
             numbers = [sum(entry.state in states for entry in entries) for states in _KINDS]
             budget = "no bound" if each.budget_seconds is None else f"{each.budget_seconds:g}"
             told = (len(entries), *numbers)
-            rows.append((each.name, each.device, *map(str, told), f"{book.spent(each.name):.1f}", budget))
+            rows.append((each.name, _described(each.device), *map(str, told), f"{book.spent(each.name):.1f}", budget))
         print_table(rows)
 
 
@@ -52,7 +52,7 @@ def show(which: _Which, journal: _File = None) -> None:
     """Everything about some submissions but their numbers."""
     with _opened(journal) as book:
         for entry in _matching(book, which):
-            told = _plain(entry)
+            told = _plain(entry) | {"device": _described(entry.device)}
             (run,) = book.runs(entry.run)
             told["continue with"] = run.command
             print("\n".join(f"{name:<18} {value}" for name, value in told.items() if value is not None))
@@ -107,7 +107,14 @@ def _line(entry: "Entry") -> Sequence[str]:
     seconds = entry.usage_seconds
     cost = f"{seconds:.1f}" if seconds is not None else f"~{entry.estimated_seconds or 0:.1f}"
     told = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
-    return (entry.created[:19] + "Z", entry.device, *told)
+    return (entry.created[:19] + "Z", _described(entry.device), *told)
+
+
+def _described(device: str) -> str:
+    """What stands under "device": its name, or the name of a snapshot as that of one."""
+    from qlifq.backends.description import is_snapshot
+
+    return f"snapshot {device}" if is_snapshot(device) else device
 
 
 def _plain(entry: "Entry") -> dict[str, object]:
@@ -141,6 +148,7 @@ def _each(
     which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["Carrier", "Entry"], "Entry"]
 ) -> None:
     """Do something with every submission that matches, whatever becomes of the others, and print what it is then."""
+    from qlifq.backends.description import is_snapshot
     from qlifq.backends.ibm.client import ServiceChannel
     from qlifq.backends.ibm.protocol import Carrier, Patience
 
@@ -150,7 +158,7 @@ def _each(
         rows: list[Sequence[str]] = [_HEADER]
         channels: dict[str, ServiceChannel] = {}
         for entry in entries:
-            if entry.device.startswith("fake_"):
+            if is_snapshot(entry.device):
                 rows.append(_line(entry))
                 continue
             if entry.device not in channels:

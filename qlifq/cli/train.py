@@ -138,6 +138,7 @@ def train(
             }
             report = training_report(experiment, setup)
             write_report(folder, report, command=context.obj, force=True)
+            print(f"{'asked of':<12} {report.source}")
             for sentence in report.found:
                 print(sentence.replace("**", ""))
             print(f"{'written to':<12} {folder}")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from qlifq._arrays import parse_npz
 from qlifq._files import read_bytes, read_json
+from qlifq.backends import describe_source
 from qlifq.dashboard.charts import Chart, raster
 from qlifq.errors import FileFormatError, QLIFError
 from qlifq.studies.run_folder import FORMAT, VERSION
@@ -50,6 +51,15 @@ class RunFolder:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
     spikes: np.ndarray[Any, Any] | None = None
+
+    @property
+    def source(self) -> str:
+        """Who gave the numbers, in words: what the run wrote of itself, or of an earlier version all that it told."""
+        for name in ("decided_by", "source"):
+            if isinstance(self.summary.get(name), str):
+                return str(self.summary[name])
+        told = {name: self.summary[name] for name in ("device", "noise") if self.summary.get(name)}
+        return describe_source(str(self.summary.get("backend", "a backend that was not named")), told)
 
 
 def find_runs(root: Path) -> list[str]:

@@ -52,10 +52,11 @@ def neuron_page() -> None:
     if run is None or not charts:
         return
     with refused():
+        source = run.recording.decided_by
         for chart in charts[_FIRST:]:
-            draw(chart, "neuron")
+            draw(chart, "neuron", source)
         code = python_code(run.view, "current.npy" if file is None else file.name)
-        downloads("neuron", charts, ("Data (npz)", "neuron.npz", partial(_data, run)), code)
+        downloads("neuron", charts, source, ("Data (npz)", "neuron.npz", partial(_data, run)), code)
 
 
 def _start_from(panel: Panel) -> None:
@@ -84,7 +85,7 @@ def _show(run: NeuronRun) -> list[Chart]:
     figures(told)
     charts = neuron_charts(run, statistics)
     for chart in charts[:_FIRST]:
-        draw(chart, "neuron")
+        draw(chart, "neuron", run.recording.decided_by)
     return charts
 
 

@@ -234,7 +234,7 @@ class QLIF(nn.Module):
         values = {name: getattr(self.settings, name) for name in _PARAMETERS}
         changed = [f"{name}={value!r}" for name, value in values.items() if value != _PARAMETERS[name].default]
         shots = "exact" if self.shots is None else str(self.shots)
-        return ", ".join([str(self.num_neurons), f"backend={self.backend.name}", f"shots={shots}", *changed])
+        return ", ".join([str(self.num_neurons), f"backend={self.backend.description}", f"shots={shots}", *changed])
 
     @property
     def mapping(self) -> str:

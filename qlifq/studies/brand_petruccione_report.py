@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from qlifq.backends import get
+from qlifq.backends.description import describe_device
 from qlifq.studies.brand_petruccione import (
     ACCURACY,
     ASYMPTOTIC,
@@ -27,6 +29,9 @@ from qlifq.studies.report import Picture, Report, Section, listed, records, styl
 from qlifq.studies.same_input import NEURONS, T1, THETA, THRESHOLD
 
 __all__ = ["brand_petruccione_report"]
+
+#: Who gives the numbers that are without shots.
+_EXACT = get("analytic").describe(None)
 
 
 def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, object]) -> Report:
@@ -65,7 +70,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
             f"in about one of {round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
         ),
         setup={
-            "backend of the shots": study.backend.name,
+            "backend of the shots": study.backend.description,
             "snapshot": study.snapshot,
             **setup,
             "seed": study.seed,
@@ -73,6 +78,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
             "shots": f"{extent.runs} input trains of {extent.run_steps} steps for each number of shots",
         },
         sections=sections,
+        source=f"{_EXACT}, and where shots are named {study.backend.description}",
     )
 
 
@@ -105,6 +111,7 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
                 "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike "
                 "by the gap between them; a curve ends where the neuron no longer spikes, and equal numbers are drawn a "
                 "little apart.",
+                _EXACT,
             )
         },
         tables={"leak": study.leak, "gaps": study.gaps},
@@ -192,13 +199,15 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
                 traces_figure(study),
                 f"One input train (rate {INPUT_RATE}) and what each neuron makes of it: potential or population, threshold "
                 "(dashed) and spikes (dots).",
+                _EXACT,
             ),
             "rasters": Picture(
                 raster_figure(study),
                 f"Output spikes for {len(study.examples[NEURONS[0]].spikes.T)} input trains of that rate, the same ones for "
                 "every neuron.",
+                _EXACT,
             ),
-            "rates": Picture(rates_figure(study), "Output rate by input rate."),
+            "rates": Picture(rates_figure(study), "Output rate by input rate.", _EXACT),
         },
         tables={"statistics": study.statistics, "rates": study.curve},
         columns={
@@ -243,6 +252,7 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
                 t1_figure(study),
                 "Left: output rate by T1. Right: change of the rate of `BP relaxation` where the device has another T1 than "
                 "was assumed.",
+                f"{_EXACT}, on the right of a qubit that relaxes",
             )
         },
         tables={"t1": study.t1, "device_t1": study.device_t1},
@@ -314,6 +324,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
                 shots_figure(study),
                 "Left: root mean square error of the population; grey: slope −½. Right: share of runs whose first spike is "
                 f"within one step of the exact one; dashed: {ACCURACY:.0%}.",
+                f"{study.backend.description}, shots as drawn, against {_EXACT}",
             )
         },
         tables={"shots_scaling": study.scaling, "shots": study.shots},
@@ -349,7 +360,7 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
     return Section(
         title="What a device is asked for",
         asked=asked,
-        found=[f"**Device** ({study.snapshot}): {'; '.join(parts)}."],
+        found=[f"**Device** ({describe_device(study.snapshot)}, nothing ran): {'; '.join(parts)}."],
         tables={"resources": study.resources},
         columns={
             "circuit": "RY of QLIF; RX RX of BP, an input spike or a leak as a rotation; RX delay of BP, a leak as a wait",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import PathLike, atomic_write, stamp, write_json
-from qlifq.studies.figures import STYLE
+from qlifq.studies.figures import STYLE, put_heading
 from qlifq.studies.intervals import Interval
 from qlifq.studies.run_folder import FORMAT, VERSION, make_folder
 
@@ -38,10 +38,17 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what it shows, in one or two sentences."""
+    """A figure and what it shows, in one or two sentences.
+
+    Args:
+        figure: the figure.
+        caption: the sentences.
+        source: who gave its numbers, in words; None for the source of the whole report.
+    """
 
     figure: "Figure"
     caption: str
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ class Report:
         sure: how sure the numbers are.
         setup: what was run, as names and plain values.
         sections: the questions one by one.
+        source: who gave the numbers, in words: the backend, the device or snapshot, the noise and the shots; it stands under
+            the title and over every figure.
     """
 
     title: str
@@ -84,6 +93,7 @@ class Report:
     sure: str
     setup: Mapping[str, object]
     sections: Sequence[Section]
+    source: str
 
     def tables(self) -> dict[str, "DataFrame"]:
         """Every table by name."""
@@ -91,7 +101,8 @@ class Report:
 
     def markdown(self, command: str) -> str:
         """The text of report.md."""
-        lines = [f"# {self.title}", "", "## What was asked", "", self.asked, "", "## What was found", ""]
+        lines = [f"# {self.title}", "", f"Numbers of: {self.source}.", ""]
+        lines += ["## What was asked", "", self.asked, "", "## What was found", ""]
         lines += [f"- {sentence}" for sentence in self.found]
         lines += ["", "## How sure it is", "", self.sure, "", "## How it was made", "", "```", command, "```", ""]
         lines += ["| setting | value |", "| --- | --- |"]
@@ -129,11 +140,13 @@ def write_report(folder: PathLike, report: Report, *, command: str, force: bool 
             file.write(table.to_csv(index=False, lineterminator="\n").encode())
     for section in report.sections:
         for name, picture in section.pictures.items():
+            put_heading(picture.figure, picture.source or report.source)
             with atomic_write(path / f"{name}.png") as file:
                 picture.figure.savefig(file, format="png")
     with atomic_write(path / "report.md") as file:
         file.write(report.markdown(command).encode())
-    facts = {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command, "title": report.title}
+    facts = {"format": FORMAT, "format_version": VERSION, **stamp(), "command": command}
+    facts |= {"title": report.title, "source": report.source}
     write_json(path / "summary.json", {**facts, "setup": dict(report.setup), "found": list(report.found)})
     return path
 

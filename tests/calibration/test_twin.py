@@ -36,6 +36,7 @@ class Measured(NamedTuple):
 
     circuit: SpikeCircuit
     response: Law
+    source: str = "a law of one's own"
 
 
 def twin_of(*law: list[float]) -> TwinBackend:

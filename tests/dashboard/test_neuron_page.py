@@ -99,8 +99,8 @@ def test_every_trace_of_a_run_is_drawn() -> None:
         for layer in chart.spec.get("layer", [chart.spec]):
             for side in ("x", "y"):
                 assert layer["encoding"][side]["axis"]["title"]
-        assert b"<svg" in picture([chart], "svg")
-    assert picture(list(charts.values()), "png").startswith(b"\x89PNG")
+        assert b"<svg" in picture([chart], "svg", run.recording.decided_by)
+    assert picture(list(charts.values()), "png", run.recording.decided_by).startswith(b"\x89PNG")
 
 
 def test_an_upload_that_is_no_current_is_refused() -> None:
