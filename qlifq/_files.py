@@ -1,9 +1,11 @@
 """Files that survive a crash: each one is the old file or the new one, never half of it."""
 
+import errno
 import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +20,8 @@ __all__ = [
     "atomic_write",
     "is_temporary",
     "named_errors",
+    "parse_json",
+    "read_bytes",
     "read_json",
     "stamp",
     "write_bytes",
@@ -25,6 +29,9 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+
+#: No file of this kind that qlifq writes is larger; one that is was not written by it.
+MOST_BYTES_OF_JSON = 256 << 20
 
 
 def as_path(name: str, value: object) -> Path:
@@ -119,22 +126,70 @@ def write_json(path: PathLike, content: Mapping[str, object]) -> None:
     write_bytes(path, text.encode(errors="backslashreplace") + b"\n")
 
 
-def read_json(path: PathLike) -> dict[str, object]:
-    """Read a JSON object.
+def read_bytes(path: PathLike, *, at_most: int | None = None) -> bytes:
+    """The content of a file: an ordinary one, not a device or a pipe, which may have no end.
+
+    Args:
+        path: the file.
+        at_most: how many bytes it may have; None for any number.
 
     Raises:
-        QLIFError: if there is no such file, it cannot be read, or it does not hold a JSON object.
+        FileFormatError: if there is no such file, it is of another kind or too large, or cannot be read.
     """
     file = as_path("path", path)
     try:
-        content = json.loads(file.read_bytes())
+        # Before it is opened: a pipe without a writer would wait for one.
+        kind, size = file.stat().st_mode, file.stat().st_size
+        if stat.S_ISREG(kind) and (at_most is None or size <= at_most):
+            return file.read_bytes()
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
         raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    if not stat.S_ISREG(kind):
+        raise FileFormatError(f"File {file} cannot be read: it is a device, a pipe or a socket.")
+    raise FileFormatError(f"File {file} must have at most {at_most:,} bytes, but has {size:,}.")
+
+
+def read_json(path: PathLike, *, at_most: int = MOST_BYTES_OF_JSON) -> dict[str, object]:
+    """Read a JSON object, see `parse_json`.
+
+    Raises:
+        FileFormatError: if there is no such file, it cannot be read, or it does not hold a JSON object.
+    """
+    return parse_json(read_bytes(path, at_most=at_most), str(as_path("path", path)))
+
+
+def parse_json(content: bytes, name: str) -> dict[str, object]:
+    """The JSON object that a file holds, each name in it once and every text one that can be written down.
+
+    Args:
+        content: the bytes of the file.
+        name: what it is called in an error.
+
+    Raises:
+        FileFormatError: if it holds anything else.
+    """
+    try:
+        # Decoded here: the parser lets through what is no text when it decodes bytes itself.
+        found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
+        if b"\\u" in content:
+            # Half of a pair of surrogates, which only an escape can bring in, is no text: nothing can print or keep it.
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"File {file} must hold JSON, but does not: {error}.") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(f"File {file} must hold a JSON object, but holds a {type(content).__name__}.")
-    return content
+        raise FileFormatError(f"File {name} must hold JSON, but does not: {error}.") from error
+    if not isinstance(found, dict):
+        raise FileFormatError(f"File {name} must hold a JSON object, but holds a {type(found).__name__}.")
+    return found
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON; a name that stands twice would silently mean the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"the name {twice!r} stands twice in an object")
+    return found
 
 
 def stamp() -> dict[str, str]:

@@ -15,7 +15,7 @@ import qlifq
 ROOT = Path(qlifq.__file__).parent
 
 #: What everybody may use, and what these modules themselves may.
-SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text", "_run_folder")
+SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text", "_arrays", "_run_folder")
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
 #: What each room may import beside itself and what is shared. A trailing star stands for all modules of a room.
@@ -26,17 +26,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_packages": ("errors",),
     "_text": (),
     "_files": ("errors", "__version__"),
+    "_arrays": ("errors",),
     "_run_folder": ("errors", "_files"),
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),
     "neurons": (*SHARED, "__version__", "circuits*", *INTERFACE),
-    # The backend `twin` reads a calibration record, so the format of one lies below both, with the backends.
     "calibration": (
         *SHARED,
         "__version__",
         "circuits*",
         *INTERFACE,
-        "backends.record",
         "backends.mitigation",
         "neurons.mapping",
     ),
@@ -64,7 +63,8 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "typer": ("cli*",),
     "rich": ("cli.progress",),
     "streamlit": ("dashboard*",),
-    # Both come with Streamlit.
+    # All three come with Streamlit.
+    "starlette": ("dashboard.__main__",),
     "pyarrow": ("dashboard.widgets",),
     "PIL": ("dashboard.comparisons",),
 }

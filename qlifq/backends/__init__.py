@@ -1,5 +1,6 @@
 """Where a qubit is asked: the interface, the registry, the noise and the conformance checks."""
 
+from qlifq.backends.description import describe_shots, describe_source
 from qlifq.backends.gradients import evaluate, parameter_shift
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
@@ -12,6 +13,8 @@ __all__ = [
     "Outcome",
     "Plan",
     "capabilities",
+    "describe_shots",
+    "describe_source",
     "evaluate",
     "get",
     "names",

@@ -114,6 +114,7 @@ class AerBackend(Backend):
                 "Argument `noise` must be a DeviceNoise, an Aer NoiseModel, a Qiskit backend, the name of a snapshot or None, "
                 f"but is {type(noise).__name__}."
             )
+        self.facts = {"noise": self._told}
         self._noisy = any(model != IDEAL for model in (*self._models, self._others or IDEAL))
         #: By the gates and the number of sites.
         self._laws: dict[tuple[tuple[Gate, ...], int], Law] = {}

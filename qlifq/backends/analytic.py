@@ -44,7 +44,7 @@ class AnalyticBackend(Backend):
         check_noise(self.name, noise)
         self.noise = noise
         self.ideal = noise is None
-        self._told = noise_in_words(noise)
+        self.facts = {"noise": noise_in_words(noise)}
         #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
         self._laws: dict[tuple[tuple[Gate, ...], torch.device], Law] = {}
 
@@ -62,10 +62,9 @@ class AnalyticBackend(Backend):
         if self.noise is not None:
             self.noise.check_sites(angles.shape[1])
         probability = masked(self.probability(circuit, angles), where)
-        metadata = {"noise": self._told}
         if shots is None:
-            return Outcome(probability, metadata=metadata)
-        return replace(draw(probability, shots, seed), metadata=metadata)
+            return Outcome(probability, metadata=self.facts)
+        return replace(draw(probability, shots, seed), metadata=self.facts)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: no circuit is built and nothing is executed."""

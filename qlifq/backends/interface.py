@@ -4,13 +4,14 @@ import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Self
+from typing import Self, final
 
 import torch
 from torch import Tensor
 
 from qlifq._transforms import transformed
 from qlifq._validation import finite, integer, optional_integer, shape_of, with_values
+from qlifq.backends.description import describe_facts, describe_shots, describe_source
 from qlifq.circuits import Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
@@ -121,8 +122,8 @@ class Outcome:
             nothing was asked.
         ones: `(batch, sites)` int64, how many shots gave 1, on the same device; None where exact.
         shots: shots behind every probability, None where exact.
-        metadata: what else the backend has to tell, plain values only. A calibration is of what was told for an empty batch,
-            such as its `qubits` and its `noise`, and of no other.
+        metadata: what else the backend has to tell, plain values only; its `facts` are always among them. A calibration is of
+            what was told for an empty batch, such as its `qubits` and its `noise`, and of no other.
     """
 
     probability: Tensor
@@ -136,9 +137,9 @@ class Outcome:
 
     def __str__(self) -> str:
         batch, sites = self.probability.shape
-        how = "exact" if self.shots is None else f"{self.shots:,} shots"
         mean = f"{float(self.probability.detach().mean()):.4f}" if self.probability.numel() else "none"
-        return f"batch {batch} · sites {sites} · {how} · mean P(1) {mean}"
+        words = [f"batch {batch}", f"sites {sites}", *describe_facts(self.metadata), describe_shots(self.shots)]
+        return " · ".join([*words, f"mean P(1) {mean}"])
 
 
 torch.serialization.add_safe_globals([Outcome])
@@ -155,11 +156,25 @@ class Backend(abc.ABC):
         capabilities: what it can do.
         ideal: whether its exact probabilities are those of a qubit without errors, differentiable in torch: a layer may
             then compute them itself.
+        facts: the "device" or snapshot that it runs on and the "noise" of its qubits, or the calibration that it is a
+            "twin_of", plain values; the metadata of every outcome holds them. From them `description` is made.
     """
 
     name: str
     capabilities: Capabilities
     ideal: bool = False
+    facts: Mapping[str, object] = MappingProxyType({})
+
+    @property
+    @final
+    def description(self) -> str:
+        """Who answers, for people: the backend, the device or snapshot and the noise, see `describe_source`."""
+        return describe_source(self.name, self.facts)
+
+    @final
+    def describe(self, shots: int | None) -> str:
+        """`description` with the shots, such as "aer, noise of the snapshot fake_torino, 1 shot"."""
+        return f"{self.description}, {describe_shots(shots)}"
 
     @abc.abstractmethod
     def run(

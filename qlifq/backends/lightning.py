@@ -1,6 +1,7 @@
 """Circuits on PennyLane's `lightning.qubit`, packed and submitted in batches."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -59,6 +60,7 @@ class LightningBackend(Backend):
 
     name = "lightning"
     capabilities = Capabilities(exact=True, shots=True, noisy=False, differentiable=False)
+    facts = MappingProxyType({"noise": "none"})
 
     def __init__(self, noise: None = None, *, wires: int = 8) -> None:
         if noise is not None:
@@ -84,7 +86,7 @@ class LightningBackend(Backend):
         """
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         asked = ask(angles, where)
-        return answer(asked, self._run_all(circuit, asked.values, shots, seed), angles, shots)
+        return answer(asked, self._run_all(circuit, asked.values, shots, seed), angles, shots, **self.facts)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`."""

@@ -56,6 +56,7 @@ class Mitigated(Backend):
         self.backend = backend
         self.name = f"mitigated-{backend.name}"
         self.capabilities = replace(backend.capabilities, bounded=False)
+        self.facts = backend.facts
         self.eps, self.eta = _errors("eps", eps), _errors("eta", eta)
         if self.eps.shape != self.eta.shape:
             raise ShapeError(

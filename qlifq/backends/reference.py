@@ -47,6 +47,7 @@ class ReferenceBackend(Backend):
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
         self.noise = noise
+        self.facts = {"noise": noise_in_words(noise)}
 
     def run(
         self,
@@ -71,12 +72,11 @@ class ReferenceBackend(Backend):
                 if wanted[element, site]:
                     exact[element, site] = _population(circuit, values[element, site], noise)
         exact = rounded_into_range(exact)
-        metadata = {"noise": noise_in_words(self.noise)}
         if shots is None:
-            return Outcome(torch.from_numpy(exact).to(angles), metadata=metadata)
+            return Outcome(torch.from_numpy(exact).to(angles), metadata=self.facts)
         counts = np.random.default_rng(seed).binomial(shots, exact)
         ones = torch.from_numpy(counts.astype(np.int64))
-        return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots, metadata)
+        return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots, self.facts)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: one matrix at a time, nothing is executed."""

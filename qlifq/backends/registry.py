@@ -38,7 +38,8 @@ BUILT_IN = MappingProxyType(
         "lightning": BuiltIn("qlifq.backends.lightning", "LightningBackend", "pennylane_lightning", "pennylane-lightning"),
         "aer": BuiltIn("qlifq.backends.aer", "AerBackend", "qiskit_aer", "qiskit-aer"),
         "ibm": BuiltIn("qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'"),
-        "twin": BuiltIn("qlifq.backends.twin", "TwinBackend"),
+        # Named and not imported, as one of another package is: it stands on the calibrations, which stand on the interface.
+        "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend"),
         "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend"),
     }
 )

@@ -94,6 +94,11 @@ class Calibration:
         return self.measurement.sites
 
     @property
+    def source(self) -> str:
+        """What was measured, in words, see `Measurement.source`."""
+        return self.measurement.source
+
+    @property
     def circuit(self) -> SpikeCircuit:
         """The circuit that was measured."""
         return RYSpike()
@@ -174,11 +179,11 @@ class Calibration:
             scale, offset = programme.q_scale[::wires], programme.q_bias[::wires] - programme.leak
         target = Target(programme.mapping, scale.clone(), offset.clone(), programme.theta_max)
         if span is None:
-            return at_a_point(target, law, covariance, programme.leak)
+            return at_a_point(target, law, covariance, programme.leak)._replace(source=self.source)
         low, high = (check.real("span", end) for end in span)
         if low >= high:
             raise ArgumentError(f"Argument `span` must be a lower and a higher gap, but is ({low:g}, {high:g}).")
-        return over_a_range(target, law, covariance, programme.leak, (low, high))
+        return over_a_range(target, law, covariance, programme.leak, (low, high))._replace(source=self.source)
 
     def apply_to(
         self,
@@ -321,7 +326,7 @@ class Calibration:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         head = (
-            f"calibration of {measured.backend} · {self.sites:,} sites · mapping {measured.programme.mapping} · "
+            f"calibration of {self.source} · {self.sites:,} sites · mapping {measured.programme.mapping} · "
             f"{measured.total_shots:,} shots per angle in {len(measured.shots)} rounds · {measured.time_utc}"
         )
         return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])

@@ -23,12 +23,14 @@ class Comparison(NamedTuple):
         standard_error: of it, alike.
         p_value: of "nothing has changed", χ² with three degrees of freedom, `(sites,)`; NaN where a law is not identified.
         shift: the most that P(1) changed at any angle, |Δa| + √(Δb² + Δc²), `(sites,)`; noise adds to it.
+        source: what was calibrated, in words.
     """
 
     difference: Tensor
     standard_error: Tensor
     p_value: Tensor
     shift: Tensor
+    source: str = ""
 
     def drifted(self, level: float = 0.01) -> Tensor:
         """The sites that changed, bool `(sites,)`: with no change at all, any is named with at most this probability.
@@ -47,9 +49,9 @@ class Comparison(NamedTuple):
         least = f"{min(1.0, min(known) * len(known)):.2g}" if known else "none"
         named = ", ".join(str(site) for site in changed[:8]) + (", …" if len(changed) > 8 else "")
         verdict = f"{len(changed)} of {len(self.p_value)} sites drifted: {named}" if changed else "no drift beyond the noise"
-        return (
-            f"{verdict} · least p-value, Bonferroni {least} · largest shift of P(1) {float(self.shift.nan_to_num(0).max()):.4f}"
-        )
+        told = [verdict, f"least p-value, Bonferroni {least}"]
+        told += [f"largest shift of P(1) {float(self.shift.nan_to_num(0).max()):.4f}"]
+        return " · ".join([*told, f"on {self.source}"] if self.source else told)
 
 
 def compare(a: Calibration, b: Calibration) -> Comparison:
@@ -83,4 +85,5 @@ def compare(a: Calibration, b: Calibration) -> Comparison:
         standard_error=covariance.diagonal(dim1=-2, dim2=-1).sqrt(),
         p_value=torch.where(known, chi_squared_tail(statistic, len(LAW)), math.nan),
         shift=difference[:, 0].abs() + torch.hypot(difference[:, 1], difference[:, 2]),
+        source=a.source if a.source == b.source else f"{a.source} against {b.source}",
     )

@@ -52,6 +52,7 @@ class Correction(NamedTuple):
         reachable: bool, whether the target's P(1) at gap 0 lies between them, `(sites,)`.
         rms_before: root mean square of response − target over the range with the target's own numbers; NaN without a range.
         rms_after: alike with the corrected ones.
+        source: what was calibrated, in words.
     """
 
     target: Target
@@ -63,13 +64,15 @@ class Correction(NamedTuple):
     reachable: Tensor
     rms_before: Tensor
     rms_after: Tensor
+    source: str = ""
 
     def __str__(self) -> str:
         lost = int(self.q_scale.isnan().sum())
         numbers = ((name, value[~value.isnan()]) for name, value in (("q_scale", self.q_scale), ("q_bias", self.q_bias)))
         ranges = [f"{name} {float(value.min()):.4g} to {float(value.max()):.4g}" for name, value in numbers if len(value)]
         reach = f"P(1) from {float(self.floor.max()):.3f} to {float(self.ceiling.min()):.3f} in the reach of all"
-        return " · ".join([f"correction of {len(self.q_scale)} neurons", *ranges, reach, f"{lost} out of reach"])
+        told = [f"on {self.source}"] if self.source else []
+        return " · ".join([f"correction of {len(self.q_scale)} neurons", *ranges, reach, f"{lost} out of reach", *told])
 
 
 torch.serialization.add_safe_globals([Correction, Target])

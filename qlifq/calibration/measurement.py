@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qlifq._files import stamp
-from qlifq.backends import Backend
+from qlifq.backends import Backend, describe_source
 from qlifq.calibration.design import Programme
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError
@@ -50,6 +50,11 @@ class Measurement:
     def sites(self) -> int:
         """How many sites were measured."""
         return self.programme.neurons
+
+    @property
+    def source(self) -> str:
+        """What was measured, in words: the backend, the device or snapshot and the noise."""
+        return describe_source(self.backend, self.details)
 
     @property
     def total_shots(self) -> int:

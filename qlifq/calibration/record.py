@@ -6,13 +6,12 @@ counts again and refuses a file whose numbers do not follow from its counts.
 
 import math
 from datetime import datetime
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from qlifq._files import PathLike, as_path, write_json
-from qlifq.backends.record import FORMAT, VERSION, read_circuit, read_laws, read_record
+from qlifq._files import PathLike, as_path, parse_json, read_bytes, write_json
+from qlifq.backends.interface import MAX_SEED
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import Programme
 from qlifq.calibration.measurement import Measurement
@@ -20,10 +19,14 @@ from qlifq.calibration.models import LAW, NEURON
 from qlifq.circuits import RYSpike
 from qlifq.errors import DtypeError, FileFormatError, QLIFError
 
-__all__ = ["load", "save"]
+__all__ = ["FORMAT", "VERSION", "load", "parse", "read_record", "save"]
 
+FORMAT = "qlifq.calibration"
+VERSION = 1
 #: The laws of a file may differ from a new fit by the rounding of another machine, and by no more.
 _ROUNDING = 1e-6
+#: Above this a float64 no longer holds every whole number, and nothing in a record comes near it.
+_GREATEST = 2**53
 
 
 def save(calibration: Calibration, path: PathLike) -> None:
@@ -87,9 +90,50 @@ def load(path: PathLike) -> Calibration:
         QLIFError: if the file cannot be read, is of a later version, lacks something, holds a value that cannot be, or its
             laws do not follow from its counts. The message says which.
     """
-    fields = _Fields(as_path("path", path), read_record(path))
-    if read_circuit(path, fields.content).gates != RYSpike().gates:
-        raise fields.wrong("circuit", "RYSpike")
+    return parse(read_bytes(path), str(as_path("path", path)))
+
+
+def read_record(path: PathLike) -> dict[str, object]:
+    """The content of a calibration record, its format and version checked and nothing else.
+
+    Raises:
+        QLIFError: if the file cannot be read, is no calibration record, or is one of another version.
+    """
+    return _envelope(read_bytes(path), str(as_path("path", path)))
+
+
+def _envelope(data: bytes, name: str) -> dict[str, object]:
+    content = parse_json(data, name)
+    found, version = content.get("format"), content.get("format_version")
+    if found != FORMAT:
+        raise FileFormatError(
+            f"File {name} must be a calibration record, format {FORMAT!r}, but its format is {_shown(found)}."
+        )
+    if isinstance(version, int) and version > VERSION:
+        raise FileFormatError(
+            f"File {name} is a calibration record of version {_shown(version)}, written by a later qlifq than this one, "
+            f"which reads version {VERSION}."
+        )
+    if version != VERSION or type(version) is not int:
+        raise FileFormatError(
+            f"File {name} must be a calibration record of version {VERSION}, but its version is {_shown(version)}."
+        )
+    return content
+
+
+def parse(data: bytes, name: str) -> Calibration:
+    """A calibration from the bytes of its record, as `load`.
+
+    Args:
+        data: of the file.
+        name: what it is called in an error.
+
+    Raises:
+        QLIFError: as `load` does.
+    """
+    fields = _Fields(name, _envelope(data, name))
+    if fields.content.get("circuit") != RYSpike().name:
+        raise fields.wrong("circuit", repr(RYSpike().name))
     q_scale, q_bias = fields.floats("q_scale", 1), fields.floats("q_bias", 1)
     try:
         programme = Programme(
@@ -104,13 +148,13 @@ def load(path: PathLike) -> Calibration:
     except FileFormatError:
         raise
     except QLIFError as error:
-        raise FileFormatError(f"File {path} does not hold a calibration: {error}") from error
+        raise FileFormatError(f"File {name} does not hold a calibration: {error}") from error
     shots = fields.integers("shots", 1)
     shape = (len(shots), *programme.angles.shape)
-    ones, order = (fields.integers(name, 3) for name in ("ones", "order"))
-    for name, values in (("ones", ones), ("order", order)):
+    ones, order = (fields.integers(field, 3) for field in ("ones", "order"))
+    for field, values in (("ones", ones), ("order", order)):
         if tuple(values.shape) != shape:
-            raise fields.wrong(name, f"of shape {shape}", f"of shape {tuple(values.shape)}")
+            raise fields.wrong(field, f"of shape {shape}", f"of shape {tuple(values.shape)}")
     if bool((shots < 1).any()):
         raise fields.wrong("shots", "at least 1 everywhere", str(shots.tolist()))
     if bool(((ones < 0) | (ones > shots[:, None, None])).any()):
@@ -122,9 +166,8 @@ def load(path: PathLike) -> Calibration:
         datetime.strptime(time_utc, "%Y-%m-%dT%H:%M:%SZ")
     except ValueError as error:
         raise fields.wrong("time_utc", "a time such as 2026-01-31T12:00:00Z", repr(time_utc)) from error
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise fields.wrong("seed", "an integer of at least 0", repr(seed))
-    versions = {str(name): str(value) for name, value in fields.table("versions").items()}
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
+        raise fields.wrong("seed", f"an integer from 0 to {MAX_SEED}")
     found = Calibration(
         Measurement(
             backend=fields.text("backend"),
@@ -135,29 +178,33 @@ def load(path: PathLike) -> Calibration:
             order=order,
             seed=seed,
             time_utc=time_utc,
-            versions=versions,
+            versions={library: str(version) for library, version in fields.table("versions").items()},
         )
     )
-    stored = torch.stack(read_laws(path, fields.content), dim=-1)
-    if not torch.allclose(stored, found.analysis.law.value, rtol=0.0, atol=_ROUNDING, equal_nan=True):
-        raise FileFormatError(f"File {path} holds laws that do not follow from its counts: one or the other was changed.")
+    try:
+        fitted = found.analysis.law.value
+    except RuntimeError as error:
+        # What the linear algebra of the fit says where numbers that are each in range do not go together.
+        raise FileFormatError(f"File {name} holds angles or counts that nothing can be fitted to.") from error
+    stored = fields.laws()
+    if stored.shape != fitted.shape or not torch.allclose(stored, fitted, rtol=0.0, atol=_ROUNDING, equal_nan=True):
+        raise FileFormatError(f"File {name} holds laws that do not follow from its counts: one or the other was changed.")
     return found
 
 
 class _Fields:
     """The content of a record, field by field, each refusal naming the file, the field and what is wrong."""
 
-    def __init__(self, path: Path, content: dict[str, object]) -> None:
-        self.path, self.content = path, content
+    def __init__(self, file: str, content: dict[str, object]) -> None:
+        self.file, self.content = file, content
 
     def wrong(self, name: str, must: str, found: str | None = None) -> FileFormatError:
         """The error for a field, with what it must be and what it is."""
         if found is None:
-            text = repr(self.content.get(name))
-            found = text if len(text) <= 60 else text[:57] + "..."
-        missing = f"File {self.path} lacks `{name}`, which must be {must}."
+            found = _shown(self.content.get(name))
+        missing = f"File {self.file} lacks `{name}`, which must be {must}."
         return FileFormatError(
-            missing if name not in self.content else f"File {self.path}: `{name}` must be {must}, but is {found}."
+            missing if name not in self.content else f"File {self.file}: `{name}` must be {must}, but is {found}."
         )
 
     def text(self, name: str) -> str:
@@ -174,9 +221,10 @@ class _Fields:
 
     def number(self, name: str) -> float:
         value = self.content.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        # json reads the words NaN and Infinity as floats, and integers of any size.
+        if type(value) not in (int, float) or not abs(value) < _GREATEST:  # type: ignore[arg-type]
             raise self.wrong(name, "a finite number")
-        return float(value)
+        return float(value)  # type: ignore[arg-type]
 
     def floats(self, name: str, dimensions: int) -> Tensor:
         return self._numbers(name, dimensions, torch.float64)
@@ -193,15 +241,38 @@ class _Fields:
             if not all(isinstance(item, list) and item for item in flat):
                 raise self.wrong(name, words)
             flat = [item for group in flat for item in group]  # type: ignore[attr-defined]
-        # json reads the words NaN and Infinity as floats, and integers of any size.
-        if not all(type(item) in kind and abs(item) < 2**53 for item in flat):  # type: ignore[arg-type]
+        if not all(type(item) in kind and abs(item) < _GREATEST for item in flat):  # type: ignore[arg-type]
             raise self.wrong(name, words)
         try:
             return torch.tensor(value, dtype=dtype)
         except ValueError as error:
             raise self.wrong(name, words + " of equal length") from error
 
+    def laws(self) -> Tensor:
+        """The a, b and c of every site, `(sites, 3)`; NaN where they were not identified."""
+        laws = self.content.get("laws")
+        if not isinstance(laws, dict) or set(laws) != set(LAW):
+            raise FileFormatError(f"File {self.file} must hold `laws` with the lists a, b and c, but holds {_shown(laws)}.")
+        columns = []
+        for name in LAW:
+            column = laws[name]
+            numbers = isinstance(column, list) and all(
+                item is None or (type(item) in (int, float) and abs(item) <= 2) for item in column
+            )
+            if not numbers or not column or len(column) != len(laws[LAW[0]]):
+                raise FileFormatError(
+                    f"File {self.file} must hold in `laws.{name}` a number from -2 to 2 or null per site, "
+                    f"but holds {_shown(column)}."
+                )
+            columns.append(torch.tensor([math.nan if item is None else item for item in column], dtype=torch.float64))
+        return torch.stack(columns, dim=-1)
+
 
 def _listed(values: Tensor) -> list[float | None]:
     """Numbers for JSON, with None for NaN and infinity."""
     return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -47,7 +47,7 @@ def shot_noise(
     check_folder(out, command=context.obj, files=FILES, force=force)
     asked = _backend(backend, noise, sampling)
     counts = SHOTS if shots is None else _counts(shots)
-    setup = {"noise": noise or "none"} | ({} if sampling is None else {"sampling": sampling})
+    setup = {} if sampling is None else {"sampling": sampling}
     extent = QUICK if quick else PAPER
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
         with progress_bar("parts") as progress:
@@ -102,6 +102,7 @@ def _finish(folder: "RunFolder", report: "Report") -> None:
     from qlifq.studies.report import report_contents
 
     tell_problems(folder.write(report_contents(report, folder.command)))
+    print(f"numbers of {report.source}")
     for sentence in report.found:
         print(sentence.replace("**", "").replace("`", ""))
     print(f"written to {folder.path / 'report.md'}")

@@ -13,12 +13,16 @@ __all__ = ["dashboard"]
 def dashboard(
     address: Annotated[str, typer.Option(help="Where the server listens; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 8501,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A further name of the server, such as that of a proxy; can be repeated.")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="The folder of runs that the pages may read.")] = Path("runs"),
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser is opened.")] = True,
 ) -> None:
     """Look at a neuron, a circuit, two backends, a calibration and earlier runs in a browser."""
     # The fronts do not import each other: this is `python -m qlifq.dashboard`, in this process.
     sys.argv = ["qlifq.dashboard", f"--address={address}", f"--port={port}", f"--folder={folder}"]
+    sys.argv += [f"--name={each}" for each in name or []]
     sys.argv += [] if open_browser else ["--no-open"]
     try:
         runpy.run_module("qlifq.dashboard", run_name="__main__")

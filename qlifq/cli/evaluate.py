@@ -95,7 +95,7 @@ def evaluate(
     tested = asked_images(content, data, samples)
 
     network = rebuilt(content, design, there, shots)
-    where = answered_in_words(network, device=device, noise=noise, sampling=sampling)
+    where = answered_in_words(network, sampling=sampling)
     print(
         f"{'network':<12} {design.network}, {design.neuron}, hidden {', '.join(map(str, design.hidden))}, {design.steps} steps"
     )

@@ -46,7 +46,7 @@ def list_jobs(
             numbers = [sum(entry.state in states for entry in entries) for states in _KINDS]
             budget = "no bound" if each.budget_seconds is None else f"{each.budget_seconds:g}"
             told = (len(entries), *numbers)
-            rows.append((each.name, each.device, *map(str, told), f"{book.spent(each.name):.1f}", budget))
+            rows.append((each.name, _described(each.device), *map(str, told), f"{book.spent(each.name):.1f}", budget))
         print_table(rows)
 
 
@@ -55,7 +55,7 @@ def show(which: _Which, journal: _File = None) -> None:
     """Everything about some submissions but their numbers."""
     with _opened(journal) as book:
         for entry in _matching(book, which):
-            told = _plain(entry)
+            told = _plain(entry) | {"device": _described(entry.device)}
             told["continue with"] = next((run.command for run in book.runs(entry.run)), None)
             print("\n".join(f"{name:<18} {printable(str(value))}" for name, value in told.items() if value is not None))
             print()
@@ -123,7 +123,14 @@ def _line(entry: "Entry") -> Sequence[str]:
     cost = f"{seconds:.1f}" if seconds is not None else f"~{entry.estimated_seconds or 0:.1f}"
     told = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
     # Some of it are words of a service.
-    return tuple(map(one_line, (entry.created[:19] + "Z", entry.device, *told)))
+    return tuple(map(one_line, (entry.created[:19] + "Z", _described(entry.device), *told)))
+
+
+def _described(device: str) -> str:
+    """What stands under "device": its name, or the name of a snapshot as that of one."""
+    from qlifq.backends.description import is_snapshot
+
+    return f"snapshot {device}" if is_snapshot(device) else device
 
 
 def _plain(entry: "Entry") -> dict[str, object]:
@@ -157,6 +164,7 @@ def _each(
     which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["Carrier", "Entry"], "Entry"]
 ) -> None:
     """Do something with every submission that matches, whatever becomes of the others, and print what it is then."""
+    from qlifq.backends.description import is_snapshot
     from qlifq.backends.ibm.channel import Patience
     from qlifq.backends.ibm.client import ServiceChannel
     from qlifq.backends.ibm.protocol import Carrier
@@ -167,7 +175,7 @@ def _each(
         rows: list[Sequence[str]] = [_HEADER]
         channels: dict[str, ServiceChannel] = {}
         for entry in entries:
-            if entry.device.startswith("fake_"):
+            if is_snapshot(entry.device):
                 rows.append(_line(entry))
                 continue
             if entry.device not in channels:

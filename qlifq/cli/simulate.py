@@ -153,6 +153,7 @@ def _replay(
     steps, batch, neurons = current.shape
     drawn = DEFAULT_REPLAY_SHOTS if shots is None else shots
     if dry_run:
+        print(f"{'backend':<12} {asked.describe(drawn)}")
         print(f"{'all at once':<12} {asked.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
         return
     with place as folder, resumable(asked, command), progress_bar("replay", teller):

@@ -17,7 +17,18 @@ from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
 from qlifq.studies.intervals import Interval, mean, percentile, resampled_means
 
-__all__ = ["SIDES", "BackendsView", "Pair", "Side", "backends_charts", "backends_code", "layer_of", "plan_of", "run_pair"]
+__all__ = [
+    "SIDES",
+    "BackendsView",
+    "Pair",
+    "Side",
+    "backends_charts",
+    "backends_code",
+    "layer_of",
+    "plan_of",
+    "run_pair",
+    "sources",
+]
 
 SIDES = ("first", "second")
 SHOTS = ("exact", "1", "10", "100", "1000")
@@ -181,6 +192,11 @@ def run_pair(
     draws = resampled_means(second, rng) - resampled_means(first, rng)
     difference = percentile(float(second.mean() - first.mean()), draws)
     return Pair(view, sides, {side: mean(sides[side].rates, rng) for side in SIDES}, difference, record, file)
+
+
+def sources(pair: Pair) -> str:
+    """Who gave the numbers of each side, in words."""
+    return " · ".join(f"{side}: {pair.sides[side].recording.decided_by}" for side in SIDES)
 
 
 def backends_charts(pair: Pair) -> list[Chart]:

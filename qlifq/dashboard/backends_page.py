@@ -17,11 +17,13 @@ from qlifq.dashboard.backends import (
     plan_of,
     remote,
     run_pair,
+    sources,
 )
 from qlifq.dashboard.calibration_page import kept_file, kept_record
 from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
-from qlifq.studies.simulation import asked_in_words, duration
+from qlifq.neurons.description import describe_decisions
+from qlifq.studies.simulation import duration
 
 __all__ = ["backends_page"]
 
@@ -40,7 +42,7 @@ def backends_page() -> None:
         record = kept_record()
         layers = {side: ask(layer_of, view, side, record) for side in SIDES}
         st.markdown("**What it would cost**")
-        st.table(_costs({side: (asked_in_words(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
+        st.table(_costs({side: (describe_decisions(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
         elsewhere = remote(view)
         if elsewhere:
             st.info(said(f"{', '.join(elsewhere)} runs on somebody else's machine: run it from Python or the command line."))
@@ -81,10 +83,10 @@ def _show(ran: Pair) -> None:
     )
     apart = "do not differ beyond chance" if ran.difference.holds(0.0) else "differ"
     st.caption(f"Spikes per neuron and step; the interval is a bootstrap over the runs. By it the two rates {apart}.")
-    charts = backends_charts(ran)
+    charts, source = backends_charts(ran), sources(ran)
     for chart in charts:
-        draw(chart, "backends")
-    downloads("backends", charts, ("Data (npz)", "backends.npz", lambda: _data(ran)), backends_code(ran.view, ran.file))
+        draw(chart, "backends", source)
+    downloads("backends", charts, source, ("Data (npz)", "backends.npz", lambda: _data(ran)), backends_code(ran.view, ran.file))
 
 
 def _data(ran: Pair) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qlifq.calibration import Calibration, Correction, fit, load, save
+from qlifq.calibration import Calibration, Correction, fit, save
 from qlifq.calibration.models import NEURON
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
@@ -19,7 +19,7 @@ from qlifq.neurons.parameters import Need
 from qlifq.studies.calibration_report import plan_in_words
 from qlifq.studies.intervals import binomial
 
-__all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "read", "table", "written"]
+__all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "table", "written"]
 
 #: Those that can be measured from a page: they draw counts, here.
 LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not can.remote and name != "twin")
@@ -80,18 +80,6 @@ def measure(view: CalibrationView) -> Calibration:
         rounds=view.rounds,
         seed=view.seed,
     )
-
-
-def read(content: bytes) -> Calibration:
-    """A record from the bytes of a file.
-
-    Raises:
-        QLIFError: if they are none.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "record.json"
-        path.write_bytes(content)
-        return load(path)
 
 
 def written(calibration: Calibration) -> bytes:

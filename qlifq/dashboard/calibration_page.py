@@ -5,13 +5,13 @@ from dataclasses import replace
 import streamlit as st
 
 from qlifq.calibration import Calibration
+from qlifq.calibration.record import parse
 from qlifq.dashboard.calibration import (
     CalibrationView,
     calibration_charts,
     calibration_code,
     measure,
     planned,
-    read,
     table,
     written,
 )
@@ -76,7 +76,7 @@ def _load() -> None:
     if file is None:
         return
     try:
-        st.session_state[_KEPT] = (read(file.getvalue()), file.name)
+        st.session_state[_KEPT] = (parse(file.getvalue(), file.name), file.name)
     except QLIFError as error:
         st.session_state[_SENTENCE] = str(error)
 
@@ -86,24 +86,28 @@ def _show(view: CalibrationView) -> None:
     measurement = record.measurement
     correction = record.correct(p0=view.p0, slope=view.slope)
     charts = calibration_charts(record, correction, view.site)
+    source = f"{record.source}, {measurement.total_shots:,} shots per angle"
     figures(
         {
-            "backend": measurement.backend,
             "neurons": f"{record.sites}",
             "mapping": measurement.programme.mapping,
             "shots per angle": f"{measurement.total_shots:,}",
             "out of reach of the target": f"{int((~correction.reachable).sum())}",
         }
     )
-    st.caption(said(f"measured {measurement.time_utc}" + (f", file {made}" if isinstance(made, str) else "")))
+    st.caption(
+        said(f"measured {measurement.time_utc} on {record.source}" + (f", file {made}" if isinstance(made, str) else ""))
+    )
     if isinstance(made, CalibrationView) and replace(made, p0=view.p0, slope=view.slope, site=view.site) != view:
         st.warning("What follows is of an earlier measurement, with other settings.")
     for chart in charts:
-        draw(chart, "calibration")
+        draw(chart, "calibration", source)
     found = table(record, correction)
     st.dataframe(found, hide_index=True)
     shown = replace(made, p0=view.p0, slope=view.slope) if isinstance(made, CalibrationView) else view
     code = calibration_code(shown, made if isinstance(made, str) else None)
     with st.container(horizontal=True):
         st.download_button("Record (json)", lambda: written(record), _OFFERED, "application/json", on_click="ignore")
-    downloads("calibration", charts, ("Table (csv)", "calibration.csv", lambda: found.to_csv(index=False).encode()), code)
+    downloads(
+        "calibration", charts, source, ("Table (csv)", "calibration.csv", lambda: found.to_csv(index=False).encode()), code
+    )

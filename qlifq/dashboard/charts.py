@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qlifq.studies.figures import put_heading
 from qlifq.studies.report import new_figure, styled
 
 if TYPE_CHECKING:
@@ -222,18 +223,20 @@ def bars(
     return Chart(name, title, columns, {"height": height + _AROUND, "mark": mark, "encoding": encoding}, sketch)
 
 
-def picture(charts: Sequence[Chart], form: str) -> bytes:
+def picture(charts: Sequence[Chart], form: str, source: str) -> bytes:
     """The charts one above the other as a file.
 
     Args:
         charts: what is drawn.
         form: "png" or "svg".
+        source: who gave the numbers, in words; it stands over them.
     """
     with styled():
         figure, axes = new_figure(10.0, 2.4 * len(charts), len(charts))
         for chart, place in zip(charts, axes[:, 0], strict=True):
             place.set_title(chart.title)
             chart.sketch(place)
+        put_heading(figure, source)
         stream = io.BytesIO()
         figure.savefig(stream, format=form)
     return stream.getvalue()

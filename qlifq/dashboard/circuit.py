@@ -18,11 +18,13 @@ from qlifq.neurons import MAPPINGS
 from qlifq.neurons.mapping import THETA_MAX
 from qlifq.neurons.parameters import Need
 
-__all__ = ["CircuitRun", "CircuitView", "circuit_charts", "circuit_code", "run_circuit", "sphere"]
+__all__ = ["CLOSED_FORM", "CircuitRun", "CircuitView", "circuit_charts", "circuit_code", "run_circuit", "sphere"]
 
 _TWO_SLOTS = Need("a circuit of two angles", lambda view: CIRCUITS[view.circuit].build().num_angles > 1)  # type: ignore[attr-defined]
 _TANH = Need("mapping='tanh'", lambda view: view.mapping == "tanh")
 _POINTS = 201
+#: Who gives the numbers of this page.
+CLOSED_FORM = "closed form of the circuit, exact"
 #: From where the sphere is looked at, radians.
 _AZIMUTH, _ELEVATION = math.radians(-55), math.radians(20)
 

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from qlifq.circuits import CIRCUITS
-from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
+from qlifq.dashboard.circuit import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 
 __all__ = ["circuit_page"]
@@ -39,12 +39,12 @@ def circuit_page() -> None:
         left, right = st.columns([3, 2])
         with left:
             for chart in charts:
-                draw(chart, "circuit")
+                draw(chart, "circuit", CLOSED_FORM)
         with right:
-            draw(ball, "circuit", width="content")
+            draw(ball, "circuit", CLOSED_FORM, width="content")
         table = pd.DataFrame({"gap": run.gaps, "angle": run.angle, "probability": run.probability})
         data = ("Data (csv)", "circuit.csv", lambda: table.to_csv(index=False).encode())
-        downloads("circuit", [*charts, ball], data, circuit_code(view))
+        downloads("circuit", [*charts, ball], CLOSED_FORM, data, circuit_code(view))
         with st.expander("OpenQASM 3"):
             st.code(run.circuit.to_openqasm(), language=None)
     with st.sidebar:

@@ -1,10 +1,8 @@
 """The page of the comparisons: the folders of runs under the one that the user named, and what is in them."""
 
-import csv
+import io
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from qlifq._files import read_json
+from qlifq._arrays import parse_npz
+from qlifq._files import read_bytes, read_json
 from qlifq._run_folder import FORMAT, VERSION
+from qlifq.backends import describe_source
 from qlifq.dashboard.charts import Chart, raster
 from qlifq.errors import FileFormatError, QLIFError
 
@@ -41,7 +41,7 @@ class RunFolder:
         summary: its facts.
         text: `report.md` in pieces: Markdown, or the name of a picture between them.
         tables: by name.
-        pictures: files by name.
+        pictures: PNG files by name, as they were looked at.
         spikes: of a simulation, `(time, batch, neurons)`; None for a study.
     """
 
@@ -49,8 +49,17 @@ class RunFolder:
     summary: dict[str, object]
     text: Sequence[tuple[str, str]] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    pictures: dict[str, Path] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
     spikes: np.ndarray[Any, Any] | None = None
+
+    @property
+    def source(self) -> str:
+        """Who gave the numbers, in words: what the run wrote of itself, or of an earlier version all that it told."""
+        for name in ("decided_by", "source"):
+            if isinstance(self.summary.get(name), str):
+                return str(self.summary[name])
+        told = {name: self.summary[name] for name in ("device", "noise") if self.summary.get(name)}
+        return describe_source(str(self.summary.get("backend", "a backend that was not named")), told)
 
 
 def find_runs(root: Path) -> list[str]:
@@ -60,7 +69,7 @@ def find_runs(root: Path) -> list[str]:
     for folder, below, files in os.walk(base):
         path = Path(folder)
         depth = len(path.relative_to(base).parts)
-        below[:] = sorted(name for name in below if not name.startswith(".")) if depth < _DEEPEST else []
+        below[:] = sorted(name for name in below if not name.startswith(".") and _shown(name)) if depth < _DEEPEST else []
         if "summary.json" in files and _summary(path, base) is not None:
             found.append(str(path.relative_to(base)))
         if len(found) >= _MOST_RUNS:
@@ -92,10 +101,7 @@ def open_run(root: Path, name: str) -> RunFolder:
     summary = _summary(path, base)
     if summary is None:
         raise FileFormatError(f"Folder {path} must hold the summary.json of a run, but does not.")
-    inside = {item.name: item for item in sorted(path.iterdir()) if item.is_file() and item.resolve().is_relative_to(base)}
-    for item in inside.values():
-        if item.stat().st_size > _MOST_BYTES:
-            raise FileFormatError(f"File {item} must have at most {_MOST_BYTES:,} bytes to be shown, but has more.")
+    inside = {item.name: item for item in sorted(path.iterdir()) if _shown(item.name) and item.resolve().is_relative_to(base)}
     pictures = {Path(file).stem: _picture(item) for file, item in inside.items() if file.endswith(".png")}
     tables = {Path(file).stem: _table(item) for file, item in inside.items() if file.endswith(".csv")}
     text = _pieces(_text(inside["report.md"]), pictures) if "report.md" in inside else ()
@@ -103,35 +109,44 @@ def open_run(root: Path, name: str) -> RunFolder:
     return RunFolder(path, summary, text, tables, pictures, spikes)
 
 
+def _shown(name: str) -> bool:
+    """Whether a browser can be told the name of a file: one whose bytes are no text in UTF-8 has none there."""
+    return name.isprintable()
+
+
 def _summary(path: Path, base: Path) -> dict[str, object] | None:
     """The facts of a run, or None where there are none under `base` that this version reads."""
     file = path / "summary.json"
-    if not file.resolve().is_relative_to(base) or not file.is_file() or file.stat().st_size > _MOST_BYTES_OF_FACTS:
-        return None
     try:
-        facts = read_json(file)
-    except QLIFError:
+        if not file.resolve().is_relative_to(base):
+            return None
+        facts = read_json(file, at_most=_MOST_BYTES_OF_FACTS)
+    except (QLIFError, OSError):
         return None
     return facts if facts.get("format") == FORMAT and facts.get("format_version") == VERSION else None
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (UnicodeDecodeError, OSError) as error:
+        return read_bytes(path, at_most=_MOST_BYTES).decode()
+    except UnicodeDecodeError as error:
         raise FileFormatError(f"File {path} must be text in UTF-8, but cannot be read as such.") from error
 
 
 def _table(path: Path) -> pd.DataFrame:
+    content = read_bytes(path, at_most=_MOST_BYTES)
     try:
-        return pd.read_csv(path)
-    except (ValueError, OSError, csv.Error) as error:
-        raise FileFormatError(f"File {path} must be a table, but cannot be read: {str(error).splitlines()[0]}.") from error
+        return pd.read_csv(io.BytesIO(content))
+    # The reader of tables has errors of many kinds for bytes that are none.
+    except Exception as error:
+        why = f"{str(error) or type(error).__name__}".splitlines()[0]
+        raise FileFormatError(f"File {path} must be a table, but cannot be read: {why}.") from error
 
 
-def _picture(path: Path) -> Path:
+def _picture(path: Path) -> bytes:
+    content = read_bytes(path, at_most=_MOST_BYTES)
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
             pixels = picture.width * picture.height
             if pixels <= _MOST_PIXELS:
                 picture.load()
@@ -140,10 +155,10 @@ def _picture(path: Path) -> Path:
         raise FileFormatError(f"File {path} must be a picture in PNG, but cannot be read as such.") from error
     if pixels > _MOST_PIXELS:
         raise FileFormatError(f"File {path} must have at most {_MOST_PIXELS:,} pixels to be shown, but has {pixels:,}.")
-    return path
+    return content
 
 
-def _pieces(text: str, pictures: dict[str, Path]) -> list[tuple[str, str]]:
+def _pieces(text: str, pictures: dict[str, bytes]) -> list[tuple[str, str]]:
     """Markdown and the pictures between it, in order: ("text", …) or ("picture", name)."""
     pieces: list[tuple[str, str]] = []
     lines: list[str] = []
@@ -159,20 +174,9 @@ def _pieces(text: str, pictures: dict[str, Path]) -> list[tuple[str, str]]:
 
 
 def _spikes(path: Path) -> np.ndarray[Any, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > _MOST_UNPACKED:
-            raise FileFormatError(
-                f"File {path} must unpack to at most {_MOST_UNPACKED:,} bytes to be shown, but says {unpacked:,}."
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            spikes = np.asarray(arrays["spikes"])
-    except FileFormatError:
-        raise
-    except (ValueError, KeyError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileFormatError(f"File {path} must hold the array `spikes`, but does not.") from error
-    if spikes.ndim != 3 or spikes.dtype.kind not in "fb" or not spikes.size:
+    content = read_bytes(path, at_most=_MOST_BYTES)
+    spikes = parse_npz(content, str(path), "spikes", most_bytes=_MOST_UNPACKED, kinds="fb")
+    if spikes.ndim != 3:
         raise FileFormatError(f"File {path} must hold spikes of shape (time, batch, neurons), but has {spikes.shape}.")
     return spikes
 

@@ -36,11 +36,10 @@ def comparisons_page() -> None:
 
 
 def _show(run: RunFolder) -> None:
-    facts = {
-        name: run.summary[name] for name in ("backend", "neurons", "steps", "samples", "firing_rate") if name in run.summary
-    }
+    facts = {name: run.summary[name] for name in ("neurons", "steps", "samples", "firing_rate") if name in run.summary}
     if not run.text:
         st.subheader(said(run.path.name))
+    st.caption(said(f"numbers of {run.source}"))
     st.code(str(run.summary.get("command", "")), language=None, wrap_lines=True)
     figures(
         {name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()}
@@ -52,7 +51,7 @@ def _show(run: RunFolder) -> None:
             sample = st.slider("sample", 0, batch - 1, key="comparisons.sample") if batch > 1 else 0
         charts = spikes_chart(run, sample)
     for chart in charts:
-        draw(chart, "comparisons")
+        draw(chart, "comparisons", run.source)
     if run.tables:
         with st.sidebar:
             chosen = st.selectbox("table", list(run.tables), key="comparisons.table", help="shown first and in full")
@@ -66,8 +65,8 @@ def _show(run: RunFolder) -> None:
             if kind == "text":
                 st.markdown(piece)
             else:
-                st.image(str(run.pictures[piece]), width="stretch")
+                st.image(run.pictures[piece], width="stretch")
     else:
         for picture in run.pictures.values():
-            st.image(str(picture), width="stretch")
-    downloads("comparison", charts, data, code(run))
+            st.image(picture, width="stretch")
+    downloads("comparison", charts, run.source, data, code(run))

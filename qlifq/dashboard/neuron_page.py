@@ -13,7 +13,7 @@ from qlifq.dashboard.neuron import AS_SET, PRESETS, NeuronView, preset_of
 from qlifq.dashboard.neuron_charts import neuron_charts
 from qlifq.dashboard.neuron_run import NeuronRun, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
-from qlifq.training.datasets import read_current
+from qlifq.training.datasets import parse_current
 
 __all__ = ["neuron_page"]
 
@@ -34,7 +34,7 @@ def neuron_page() -> None:
     # What the user waits for goes to the browser first, then the controls, then what is seen by scrolling alone.
     with refused():
         if file is not None and panel.values["source"] == "upload":
-            upload = check_upload(read_current(io.BytesIO(file.getvalue()), file.name))
+            upload = check_upload(parse_current(file.getvalue(), file.name))
         panel.limit(_limits(panel, upload))
         view = NeuronView.of(panel.values)
         panel.share()
@@ -52,10 +52,11 @@ def neuron_page() -> None:
     if run is None or not charts:
         return
     with refused():
+        source = run.recording.decided_by
         for chart in charts[_FIRST:]:
-            draw(chart, "neuron")
+            draw(chart, "neuron", source)
         code = python_code(run.view, "current.npy" if file is None else file.name)
-        downloads("neuron", charts, ("Data (npz)", "neuron.npz", partial(_data, run)), code)
+        downloads("neuron", charts, source, ("Data (npz)", "neuron.npz", partial(_data, run)), code)
 
 
 def _start_from(panel: Panel) -> None:
@@ -84,7 +85,7 @@ def _show(run: NeuronRun) -> list[Chart]:
     figures(told)
     charts = neuron_charts(run, statistics)
     for chart in charts[:_FIRST]:
-        draw(chart, "neuron")
+        draw(chart, "neuron", run.recording.decided_by)
     return charts
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import streamlit as st
 
-from qlifq.dashboard.charts import Chart, Columns, picture
+from qlifq.dashboard.charts import COLOURS, Chart, Columns, picture
 from qlifq.dashboard.controls import Control, Value, relevant
 from qlifq.dashboard.view import View, from_address, settle, to_address
 from qlifq.errors import QLIFError
@@ -20,6 +20,8 @@ __all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
 
 #: Pixels that the title of a chart takes, and each further line of it; the letters of a line.
 _TITLE, _LINE, _LETTERS = 48, 17, 44
+#: The same of the lines under it.
+_SMALL_LINE, _SMALL_LETTERS = 14, 56
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~&@"})
 
 
@@ -144,16 +146,25 @@ class Panel:
         return [f"{self.page}.{item.name}"]
 
 
-def draw(chart: Chart, place: str, width: Literal["stretch", "content"] = "stretch") -> None:
-    """One panel, as wide as its column or as it is by itself."""
+def draw(chart: Chart, place: str, source: str, width: Literal["stretch", "content"] = "stretch") -> None:
+    """One panel, as wide as its column or as it is by itself; under its title, who gave its numbers."""
     # What the browser draws fastest: pixels instead of a tree of shapes, no sentence about each of them, which nobody could
     # read out of pixels, and the title as a part of the picture.
     # A title that is wider than a telephone would make the axes narrow.
-    title = textwrap.wrap(chart.title, _LETTERS)
+    title, source_lines = textwrap.wrap(chart.title, _LETTERS), textwrap.wrap(source, _SMALL_LETTERS)
     spec = {
         **chart.spec,
-        "title": {"text": title, "anchor": "start", "fontSize": 14, "offset": 4, "limit": 0},
-        "height": chart.spec["height"] + _TITLE + _LINE * (len(title) - 1),
+        "title": {
+            "text": title,
+            "subtitle": source_lines,
+            "anchor": "start",
+            "fontSize": 14,
+            "subtitleFontSize": 11,
+            "subtitleColor": COLOURS["grey"],
+            "offset": 4,
+            "limit": 0,
+        },
+        "height": chart.spec["height"] + _TITLE + _LINE * (len(title) - 1) + _SMALL_LINE * len(source_lines),
         "config": {"mark": {"aria": False}},
         "usermeta": {"embedOptions": {"renderer": "canvas"}},
     }
@@ -171,12 +182,13 @@ def _arrow(column: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(column.dtype), len(column), [None, pa.py_buffer(column.tobytes())])
 
 
-def downloads(page: str, charts: Sequence[Chart], data: tuple[str, str, Callable[[], bytes]], code: str) -> None:
+def downloads(page: str, charts: Sequence[Chart], source: str, data: tuple[str, str, Callable[[], bytes]], code: str) -> None:
     """The figure, the data and the code of what is shown; files are made when they are asked for.
 
     Args:
         page: names the files.
         charts: what is shown.
+        source: who gave its numbers, in words.
         data: label, file name and content.
         code: Python.
     """
@@ -184,7 +196,7 @@ def downloads(page: str, charts: Sequence[Chart], data: tuple[str, str, Callable
     with st.container(horizontal=True):
         if charts:
             for form, kind in (("png", "image/png"), ("svg", "image/svg+xml")):
-                made = partial(picture, charts, form)
+                made = partial(picture, charts, form, source)
                 st.download_button(f"Figure ({form.upper()})", made, f"{page}.{form}", kind, on_click="ignore")
         st.download_button(label, content, name, "application/octet-stream", on_click="ignore")
         st.download_button("Code (Python)", code, f"{page}.py", "text/x-python", on_click="ignore")

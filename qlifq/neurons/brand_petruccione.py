@@ -205,7 +205,7 @@ class BrandPetruccione(nn.Module):
         """The settings."""
         shots = "exact" if self.shots is None else str(self.shots)
         return (
-            f"{self.num_neurons}, backend={self.backend.name}, shots={shots}, threshold={self.threshold}, t1={self.t1}, "
+            f"{self.num_neurons}, backend={self.backend.description}, shots={shots}, threshold={self.threshold}, t1={self.t1}, "
             f"leak={self.leak}, gradient={self.gradient}"
         )
 

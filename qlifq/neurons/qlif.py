@@ -243,7 +243,7 @@ class QLIF(nn.Module):
         values = {name: getattr(self.settings, name) for name in _PARAMETERS}
         changed = [f"{name}={value!r}" for name, value in values.items() if value != _PARAMETERS[name].default]
         shots = "exact" if self.shots is None else str(self.shots)
-        return ", ".join([str(self.num_neurons), f"backend={self.backend.name}", f"shots={shots}", *changed])
+        return ", ".join([str(self.num_neurons), f"backend={self.backend.description}", f"shots={shots}", *changed])
 
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         # Where a property raises an AttributeError, Python asks here, and what it said would be lost.

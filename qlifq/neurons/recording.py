@@ -10,6 +10,7 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.inputs import FLOATING
 from qlifq.neurons.qlif import QLIF, Step
 from qlifq.neurons.state import QLIFState
@@ -47,12 +48,14 @@ class Recording:
             "gap", "angle" and "probability" as they are at the decision, before any reset.
         state: the state after the last step.
         evaluations: how many spike decisions were asked of a qubit.
+        decided_by: who answered them, in words, see `describe_decisions`.
     """
 
     spikes: Tensor
     traces: Mapping[str, Tensor]
     state: QLIFState
     evaluations: int
+    decided_by: str
 
     def __getitem__(self, name: str) -> Tensor:
         """A trace by name, or the spikes."""
@@ -71,8 +74,8 @@ class Recording:
         time, batch, neurons = self.spikes.shape
         rate = f"{float(self.spikes.detach().mean()):.4f}" if self.spikes.numel() else "none"
         return (
-            f"steps {time} · batch {batch} · neurons {neurons} · spikes a step {rate} · evaluations {self.evaluations:,}"
-            f" · kept {', '.join(self.names)}"
+            f"steps {time} · batch {batch} · neurons {neurons} · {self.decided_by} · spikes a step {rate}"
+            f" · evaluations {self.evaluations:,} · kept {', '.join(self.names)}"
         )
 
 
@@ -118,7 +121,9 @@ def simulate(
     kept = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
     if progress is None and _OF_TRACES.issuperset(names) and (found := layer.traces(current, state, modulation)) is not None:
         whole, state = found
-        return Recording(whole.spikes, {name: getattr(whole, name) for name in names}, state, current.numel())
+        return Recording(
+            whole.spikes, {name: getattr(whole, name) for name in names}, state, current.numel(), describe_decisions(layer)
+        )
     spikes: list[Tensor] = []
     traces: dict[str, list[Tensor]] = {name: [] for name in names}
     asked = torch.zeros((), dtype=torch.int64, device=current.device)
@@ -143,6 +148,7 @@ def simulate(
         traces={name: _stacked(values, current) for name, values in traces.items()},
         state=layer.initial_state(current.shape[1]) if state is None else state,
         evaluations=total * wires,
+        decided_by=describe_decisions(layer),
     )
 
 

@@ -6,6 +6,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from qlifq.backends import get
+from qlifq.backends.description import describe_device
 from qlifq.studies.brand_petruccione import (
     ACCURACY,
     ASYMPTOTIC,
@@ -50,6 +52,9 @@ FILES = (
     "shots.png",
 )
 
+#: Who gives the numbers that are without shots.
+_EXACT = get("analytic").describe(None)
+
 
 def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, object]) -> Report:
     """The report of a study.
@@ -86,7 +91,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
             f"in about one of {round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
         ),
         setup={
-            "backend of the shots": study.backend.name,
+            "backend of the shots": study.backend.description,
             "snapshot": study.snapshot,
             **setup,
             "seed": study.seed,
@@ -94,6 +99,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
             "shots": f"{extent.runs} input trains of {extent.run_steps} steps for each number of shots",
         },
         sections=sections,
+        source=f"{_EXACT}, and where shots are named {study.backend.description}",
     )
 
 
@@ -126,6 +132,7 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
                 "Left: population left after one leak of an interval, from 0.5. Right: input pulses until the first spike "
                 "by the gap between them; a curve ends where the neuron no longer spikes, and equal numbers are drawn a "
                 "little apart.",
+                _EXACT,
             )
         },
         tables={"leak": study.leak, "gaps": study.gaps},
@@ -213,13 +220,15 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
                 partial(traces_figure, study),
                 f"One input train (rate {INPUT_RATE}) and what each neuron makes of it: potential or population, threshold "
                 "(dashed) and spikes (dots).",
+                _EXACT,
             ),
             "rasters": Picture(
                 partial(raster_figure, study),
                 f"Output spikes for {len(study.examples[NEURONS[0]].spikes.T)} input trains of that rate, the same ones for "
                 "every neuron.",
+                _EXACT,
             ),
-            "rates": Picture(partial(rates_figure, study), "Output rate by input rate."),
+            "rates": Picture(partial(rates_figure, study), "Output rate by input rate.", _EXACT),
         },
         tables={"statistics": study.statistics, "rates": study.curve},
         columns={
@@ -264,6 +273,7 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
                 partial(t1_figure, study),
                 "Left: output rate by T1. Right: change of the rate of `BP relaxation` where the device has another T1 than "
                 "was assumed.",
+                f"{_EXACT}, on the right of a qubit that relaxes",
             )
         },
         tables={"t1": study.t1, "device_t1": study.device_t1},
@@ -335,6 +345,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
                 partial(shots_figure, study),
                 "Left: root mean square error of the population; grey: slope −½. Right: share of runs whose first spike is "
                 f"within one step of the exact one; dashed: {ACCURACY:.0%}.",
+                f"{study.backend.description}, shots as drawn, against {_EXACT}",
             )
         },
         tables={"shots_scaling": study.scaling, "shots": study.shots},
@@ -370,7 +381,7 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
     return Section(
         title="What a device is asked for",
         asked=asked,
-        found=[f"**Device** ({study.snapshot}): {'; '.join(parts)}."],
+        found=[f"**Device** ({describe_device(study.snapshot)}, nothing ran): {'; '.join(parts)}."],
         tables={"resources": study.resources},
         columns={
             "circuit": "RY of QLIF; RX RX of BP, an input spike or a leak as a rotation; RX delay of BP, a leak as a wait",

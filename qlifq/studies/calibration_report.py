@@ -15,13 +15,13 @@ from qlifq import _validation as check
 from qlifq._files import PathLike, as_path, named_errors, read_json
 from qlifq._run_folder import Contents, RunFolder, is_unfinished, listed_files, same_command
 from qlifq.backends import Backend, Plan
-from qlifq.backends.record import read_record
 from qlifq.calibration import Calibration, Correction, save
 from qlifq.calibration.design import Programme
+from qlifq.calibration.record import read_record
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
-from qlifq.studies.figures import write_picture
+from qlifq.studies.figures import put_heading, write_picture
 from qlifq.studies.intervals import binomial
 from qlifq.studies.report import new_figure, styled
 
@@ -100,14 +100,14 @@ class CalibrationCheck:
     def __str__(self) -> str:
         floor, ceiling = float(self.correction.floor.max()), float(self.correction.ceiling.min())
         lost = f"{self.unreachable} of {self.target.shape[1]} neurons cannot reach the target at gap 0"
-        left_out = int(self.correction.q_scale.isnan().sum())
+        left_out, on = int(self.correction.q_scale.isnan().sum()), f"on {self.calibration.source}"
         if left_out == self.target.shape[1]:
-            return f"no correction: {lost} · floors up to {floor:.3f} · ceilings from {ceiling:.3f}"
+            return f"no correction: {lost} · floors up to {floor:.3f} · ceilings from {ceiling:.3f} · {on}"
         lost += f", and {left_out} are not in the RMS" if left_out else ""
         return (
             f"response against target over gaps {float(self.gaps[0]):.3g} to {float(self.gaps[-1]):.3g}, {self.shots:,} shots "
             f"each: RMS {self.rms_before:.4f} before, {self.rms_after:.4f} after, of which shot noise {self.shot_noise:.4f}\n"
-            f"highest floor {floor:.3f} · lowest ceiling {ceiling:.3f} · {lost}"
+            f"highest floor {floor:.3f} · lowest ceiling {ceiling:.3f} · {lost} · {on}"
         )
 
 
@@ -231,12 +231,12 @@ def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Pl
 
 
 def plan_in_words(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
-    """What a calibration and its check would cost, one line each; spends nothing."""
+    """What would be measured, and what a calibration and its check would cost, one line each; spends nothing."""
     plans = (
         (f"each of {rounds} rounds", round_plan(backend, neurons, shots=shots, rounds=rounds)),
         ("check", backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots)),
     )
-    return "\n".join(f"{name}: {plan}" for name, plan in plans)
+    return "\n".join([f"backend: {backend.description}", *(f"{name}: {plan}" for name, plan in plans)])
 
 
 def calibration_figure(result: CalibrationCheck) -> "Figure":
@@ -264,12 +264,10 @@ def calibration_figure(result: CalibrationCheck) -> "Figure":
         _deviations(axes[1][1], result, result.after, f"After: RMS {result.rms_after:.4f}", _CORRECTED, limit)
         _distances(axes[1][2], distance[0], distance[1], result.shot_noise)
         measured = result.calibration.measurement
-        figure.suptitle(
-            f"Calibration of {measured.backend}, {measured.sites:,} neurons, mapping {measured.programme.mapping}, "
+        put_heading(
+            figure,
+            f"Calibration of {measured.source}, {measured.sites:,} neurons, mapping {measured.programme.mapping}, "
             f"{measured.total_shots:,} shots per angle, {measured.time_utc}",
-            x=0.01,
-            ha="left",
-            fontweight="bold",
         )
     return figure
 

@@ -1,6 +1,7 @@
 """Pictures of what a study found."""
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,13 @@ from qlifq._files import write_bytes
 from qlifq._packages import load
 from qlifq._validation import integer
 from qlifq.errors import ArgumentError
-from qlifq.studies.simulation import SimulationRun, asked_in_words, counted
+from qlifq.studies.simulation import SimulationRun, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["simulation_figure", "styled", "write_picture"]
+__all__ = ["put_heading", "simulation_figure", "styled", "write_picture"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,6 +34,8 @@ _STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.8,
     "legend.frameon": False,
 }
+#: Of a heading.
+_LETTERS_PER_INCH = 11
 #: More points than this in the scatter only make the file larger.
 _MOST_POINTS = 5000
 
@@ -59,6 +62,12 @@ def write_picture(path: Path, draw: Callable[[], "Figure"]) -> None:
         # Text takes some settings when it is drawn and not when it is made.
         FigureCanvasAgg(draw()).print_figure(image, format="png")
     write_bytes(path, image.getvalue())
+
+
+def put_heading(figure: "Figure", text: str) -> None:
+    """Put a heading over a whole figure, in as many lines as its width needs."""
+    letters = int(figure.get_figwidth() * _LETTERS_PER_INCH)
+    figure.suptitle("\n".join(textwrap.wrap(text, letters)), x=0.01, ha="left", fontsize=11.0, fontweight="bold")
 
 
 def simulation_figure(
@@ -132,8 +141,8 @@ def simulation_figure(
             rows[3].set_ylabel("P(1)")
             _response(figure.add_subplot(grid[2:, 1]), traces["potential"] - traces["threshold"], probability)
         rows[0].set_xlim(-0.5, steps - 0.5)
-        title = f"{counted(neurons, 'QLIF neuron')}, backend {asked_in_words(run.layer)}, sample {sample + 1} of {batch:,}"
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+        who = f"{counted(neurons, 'QLIF neuron')}, sample {sample + 1} of {batch:,}"
+        put_heading(figure, f"{who}: {run.recording.decided_by}")
     return figure
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from qlifq._validation import integer
-from qlifq.backends import Backend
+from qlifq.backends import Backend, describe_shots, describe_source
 from qlifq.backends.mitigation import Mitigated
 from qlifq.calibration import Calibration
 from qlifq.circuits import RYSpike
@@ -60,6 +60,11 @@ class Replay:
     calibrated: bool
 
     @property
+    def source(self) -> str:
+        """Who was measured, in words, with the shots."""
+        return f"{describe_source(self.backend, self.details)}, {describe_shots(self.shots)}"
+
+    @property
     def mean_deviation(self) -> float:
         """Mean of |measured − predicted| over all evaluations."""
         return float((self.measured - self.predicted).abs().mean())
@@ -102,8 +107,8 @@ class Replay:
     def __str__(self) -> str:
         steps, batch, neurons = self.predicted.shape
         return (
-            f"replay on {self.details.get('device', self.backend)} · {steps:,} steps × {batch} × {neurons} neurons · "
-            f"{self.shots:,} shots · {'calibrated' if self.calibrated else 'not calibrated'}\n"
+            f"replay on {self.source} · {steps:,} steps × {batch} × {neurons} neurons · "
+            f"{'calibrated' if self.calibrated else 'not calibrated'}\n"
             f"mean |measured − predicted| {self.mean_deviation:.4f}, of which shot noise {self.shot_noise:.4f} · "
             f"mean bias of a neuron {self.bias:.4f}"
         )
@@ -185,6 +190,7 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
         f"{replay.shots:,} shots per evaluation; the share that they alone explain stands beside each deviation.",
         {**setup, **told, "calibrated": replay.calibrated},
         [section],
+        replay.source,
     )
 
 

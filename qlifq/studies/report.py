@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from qlifq._files import PathLike, stamp, write_bytes
 from qlifq._run_folder import Contents, run_folder
-from qlifq.studies.figures import styled, write_picture
+from qlifq.studies.figures import put_heading, styled, write_picture
 from qlifq.studies.intervals import Interval
 
 if TYPE_CHECKING:
@@ -40,10 +40,17 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, which is drawn when all results are written, and what it shows, in one or two sentences."""
+    """A figure, which is drawn when all results are written, and what it shows, in one or two sentences.
+
+    Args:
+        draw: makes the figure.
+        caption: the sentences.
+        source: who gave its numbers, in words; None for the source of the whole report.
+    """
 
     draw: Callable[[], "Figure"]
     caption: str
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class Report:
         sure: how sure the numbers are.
         setup: what was run, as names and plain values.
         sections: the questions one by one.
+        source: who gave the numbers, in words: the backend, the device or snapshot, the noise and the shots; it stands under
+            the title and over every figure.
     """
 
     title: str
@@ -86,6 +95,7 @@ class Report:
     sure: str
     setup: Mapping[str, object]
     sections: Sequence[Section]
+    source: str
 
     def tables(self) -> dict[str, "DataFrame"]:
         """Every table by name."""
@@ -93,7 +103,8 @@ class Report:
 
     def markdown(self, command: str) -> str:
         """The text of report.md."""
-        lines = [f"# {self.title}", "", "## What was asked", "", self.asked, "", "## What was found", ""]
+        lines = [f"# {self.title}", "", f"Numbers of: {self.source}.", ""]
+        lines += ["## What was asked", "", self.asked, "", "## What was found", ""]
         lines += [f"- {sentence}" for sentence in self.found]
         lines += ["", "## How sure it is", "", self.sure, "", "## How it was made", "", "```", command, "```", ""]
         lines += ["| setting | value |", "| --- | --- |"]
@@ -118,14 +129,24 @@ def report_contents(report: Report, command: str) -> Contents:
         command: the command line that made it.
     """
     texts = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in report.tables().items()}
-    pictures = {f"{name}.png": picture.draw for section in report.sections for name, picture in section.pictures.items()}
+    pictures = {
+        f"{name}.png": partial(_with_heading, picture, picture.source or report.source)
+        for section in report.sections
+        for name, picture in section.pictures.items()
+    }
     return Contents(
-        facts={"title": report.title, "setup": dict(report.setup), "found": list(report.found)},
+        facts={"title": report.title, "source": report.source, "setup": dict(report.setup), "found": list(report.found)},
         results={
             name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
         },
         pictures={name: partial(write_picture, draw=draw) for name, draw in pictures.items()},
     )
+
+
+def _with_heading(picture: Picture, source: str) -> "Figure":
+    figure = picture.draw()
+    put_heading(figure, source)
+    return figure
 
 
 def write_report(folder: PathLike, report: Report, *, command: str, force: bool = False) -> Path:

@@ -75,7 +75,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             f"truth in about one of {round(1 / (1 - CONFIDENCE))} reports, and a report holds many."
         ),
         setup={
-            "backend": study.backend.name,
+            "backend": study.backend.description,
             **setup,
             "seed": study.seed,
             "shots": ", ".join(f"{count:,}" for count in study.shots),
@@ -85,6 +85,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             f"{counted(extent.passes, 'test')} on {extent.images} others",
         },
         sections=[_evaluation(study), _trajectory(study), _network(study)],
+        source=f"{study.backend.description}, {study.shots[0]:,} to {counted(study.shots[-1], 'shot')}, beside analytic, exact",
     )
 
 

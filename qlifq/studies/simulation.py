@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from qlifq.neurons import QLIF, Recording, simulate
+from qlifq.neurons.description import describe_decisions
 
-__all__ = ["SimulationRun", "asked_in_words", "counted", "duration", "plan_in_words", "run_simulation"]
+__all__ = ["SimulationRun", "counted", "duration", "plan_in_words", "run_simulation"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class SimulationRun:
         settings["neuromod_transform"] = None if transform is None else repr(transform)
         return {
             "backend": self.layer.backend.name,
+            "decided_by": self.recording.decided_by,
             "shots": self.layer.shots,
             "seed": self.layer.seeds.root,
             "neurons": neurons,
@@ -60,7 +62,7 @@ class SimulationRun:
         decision = f"{settings.decision} decision, {settings.mapping} mapping" if settings.quantum_mode else "classic decision"
         each = f", {duration(self.seconds / evaluations)} per evaluation" if evaluations else ""
         rows = {
-            "backend": asked_in_words(self.layer),
+            "backend": self.recording.decided_by,
             "neurons": f"{neurons:,} ({settings.membrane} membrane, {decision})",
             "steps": f"{steps:,} × {counted(batch, 'sample')}",
             "firing rate": f"{self.firing_rate:.4f} spikes per neuron and step",
@@ -111,22 +113,16 @@ def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
         batch: samples side by side.
 
     Returns:
-        Two lines, a third where a device is asked, or one where no qubit is.
+        Who would be asked and two lines of costs, a third where a device is, or one line where no qubit is asked.
     """
     if not layer.settings.quantum_mode:
         return f"{'plan':<12} no qubit is asked: quantum_mode=False"
     step = layer.plan(batch)
-    lines = [f"{'one step':<12} {step}", f"{'all ' + format(steps, ','):<12} {step.times(steps)}"]
+    rows = {"backend": describe_decisions(layer), "one step": step, f"all {steps:,}": step.times(steps)}
+    lines = [f"{name:<12} {value}" for name, value in rows.items()]
     if step.device_seconds is not None:
         lines.append(f"{'in turn':<12} {counted(steps, 'step')}, each of which waits for the spikes of the one before")
     return "\n".join(lines)
-
-
-def asked_in_words(layer: QLIF) -> str:
-    """Who decides and how well it is known, such as "analytic, exact" or "aer, 1 shot"."""
-    if not layer.settings.quantum_mode:
-        return "none, the decision is classic"
-    return f"{layer.backend.name}, {'exact' if layer.shots is None else counted(layer.shots, 'shot')}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -5,14 +5,15 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from qlifq._files import PathLike, as_path
+from qlifq._arrays import parse_npy
+from qlifq._files import PathLike, as_path, read_bytes
 from qlifq._packages import load
 from qlifq._validation import choice, integer
 from qlifq.errors import FileFormatError, UnsupportedError
@@ -26,8 +27,8 @@ __all__ = [
     "digits",
     "load_current",
     "load_dataset",
+    "parse_current",
     "published",
-    "read_current",
 ]
 
 
@@ -215,19 +216,14 @@ def load_current(path: PathLike) -> Tensor:
     Raises:
         FileFormatError: if the file cannot be read, or holds anything else.
     """
-    file = as_path("path", path)
-    try:
-        with file.open("rb") as stream:
-            return read_current(stream, str(file))
-    except OSError as error:
-        raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    return parse_current(read_bytes(path), str(as_path("path", path)))
 
 
-def read_current(stream: BinaryIO, file: str) -> Tensor:
-    """Input currents from an open `.npy` file, as `load_current`.
+def parse_current(content: bytes, file: str) -> Tensor:
+    """Input currents from the bytes of a `.npy` file, as `load_current`.
 
     Args:
-        stream: the file, at its beginning.
+        content: of the file.
         file: what it is called in an error.
 
     Returns:
@@ -236,18 +232,8 @@ def read_current(stream: BinaryIO, file: str) -> Tensor:
     Raises:
         FileFormatError: if it holds anything else.
     """
-    try:
-        array = np.lib.format.read_array(stream, allow_pickle=False)
-        rest = stream.read(1)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise FileFormatError(
-            f"File {file} must be a .npy file of plain numbers, but is not: {_first_sentence(error)}."
-        ) from error
-    if rest:
-        raise FileFormatError(f"File {file} must be a .npy file of one array, but goes on after its end.")
-    if array.dtype.kind not in "fiub":
-        raise FileFormatError(f"File {file} must hold real numbers, but holds {array.dtype}.")
-    if array.ndim != 3 or array.size == 0:
+    array = parse_npy(content, file)
+    if array.ndim != 3:
         raise FileFormatError(
             f"File {file} must hold an array of shape (time, batch, neurons) with at least one element, "
             f"but holds one of shape {array.shape}."

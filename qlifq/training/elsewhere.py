@@ -8,10 +8,10 @@ from typing import Any
 from qlifq._validation import integer
 from qlifq.backends import Backend, Plan
 from qlifq.errors import FileFormatError
-from qlifq.neurons import QLIF
+from qlifq.neurons.description import describe_layers
 from qlifq.studies.intervals import CONFIDENCE, large_sample_mean, paired_difference
 from qlifq.studies.report import Picture, Report, Section
-from qlifq.studies.simulation import counted, duration
+from qlifq.studies.simulation import duration
 from qlifq.training.datasets import Dataset, LabelledImages
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.figures import confusion_figure
@@ -88,13 +88,14 @@ def whole_plan(network: Network, design: Design, images: int, batch: int) -> Pla
 
 
 def answered_in_words(network: Network, **options: str | None) -> str:
-    """Where a network is asked, such as "aer, 1 shot, noise fake_torino, sampling law"; options that are None are left out."""
-    layer = next(network.neurons())
-    if isinstance(layer, QLIF) and not layer.settings.quantum_mode:
-        return "none, the decision is classic"
-    words = [layer.backend.name, "exact" if layer.shots is None else counted(layer.shots, "shot")]
-    words += [f"{name} {value}" for name, value in options.items() if value is not None]
-    return ", ".join(words)
+    """Where a network is asked, such as "aer, noise of the snapshot fake_torino, 1 shot, sampling law".
+
+    Args:
+        network: the network.
+        **options: what else the user chose; those that are None are left out.
+    """
+    words = [describe_layers(network.neurons())]
+    return ", ".join([*words, *(f"{name} {value}" for name, value in options.items() if value is not None)])
 
 
 def elsewhere_report(
@@ -132,7 +133,7 @@ def elsewhere_report(
                 title="Classes",
                 asked=f"How often is each class recognised, asked of {last.where}?",
                 found=[],
-                pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption)},
+                pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption, last.where)},
                 tables={"classes": frame(class_rows(last.tested, data.classes))},
             )
         )
@@ -146,6 +147,7 @@ def elsewhere_report(
         ),
         setup=setup,
         sections=sections,
+        source="; ".join(answer.where for answer in answers),
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qlifq.backends import Backend
 from qlifq.backends.sampling import Share
+from qlifq.neurons.description import describe_layers
 from qlifq.training.datasets import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, held_back, train, untrained
@@ -94,14 +95,14 @@ class Experiment:
         settings: how.
         contenders: the network itself first.
         examples: some test images in it.
-        backend: where its decisions were asked.
+        decided_by: who answered its spike decisions, in words, see `describe_layers`.
     """
 
     data: Dataset
     settings: TrainingSettings
     contenders: tuple[Contender, ...]
     examples: tuple[Example, ...]
-    backend: str
+    decided_by: str
 
 
 def contenders_of(design: Design) -> Iterator[tuple[str, Design]]:
@@ -188,7 +189,7 @@ def run_experiment(
         contenders.append(Contender(each, trained.network.parameter_count(), trained.history, tested))
         if name == CHECKPOINT:
             examples = _examples(trained.network, design, data, device)
-            answered = next(trained.network.neurons()).backend.name
+            answered = describe_layers(trained.network.neurons())
     return Experiment(data, settings, tuple(contenders), examples, answered)
 
 

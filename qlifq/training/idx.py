@@ -5,6 +5,7 @@ integers) and the elements in row-major order; it may be gzipped.
 """
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from qlifq._files import PathLike, as_path
+from qlifq._files import PathLike, as_path, read_bytes
 from qlifq.errors import FileFormatError
 
 __all__ = ["read_idx"]
@@ -64,19 +65,15 @@ def read_idx(path: PathLike, dimensions: int) -> npt.NDArray[np.uint8]:
 
 def _unpacked(file: Path) -> bytes:
     """The content of a file, without its compression if it has one."""
+    content = read_bytes(file, at_most=_MOST_BYTES)
+    if not content.startswith(_GZIP):
+        return content
     try:
-        with file.open("rb") as stream:
-            packed = stream.read(len(_GZIP)) == _GZIP
-            stream.seek(0)
-            if not packed:
-                content = stream.read(_MOST_BYTES + 1)
-            else:
-                with gzip.open(stream) as unpacking:
-                    content = unpacking.read(_MOST_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacking:
+            content = unpacking.read(_MOST_BYTES + 1)
+    # All of it is in memory: what goes wrong lies in its bytes.
+    except (EOFError, OSError, ValueError, zlib.error, struct.error) as error:
         raise FileFormatError(f"File {file} must be a gzip file, but is damaged: {str(error).rstrip('.')}.") from error
-    except OSError as error:
-        raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     if len(content) > _MOST_BYTES:
-        raise FileFormatError(f"File {file} must hold at most {_MOST_BYTES:,} bytes, but holds more.")
+        raise FileFormatError(f"File {file} must unpack to at most {_MOST_BYTES:,} bytes, but has more.")
     return content

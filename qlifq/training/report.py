@@ -52,7 +52,7 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {network.words}",
         "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
         "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",
-        "backend": experiment.backend,
+        "backend": experiment.decided_by,
         "epochs": settings.epochs,
         "batch": settings.batch,
         "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
@@ -78,6 +78,7 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         ),
         setup=facts,
         sections=[_beside(experiment), _learning(experiment), *_answers(experiment), _inside(experiment)],
+        source=experiment.decided_by,
     )
 
 

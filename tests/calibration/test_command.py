@@ -43,7 +43,9 @@ def refuse(capsys: Captured, *arguments: str) -> str:
 def test_calibrate_prints_the_table_and_writes_record_and_picture(capsys: Captured) -> None:
     out = succeed(capsys, "calibrate", *DEVICE, "--neurons", "4", "--shots", "2000", "--out", "cal.json")
     lines = out.splitlines()
-    assert lines[0].startswith("calibration of aer · 4 sites · mapping sigmoid · 2,000 shots per angle in 2 rounds · ")
+    assert lines[0].startswith(
+        "calibration of aer, noise of the snapshot fake_torino · 4 sites · mapping sigmoid · 2,000 shots per angle in 2 rounds"
+    )
     assert lines[1].split()[:5] == ["site", "q_scale", "q_bias", "eps", "eta"]
     assert [line.split()[0] for line in lines[2:6]] == ["0", "1", "2", "3"]
     assert "before" in out

@@ -128,7 +128,8 @@ def test_what_is_out_of_reach_is_said() -> None:
     found = calibration.correct(p0=0.1, slope=0.5)
     assert found.reachable.tolist() == [True, False]
     assert str(found).startswith("correction of 2 neurons · q_scale ")
-    assert str(found).endswith("in the reach of all · 1 out of reach")
+    assert str(found).endswith(f"in the reach of all · 1 out of reach · on {calibration.source}")
+    assert "analytic, noise readout_p01=0.01 to 0.2" in str(found)
     assert found.q_scale.isnan().tolist() == [False, True]
     # Six standard errors of a corner measured with 50,000 shots.
     assert float(found.floor[1]) == pytest.approx(0.2, abs=6 * math.sqrt(0.16 / 50_000))

@@ -16,8 +16,8 @@ from qlifq.backends import DeviceNoise, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.conformance import check
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.backends.twin import TwinBackend
 from qlifq.calibration import fit, save
+from qlifq.calibration.twin import TwinBackend
 from qlifq.circuits import Law, LeakySpike, RYSpike, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, FileFormatError, QLIFError, ShapeError, UnsupportedError
 
@@ -36,6 +36,7 @@ class Measured(NamedTuple):
 
     circuit: SpikeCircuit
     response: Law
+    source: str = "a law of one's own"
 
 
 def twin_of(*law: list[float]) -> TwinBackend:

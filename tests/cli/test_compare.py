@@ -38,7 +38,9 @@ def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured,
     assert f"qlifq compare {study} --quick --shots 1,30,1000 --seed 4 --out run" in text
     assert "| seed | 4 |" in text
     assert sorted(path.name for path in Path("run").iterdir()) == sorted([*files, "summary.json"])
-    *found, where = out.splitlines()
+    source, *found, where = out.splitlines()
+    assert f"Numbers of: {source.removeprefix('numbers of ')}." in text
+    assert source.startswith("numbers of analytic, ")
     assert where == "written to run/report.md"
     assert found
     plain = text.replace("**", "").replace("`", "")
@@ -56,7 +58,7 @@ def test_noise_and_sampling_reach_the_backend(capsys: Captured) -> None:
     options = ["--backend", "aer", "--sampling", "law", "--noise", "readout_p01=0.2", "--out", "run"]
     succeed(capsys, "compare", "shot-noise", *SHOTS, *options)
     text = Path("run/report.md").read_text(encoding="utf-8")
-    for words in ("| backend | aer |", "| noise | readout_p01=0.2 |", "| sampling | law |"):
+    for words in ("| backend | aer, noise readout_p01=0.2 |", "| sampling | law |"):
         assert words in text
     floor = pd.read_csv("run/evaluation_floor.csv")
     # 0.02 is read as 0.216: 20 000 shots show a bias of 0.196 with a standard error of 0.003.

@@ -117,7 +117,7 @@ def test_a_budget_is_kept_over_the_starts(capsys: Captured) -> None:
 
 def test_replay_writes_a_report(capsys: Captured) -> None:
     out = succeed(capsys, *SIMULATE, "--mode", "replay", "--out", "replay")
-    assert "replay on fake_torino · 6 steps × 1 × 64 neurons · 1,024 shots · not calibrated" in out
+    assert "replay on ibm, snapshot fake_torino (no device), 1,024 shots · 6 steps × 1 × 64 neurons · not calibrated" in out
     text = Path("replay/report.md").read_text(encoding="utf-8")
     assert "mean |measured − predicted|" in text
     assert Path("replay/replay.png").is_file()
@@ -156,12 +156,13 @@ def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
     succeed(capsys, *SIMULATE, "--run", "mine", "--out", "run")
     header, line = succeed(capsys, "jobs", "list").splitlines()
     assert header.split() == ["run", "device", "jobs", "done", "open", "failed", "device", "s", "of"]
-    assert line.split() == ["mine", "fake_torino", "6", "6", "0", "0", "12.0", "no", "bound"]
+    assert line.split() == ["mine", "snapshot", "fake_torino", "6", "6", "0", "0", "12.0", "no", "bound"]
     rows = succeed(capsys, "jobs", "list", "--run", "mine").splitlines()
     assert len(rows) == 7
     job = re.search(r"local-\w+", rows[1])
     assert job is not None
     shown = succeed(capsys, "jobs", "show", job[0])
+    assert re.search(r"^device +snapshot fake_torino$", shown, re.MULTILINE)
     assert re.search(r"^state +DONE$", shown, re.MULTILINE)
     assert re.search(r"^continue with +qlifq simulate --backend ibm", shown, re.MULTILINE)
     succeed(capsys, "jobs", "export", "mine", "--out", "mine.npz")

@@ -55,7 +55,9 @@ def refuse(capsys: Captured, *arguments: str) -> str:
 
 def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]) -> None:
     folder, printed = run
-    assert printed.startswith("data         digits, 200 images to learn, 355 for the test\nQLIF, mapping sigmoid: ")
+    assert printed.startswith(
+        "data         digits, 200 images to learn, 355 for the test\nasked of     analytic, exact\nQLIF, mapping sigmoid: "
+    )
     assert printed.endswith(f"written to   {folder}\n")
     names = {path.name for path in folder.iterdir()}
     assert names == {
@@ -80,7 +82,8 @@ def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]
     assert epochs["number"].tolist() == [1, 2] * 3
     assert epochs["validation_loss"].notna().all()
     report = (folder / "report.md").read_text(encoding="utf-8")
-    for line in printed.splitlines()[1:-1]:
+    assert "Numbers of: analytic, exact." in report
+    for line in printed.splitlines()[2:-1]:
         assert line in report.replace("**", "")
     for row, others in zip(networks.itertuples(), [None, "deterministic", "stochastic"], strict=True):
         if others is not None:
@@ -141,7 +144,7 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
     assert main([*command, "--dry-run"]) == 0
     planned = capsys.readouterr().out
-    assert "asked of     aer, 1 shot, noise fake_torino, sampling law\n" in planned
+    assert "asked of     aer, noise of the snapshot fake_torino, 1 shot, sampling law\n" in planned
     assert f"60 images · evaluations {60 * 4 * 12:,} · " in planned
     assert list(Path.cwd().iterdir()) == []
     assert main([*command, "--calibrate", "512", "--out", "there"]) == 0
@@ -151,7 +154,7 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     assert f"60 images · evaluations {2 * 60 * 4 * 12 + 2 * points * 12:,} · " in printed
     assert "calibration  12 neurons corrected, 0 on qubits that none can help\n" in printed
     places = pd.read_csv("there/places.csv")
-    where = "aer, 1 shot, noise fake_torino, sampling law"
+    where = "aer, noise of the snapshot fake_torino, 1 shot, sampling law"
     assert places["asked of"].tolist() == ["analytic, exact", where, f"{where}, calibrated"]
     assert places["evaluations"].tolist() == [60 * 4 * 12] * 3
     assert places["accuracy"].between(0.1, 1.0).all()
@@ -175,7 +178,7 @@ def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
     command = ["evaluate", str(folder), "--backend", "ibm", "--device", "fake_manila", "--samples", "8"]
     assert main([*command, "--dry-run"]) == 0
     planned = capsys.readouterr().out
-    assert "asked of     ibm, 1 shot, device fake_manila\n" in planned
+    assert "asked of     ibm, snapshot fake_manila (no device), 1 shot\n" in planned
     assert re.search(r"8 images · evaluations 384 · circuits 1 · qubits \d · jobs 4 · .* · device about 8\.\d+ s\n", planned)
     assert not (tmp_path / "jobs.sqlite").exists()
     assert main([*command, "--max-device-seconds", "1", "--out", "refused"]) == 2
@@ -221,7 +224,7 @@ def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Ca
     assert main([*common, *noise, "--calibration", "record.json", "--out", "corrected"]) == 0
     assert "12 neurons corrected" in capsys.readouterr().out
     assert main([*common, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]) == 0
-    assert "twin, exact, calibrated: " in capsys.readouterr().out
+    assert "twin of aer, noise readout_p01=0.02, readout_p10=0.2, exact, calibrated: " in capsys.readouterr().out
     # What does not go with the network is refused before anything is asked, in a dry run too.
     assert main(["calibrate", "--neurons", "5", "--shots", "50", *noise, "--sampling", "law", "--out", "narrow.json"]) == 0
     capsys.readouterr()
@@ -254,7 +257,8 @@ def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(caps
     assert f"40 images · evaluations {2 * 40 * 3 * (32 + 12):,} · " in capsys.readouterr().out
     assert main([*twins, *first, *second, "--out", "there"]) == 0
     places = pd.read_csv("there/places.csv")
-    assert places["asked of"].tolist() == ["analytic, exact", "twin, exact", "twin, exact, calibrated"]
+    twins_of = "twin of aer, exact and twin of aer, noise readout_p01=0.9, exact"
+    assert places["asked of"].tolist() == ["analytic, exact", twins_of, f"{twins_of}, calibrated"]
     here, there, _ = ([float(rate) for rate in rates.split()] for rates in places["spikes"])
     # 3,840 and 1,440 decisions: a difference of 0.07 in the rate of the first is 6 σ, and one of 0.05 in that of the second.
     assert abs(there[0] - here[0]) < 0.07

@@ -46,6 +46,7 @@ class Measured(NamedTuple):
 
     circuit: SpikeCircuit
     response: Law
+    source: str = "a law of its own"
 
 
 _LAW = AnalyticBackend(NOISES["noise per site"]).law(RYSpike(), torch.device("cpu"))
@@ -67,7 +68,7 @@ def test_every_registered_backend_conforms(name: str) -> None:
     report = check(get(name, **OPTIONS.get(name, {})), oracle=oracle, sites=sites)
     report.raise_for_failure()
     assert report.passed
-    assert report.backend == name
+    assert report.backend.split(",")[0].split(" of ")[0] == name
     assert "passed" in {line.result for line in report.lines if line.check in {"exact RYSpike", "shots RYSpike"}}
 
 

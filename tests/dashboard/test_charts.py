@@ -30,7 +30,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[pa.Table, dict[str, Any
 
 def test_every_kind_of_column_arrives_as_it_is(drawn: list[tuple[pa.Table, dict[str, Any]]]) -> None:
     chart = lines("chart", "Title", COLUMNS, [Line("wide", "wide", "#123456")], across=("x", "x"), y_title="y")
-    widgets.draw(chart, "page")
+    widgets.draw(chart, "page", "aer, 3 shots")
     ((table, _),) = drawn
     assert table.column_names == list(COLUMNS)
     for name, column in COLUMNS.items():
@@ -41,7 +41,9 @@ def test_every_kind_of_column_arrives_as_it_is(drawn: list[tuple[pa.Table, dict[
 def test_a_title_has_lines_that_fit_on_a_telephone(drawn: list[tuple[pa.Table, dict[str, Any]]]) -> None:
     title = "A title of so many words that no telephone is wide enough for it, and no glass either"
     for text in ("Short", title):
-        widgets.draw(lines("chart", text, COLUMNS, [Line("x", "x", "red")], across=("x", "x"), y_title="y"), "page")
+        widgets.draw(
+            lines("chart", text, COLUMNS, [Line("x", "x", "red")], across=("x", "x"), y_title="y"), "page", "aer, 3 shots"
+        )
     (_, short), (_, long) = drawn
     assert short["title"]["text"] == ["Short"]
     assert " ".join(long["title"]["text"]) == title
@@ -52,7 +54,7 @@ def test_a_title_has_lines_that_fit_on_a_telephone(drawn: list[tuple[pa.Table, d
 def test_every_line_has_its_colour_and_its_name_in_the_legend(drawn: list[tuple[pa.Table, dict[str, Any]]]) -> None:
     named = [Line("x", "first", "#111111"), Line("wide", "second", "#222222", dash=True)]
     marks = [Line("narrow", "third", "#333333")]
-    widgets.draw(lines("chart", "Title", COLUMNS, named, across=("x", "x"), y_title="y", marks=marks), "page")
+    widgets.draw(lines("chart", "Title", COLUMNS, named, across=("x", "x"), y_title="y", marks=marks), "page", "aer, 3 shots")
     ((_, spec),) = drawn
     assert [layer["mark"]["color"] for layer in spec["layer"]] == ["#111111", "#222222", "#333333"]
     scale = spec["layer"][0]["encoding"]["color"]["scale"]

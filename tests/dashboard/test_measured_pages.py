@@ -5,11 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
+from qlifq.calibration.record import parse
 from qlifq.circuits import RYSpike
-from qlifq.dashboard.backends import SIDES, BackendsView, backends_charts, backends_code, layer_of, plan_of, remote, run_pair
-from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, read, table, written
+from qlifq.dashboard.backends import (
+    SIDES,
+    BackendsView,
+    backends_charts,
+    backends_code,
+    layer_of,
+    plan_of,
+    remote,
+    run_pair,
+    sources,
+)
+from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, table, written
 from qlifq.dashboard.charts import picture
-from qlifq.dashboard.circuit import CircuitView, circuit_charts, circuit_code, run_circuit, sphere
+from qlifq.dashboard.circuit import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.controls import Value
 from qlifq.dashboard.noise import BACKENDS, NOISES, backend_code, build, imports, noisy
 from qlifq.errors import ArgumentError, QLIFError
@@ -38,7 +49,7 @@ def test_the_circuit_is_solved_turned_and_written_out(values: dict[str, Value]) 
         rise = (run.probability[middle + 1] - run.probability[middle - 1]) / (run.gaps[middle + 1] - run.gaps[middle - 1])
         assert float(rise) == pytest.approx(run.view.slope, rel=1e-2)
     assert ("tangent" in circuit_charts(run)[0].columns) is (run.view.circuit == "RYSpike")
-    assert picture([*circuit_charts(run), sphere(run)], "png").startswith(b"\x89PNG")
+    assert picture([*circuit_charts(run), sphere(run)], "png", CLOSED_FORM).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +69,7 @@ def test_two_backends_are_planned_run_and_written_out(values: dict[str, Value]) 
     _, printed = executed(backends_code(view))
     for side in SIDES:
         assert float(printed.split(f"{side} ")[1].split()[0]) == pytest.approx(pair.rates[side].value, abs=1e-6)
-    assert picture(backends_charts(pair), "svg")
+    assert picture(backends_charts(pair), "svg", sources(pair))
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -109,7 +120,7 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     view = CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 400})
     assert measure(replace(view, noise="fake_torino")).sites == 2
     record = measure(view)
-    again = read(written(record))
+    again = parse(written(record), "record.json")
     correction = again.correct(p0=view.p0, slope=view.slope)
     rows = table(again, correction)
     assert list(rows["neuron"]) == [0, 1]
@@ -117,9 +128,9 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     names, printed = executed(calibration_code(view, None))
     assert torch.equal(names["measured"].measurement.ones, record.measurement.ones)
     assert "correction of 2 neurons" in printed
-    assert picture(calibration_charts(again, correction, 1), "png")
-    with pytest.raises(QLIFError, match="must hold JSON"):
-        read(b"{")
+    assert picture(calibration_charts(again, correction, 1), "png", again.source)
+    with pytest.raises(QLIFError, match=r"File record\.json must hold JSON"):
+        parse(b"{", "record.json")
 
 
 def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
@@ -129,6 +140,6 @@ def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
     layers = {side: layer_of(twin, side, record) for side in SIDES}
     pair = run_pair(twin, layers, record, "torino.json")
     assert pair.shows(twin, record)
-    assert not pair.shows(twin, read(written(record)))
+    assert not pair.shows(twin, parse(written(record), "record.json"))
     assert "calibration.load('torino.json')" in backends_code(pair.view, pair.file)
     assert run_pair(plain, {side: layer_of(plain, side) for side in SIDES}).shows(plain, record)

@@ -13,7 +13,7 @@ from qlifq.dashboard.neuron import PRESETS, SOURCES, NeuronView
 from qlifq.dashboard.neuron_charts import neuron_charts
 from qlifq.dashboard.neuron_run import Statistics, check_upload, python_code, run_neuron
 from qlifq.errors import FileFormatError, ShapeError
-from qlifq.training.datasets import read_current
+from qlifq.training.datasets import parse_current
 from tests.dashboard.harness import STATES, executed
 
 
@@ -99,16 +99,15 @@ def test_every_trace_of_a_run_is_drawn() -> None:
         for layer in chart.spec.get("layer", [chart.spec]):
             for side in ("x", "y"):
                 assert layer["encoding"][side]["axis"]["title"]
-        assert b"<svg" in picture([chart], "svg")
-    assert picture(list(charts.values()), "png").startswith(b"\x89PNG")
+        assert b"<svg" in picture([chart], "svg", run.recording.decided_by)
+    assert picture(list(charts.values()), "png", run.recording.decided_by).startswith(b"\x89PNG")
 
 
 def test_an_upload_that_is_no_current_is_refused() -> None:
     stream = io.BytesIO()
     np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    stream.seek(0)
     with pytest.raises(FileFormatError, match=r"evil\.npy must be a \.npy file of plain numbers"):
-        read_current(stream, "evil.npy")
+        parse_current(stream.getvalue(), "evil.npy")
     with pytest.raises(ShapeError, match="at most 2000 steps and 256 neurons to be shown, but has 3000 and 1"):
         check_upload(torch.zeros(3000, 1, 1))
     with pytest.raises(ShapeError, match=r"needs a \.npy file"):

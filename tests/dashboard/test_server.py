@@ -1,5 +1,6 @@
 """Starting the server: what it is told, and what is refused before it starts."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +15,30 @@ APP = Path(dashboard.__file__).with_name("app.py")
 
 
 def test_the_server_listens_on_loopback_reports_to_nobody_and_takes_small_files() -> None:
-    options = server_options("127.0.0.1", 8501, open_browser=False)
+    options = server_options("127.0.0.1", 8501)
     assert options["server.address"] == "127.0.0.1"
     assert options["browser.gatherUsageStats"] is False
-    assert options["server.showEmailPrompt"] is False
     assert options["server.headless"] is True
     assert options["server.maxUploadSize"] == 20
     assert options["client.showErrorDetails"] == "none"
     assert options["runner.postScriptGC"] is False
-    assert options["client.allowedOrigins"] == "http://localhost:8501"
+    assert options["client.allowedOrigins"] == ["http://localhost:8501"]
+    # Streamlit asks a service for the address of this machine, unless it is told what to show.
+    assert options["browser.serverAddress"] == "127.0.0.1"
+    assert server_options("0.0.0.0", 8501)["browser.serverAddress"] == "localhost"
 
 
 def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--port", "0"]) == 2
     assert "Argument `port` must be at least 1 and at most 65535, but is 0." in capsys.readouterr().err
     assert command_line(["dashboard", "--port", "0"]) == 2
+
+
+def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 2
+    assert f"Option --port must be one that is free, but is {port}: address already in use." in capsys.readouterr().err
 
 
 def test_an_address_or_a_folder_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -41,7 +51,7 @@ def test_an_address_or_a_folder_that_is_none_is_refused(capsys: pytest.CaptureFi
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "streamlit.web.cli", None)
+    monkeypatch.setitem(__import__("sys").modules, "streamlit", None)
     assert main([]) == 2
     assert "The dashboard needs the package `streamlit`" in capsys.readouterr().err
 

@@ -43,6 +43,7 @@ def report() -> Report:
         sure="Quite.",
         setup={"backend": "analytic", "seed": 7},
         sections=[section],
+        source="aer, noise of the snapshot fake_torino, 30 shots",
     )
 
 

@@ -68,7 +68,7 @@ def test_one_thing_is_singular() -> None:
 def test_a_plan_counts_what_the_run_then_asks() -> None:
     layer = qlifq.QLIF(3, seed=0)
     text = plan_in_words(layer, steps=50, batch=4)
-    assert text.startswith("one step     evaluations 12 · ")
+    assert text.startswith("backend      analytic, exact\none step     evaluations 12 · ")
     whole = re.search(r"all 50 +evaluations (\d+)", text)
     assert whole is not None
     assert int(whole[1]) == run_simulation(layer, torch.ones(50, 4, 3)).recording.evaluations

@@ -38,7 +38,13 @@ def outcome(bench: Bench) -> str:
     angles = bench.angles(RY, 3, bench.sites(2))
     for shots in bench.modes:
         given = angles.clone()
-        _well_formed(bench.run(given, shots), angles, shots)
+        answered = bench.run(given, shots)
+        _well_formed(answered, angles, shots)
+        for fact, value in bench.backend.facts.items():
+            if answered.metadata.get(fact) != value:
+                raise ConformanceError(
+                    f"its `facts` tell {fact} {value!r}, but the metadata of an outcome {answered.metadata.get(fact)!r}"
+                )
         if not torch.equal(given, angles):
             raise ConformanceError("it changes the angles that it is given")
     return "shape, device, counts and shots as asked"

@@ -27,7 +27,7 @@ class Report:
     """The verdicts on one backend; it prints as a table.
 
     Args:
-        backend: its name.
+        backend: what was tested, in words.
         lines: one per check.
     """
 

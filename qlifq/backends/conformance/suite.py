@@ -135,7 +135,7 @@ def check(
         device=torch.device(device),
         level=FALSE_FAIL / len(CHECKS),
     )
-    return Report(tested.name, tuple(_line(entry, bench) for entry in CHECKS))
+    return Report(tested.description, tuple(_line(entry, bench) for entry in CHECKS))
 
 
 def _line(entry: Check, bench: Bench) -> Line:

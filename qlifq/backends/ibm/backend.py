@@ -14,6 +14,7 @@ from torch import Tensor
 from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
 from qlifq.backends import flat
+from qlifq.backends.description import is_snapshot
 from qlifq.backends.flat import Asked, ask
 from qlifq.backends.ibm.channel import Channel, Patience
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
@@ -111,7 +112,8 @@ class IBMBackend(Backend):
         if not isinstance(device, str):
             raise DtypeError(f"Argument `device` must be a name such as ibm_boston or fake_torino, but is {device!r}.")
         self.device = device
-        self.snapshot = device.startswith("fake_")
+        self.snapshot = is_snapshot(device)
+        self.facts = {"device": device}
         self.run_name = _run_name(run, device)
         self.max_device_seconds = (
             None if max_device_seconds is None else real("max_device_seconds", max_device_seconds, above=0.0)
@@ -182,7 +184,7 @@ class IBMBackend(Backend):
         asked = ask(angles, where)
         sites = angles.shape[1]
         metadata: dict[str, object] = {
-            "device": self.device,
+            **self.facts,
             "qubits": (self.qubits * -(-sites // len(self.qubits)))[:sites],
         }
         if not len(asked.places):

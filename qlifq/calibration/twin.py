@@ -1,5 +1,7 @@
 """A calibrated device as a formula: the law that was measured, on torch tensors."""
 
+import os
+from dataclasses import replace
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -8,8 +10,8 @@ from torch import Tensor
 from qlifq._files import PathLike
 from qlifq._transforms import cached, transformed
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.record import read_circuit, read_laws, read_record
 from qlifq.backends.sampling import draw, masked
+from qlifq.calibration.record import load
 from qlifq.circuits import Law, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
@@ -28,6 +30,10 @@ class Calibrated(Protocol):
     def response(self) -> Law:
         """Its law on every site, `(sites,)`."""
 
+    @property
+    def source(self) -> str:
+        """What was calibrated, in words."""
+
 
 @final
 class TwinBackend(Backend):
@@ -38,7 +44,7 @@ class TwinBackend(Backend):
     its statistical error is held to that interval.
 
     Args:
-        record: a calibration record, as a path or as what `qlifq.calibration.fit` returned.
+        record: a calibration, or the path of its record, which is checked as `qlifq.calibration.load` does.
 
     Raises:
         QLIFError: if the record cannot be read, or a site's law was not identified.
@@ -56,15 +62,13 @@ class TwinBackend(Backend):
             raise ArgumentError(
                 "Argument `record` must be a calibration or the path of its file for backend twin, but is None."
             )
-        if isinstance(record, Calibrated):
-            self.circuit, law = record.circuit, record.response
-        elif hasattr(record, "__fspath__") or isinstance(record, str):
-            content = read_record(record)
-            self.circuit, law = read_circuit(record, content), read_laws(record, content)
-        else:
+        calibration = load(record) if isinstance(record, str | os.PathLike) else record
+        if not isinstance(calibration, Calibrated):
             raise DtypeError(
                 f"Argument `record` must be a calibration or the path of its file, but is {type(record).__name__}."
             )
+        self.circuit, law = calibration.circuit, calibration.response
+        self.facts = {"twin_of": calibration.source}
         unknown = torch.stack(law).isnan().any(dim=0).nonzero()
         if len(unknown):
             raise ArgumentError(
@@ -85,14 +89,16 @@ class TwinBackend(Backend):
         seed: int | None,
         where: Tensor | None = None,
     ) -> Outcome:
-        """See `Backend.run`."""
+        """See `Backend.run`. `metadata` tells what it is the twin of."""
         self.check(circuit, angles, shots=shots, seed=seed, where=where)
         self._check_record(circuit, angles.shape[1])
         middle, minus_swing, phase = self._cast(angles)
         # Rounding cannot lead out of [0, 1]: middle and swing are each off by less than half an ulp of their sum.
         probability = torch.addcmul(middle, minus_swing, (angles[..., 0] - phase).cos())
         probability = masked(probability, where)
-        return Outcome(probability) if shots is None else draw(probability, shots, seed)
+        if shots is None:
+            return Outcome(probability, metadata=self.facts)
+        return replace(draw(probability, shots, seed), metadata=self.facts)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: no circuit is built and nothing is executed."""
