@@ -56,7 +56,6 @@ class ServiceError(BackendError):
         refused: whether it is certain that the service did not do what it was asked.
         again: whether the same may succeed later.
         away: whether the service could not be reached, or is not itself: asking again is worth the whole patience.
-        missing: whether the service does not know what it was asked about.
         hint: a sentence that says what to do; it follows the message, and `said` is the message alone.
     """
 
@@ -67,7 +66,6 @@ class ServiceError(BackendError):
         refused: bool = False,
         again: bool = True,
         away: bool = False,
-        missing: bool = False,
         hint: str = "",
     ) -> None:
         super().__init__(f"{message} {hint}".rstrip())
@@ -75,7 +73,6 @@ class ServiceError(BackendError):
         self.refused = refused
         self.again = again
         self.away = away
-        self.missing = missing
 
 
 class BudgetError(QLIFError, ValueError):

@@ -185,7 +185,7 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
     with Loopback() as service, connected(service.url):
         service.states = ("Queued", "Queued", {"status": "Failed", "reason": "not today", "reason_code": 1305})
         assert "not today" in refuse(capsys, *device)
-        service.faults = {"submit": ["commit+drop"] + [400] * 9, "find": [None] + ["empty"] * 99}
+        service.faults = {"submit": ["commit+drop"] + [400] * 9, "find": [None] + [403] * 99}
         service.states = GOOD
         refuse(capsys, *device)
         service.faults.clear()
@@ -196,7 +196,7 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
         succeed(capsys, *device)
         assert (len(service.jobs), service.paid) == (3, 3)
         service.states = ("Queued",)
-        service.faults = {"find": [None] + ["empty"] * 99, "state": [400] * 99}
+        service.faults = {"find": [None] + [403] * 99, "state": [400] * 99}
         refuse(capsys, *device[:-3], "another", "--out", "other")
         service.faults.clear()
         out = succeed(capsys, "jobs", "cancel", "another")

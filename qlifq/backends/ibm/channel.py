@@ -69,9 +69,8 @@ class Patience:
         """Whether a question that changes nothing, and failed so often and for so long, is not asked again."""
         if error.away:
             return seconds >= self.wait_seconds
-        # A young job may be found late; that any other refusal was a slip of the service shows soon.
-        grace = self.grace_seconds if error.missing else 0.0
-        return not (error.again or error.refused) or (tries >= self.attempts and seconds >= grace)
+        # What is refused may be a slip of the service, which shows soon.
+        return not (error.again or error.refused) or tries >= self.attempts
 
     def pause_seconds(self, attempt: int) -> float:
         """The pause after an attempt that failed: doubled each time, and no longer than that between two looks at a job."""

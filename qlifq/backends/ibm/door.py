@@ -26,7 +26,7 @@ _LONGEST = 500
 _REFUSALS = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
 #: What the service says when an account has as many jobs waiting as it may: code 3458 of its registry.
 _FULL = re.compile(r"\b3458\b|pending jobs", re.IGNORECASE)
-_NOT_FOUND, _SLOW, _TOO_MANY, _FAILING = 404, 408, 429, 500
+_SLOW, _TOO_MANY, _FAILING = 408, 429, 500
 _DEVICE = "QiskitBackendNotFoundError"
 #: Errors of the client before it sends anything.
 _CLIENT_SIDE = {
@@ -149,7 +149,7 @@ class Door:
             tokens = getattr(session.auth, "tm", None)
             for prefix, adapter in list(session.adapters.items()):
                 if not isinstance(adapter, _Adapter):
-                    session.mount(prefix, _Adapter(adapter, tokens, self.answer_seconds))
+                    session.mount(prefix, _Adapter(adapter, tokens, self))
             if tokens is not None:
                 tokens.request_time = 0
                 tokens.http_config = {**tokens.http_config, "timeout": self.answer_seconds}
@@ -161,22 +161,23 @@ class _Adapter:
     Args:
         adapter: the client's own.
         tokens: what gives the client its access tokens, None without.
-        answer_seconds: the deadline of a request; one that submits has as long as its act.
+        door: whose deadline a request has; one that submits has as long as its act.
     """
 
-    def __init__(self, adapter: Any, tokens: Any, answer_seconds: float) -> None:
-        self._adapter, self._tokens, self._answer_seconds = adapter, tokens, answer_seconds
+    def __init__(self, adapter: Any, tokens: Any, door: Door) -> None:
+        self._adapter, self._tokens, self._door = adapter, tokens, door
 
     def send(self, request: Any, *, timeout: object = None, **options: Any) -> Any:
         """Send a request; whatever deadline the client has for it is replaced."""
         if self._tokens is not None:
             # After one failure the client would let every request of the next minute wait for nothing.
             self._tokens.request_time = 0
-        left = self._answer_seconds if _HERE.end is None else _HERE.end - time.monotonic()
+        usual = self._door.answer_seconds
+        left = usual if _HERE.end is None else _HERE.end - time.monotonic()
         if left <= 0:
             raise TimeoutError("nobody waits for this answer any more")
         submits = request.method == "POST" and request.url.endswith("/jobs")
-        limit = left if submits else min(left, self._answer_seconds)
+        limit = left if submits else min(left, usual)
         try:
             answer = self._adapter.send(request, timeout=limit, **options)
         except Exception as error:
@@ -241,7 +242,6 @@ def _described(what: str, error: BaseException, unreadable: str | None) -> Servi
         refused=refused,
         again=again,
         away=unreached or status in {_SLOW, _TOO_MANY} or (status or 0) >= _FAILING,
-        missing=status == _NOT_FOUND,
         hint=_LATER if again else _CHECK,
     )
 

@@ -278,11 +278,3 @@ def test_an_outage_within_the_patience_ends_no_run(monkeypatch: pytest.MonkeyPat
 def test_an_outage_beyond_the_patience_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServiceError, match="the connection was refused"):
         carried(monkeypatch, 86_500.0, GONE)
-
-
-def test_a_job_that_is_missing_is_looked_for_as_long_as_one_may_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = ServiceError("no such job", refused=True, again=False, missing=True)
-    clock, _ = carried(monkeypatch, 15.0, missing)
-    assert clock.now >= 15
-    with pytest.raises(ServiceError, match="no such job"):
-        carried(monkeypatch, 60.0, missing)
