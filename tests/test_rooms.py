@@ -15,7 +15,7 @@ import qlifq
 ROOT = Path(qlifq.__file__).parent
 
 #: What everybody may use, and what these modules themselves may.
-SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text", "_arrays", "_run_folder")
+SHARED = ("errors", "_transforms", "_validation", "_packages", "_files", "_text", "_arrays", "_run_folder", "_registry")
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
 #: What each room may import beside itself and what is shared. A trailing star stands for all modules of a room.
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_files": ("errors", "__version__"),
     "_arrays": ("errors",),
     "_run_folder": ("errors", "_files"),
+    "_registry": ("errors",),
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),
     "neurons": (*SHARED, "__version__", "circuits*", *INTERFACE),

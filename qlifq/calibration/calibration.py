@@ -20,6 +20,7 @@ from qlifq.calibration.measurement import Measurement, plain
 from qlifq.calibration.models import LAW, NEURON
 from qlifq.circuits import Law, RYSpike, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.neurons.mapping import MAPPINGS
 
 __all__ = ["Calibration", "Layer"]
 
@@ -167,8 +168,7 @@ class Calibration:
         if (p0 is None) != (slope is None) or (q_scale is None) != (q_bias is None) or (p0 is not None and q_scale is not None):
             raise ArgumentError("The target must be given as `p0` and `slope`, or as `q_scale` and `q_bias`, or not at all.")
         if p0 is not None and slope is not None:
-            own = {"theta_max": programme.theta_max} if programme.mapping == "tanh" else {}
-            numbers = solve(programme.mapping, p0, slope, **own)
+            numbers = solve(programme.mapping, p0, slope, **MAPPINGS[programme.mapping].own(programme))
             scale, offset = (torch.full((neurons,), number, dtype=torch.float64) for number in numbers)
         elif q_scale is not None and q_bias is not None:
             for name, value in (("q_scale", q_scale), ("q_bias", q_bias)):
@@ -219,8 +219,8 @@ class Calibration:
             "mapping": (layer.mapping, programme.mapping),
             "quantum_leak": (settings.quantum_leak, programme.leak),
         }
-        if programme.mapping == "tanh":
-            wanted["theta_max"] = (settings.theta_max, programme.theta_max)
+        for name, needed in MAPPINGS[programme.mapping].own(programme).items():
+            wanted[name] = (getattr(settings, name), needed)
         for name, (have, need) in wanted.items():
             if have != need:
                 raise UnsupportedError(f"The calibration was made with {name} {need!r}, but the layer has {have!r}.")

@@ -170,20 +170,16 @@ def at_angle(
     Returns:
         q_scale, and the offset, which is q_bias less the leak.
     """
-    if mapping == "linear":
-        return rate, angle
-    if mapping == "tanh":
-        return rate / theta_max, angle
-    remainder = math.pi - angle if remainder is None else remainder
-    return math.pi * rate / (angle * remainder), (angle / remainder).log()
+    return MAPPINGS[mapping].inverse(angle, math.pi - angle if remainder is None else remainder, rate, theta_max)
 
 
 def checked_settings(mapping: str, leak: float, theta_max: float) -> tuple[float, float]:
     """The leak and theta_max of a mapping, or the reason why they cannot be used."""
     choice("mapping", mapping, MAPPINGS)
     theta_max = real("theta_max", theta_max, above=0.0)
-    if mapping != "tanh" and theta_max != THETA_MAX:
-        raise UnsupportedError(f"Argument `theta_max` would be ignored: it needs mapping='tanh', but that is {mapping!r}.")
+    if theta_max != THETA_MAX and "theta_max" not in MAPPINGS[mapping].parameters:
+        users = " or ".join(f"mapping={name!r}" for name, row in MAPPINGS.items() if "theta_max" in row.parameters)
+        raise UnsupportedError(f"Argument `theta_max` would be ignored: it needs {users}, but that is {mapping!r}.")
     return real("leak", leak), theta_max
 
 

@@ -173,14 +173,18 @@ def _second_order(distance: Callable[[Tensor], Tensor], at: Tensor, leaves: list
 
 
 def reach(target: Target, law: Law) -> tuple[Tensor, Tensor]:
-    """The least and the greatest P(1) of a site: over θ in [0, π] for `sigmoid`, over every angle for the others."""
+    """The least and the greatest P(1) of a site over the angles that the mapping reaches."""
     floor, ceiling = law.extremes()
-    if target.mapping != "sigmoid":
+    angles = MAPPINGS[target.mapping].reach
+    if angles is None:
         return floor, ceiling
-    lowest = torch.atan2(-law.c, -law.b).remainder(2 * math.pi)
-    ends = torch.stack((law.a + law.b, law.a - law.b))
+    first, last = angles
+    # The angle of the least P(1), and that of the greatest, each as a turn on from the first angle that is reached.
+    lowest = (torch.atan2(-law.c, -law.b) - first).remainder(2 * math.pi)
     highest = (lowest + math.pi).remainder(2 * math.pi)
-    return torch.where(lowest <= math.pi, floor, ends.amin(0)), torch.where(highest <= math.pi, ceiling, ends.amax(0))
+    ends = torch.stack([law.a + law.b * math.cos(end) + law.c * math.sin(end) for end in angles])
+    turn = last - first
+    return torch.where(lowest <= turn, floor, ends.amin(0)), torch.where(highest <= turn, ceiling, ends.amax(0))
 
 
 def _errors(derivative: Tensor, covariance: Tensor) -> Tensor:

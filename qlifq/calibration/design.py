@@ -63,37 +63,30 @@ class Programme:
             raise ArgumentError("Argument `q_scale` must not be 0, or every gap gives the same angle.")
         offset = self.q_bias - self.leak
         if gaps is None:
-            self.gaps = informative_gaps(mapping, self.q_scale, offset, theta_max=self.theta_max)
+            self.gaps = informative_gaps(mapping, self.q_scale, offset)
         else:
             self.gaps = _checked_gaps(gaps, self.neurons)
         turned = MAPPINGS[mapping].angle(self.gaps, self.q_scale, offset, self.theta_max)
         self.angles = torch.cat((CORNERS[:, None].expand(-1, self.neurons), turned))
 
 
-def informative_gaps(
-    mapping: str, q_scale: Tensor, offset: Tensor, *, theta_max: float = THETA_MAX, points: int = _POINTS
-) -> Tensor:
+def informative_gaps(mapping: str, q_scale: Tensor, offset: Tensor, *, points: int = _POINTS) -> Tensor:
     """Gaps whose angles are spread evenly over what the mapping reaches, up to one full turn.
 
     Evenly spaced angles tell each of a, b and c of the law P(1) = a + b cos θ + c sin θ apart from the others; evenly
     spaced gaps would crowd them where a mapping saturates.
 
     Args:
-        mapping: "sigmoid", "linear" or "tanh".
+        mapping: a name in `qlifq.neurons.MAPPINGS`.
         q_scale: slope of the mapping, not 0, `(neurons,)`.
         offset: q_bias less the leak, `(neurons,)`.
-        theta_max: for `tanh`.
         points: how many.
 
     Returns:
         `(points, neurons)`, float64.
     """
-    even = ((torch.arange(points, dtype=torch.float64) + 0.5) / points)[:, None]
-    if mapping == "sigmoid":
-        return (even.logit() - offset) / q_scale
-    if mapping == "linear":
-        return ((2 * even - 0.5) * math.pi - offset) / q_scale
-    return (2 * even - 1).atanh() / q_scale + torch.zeros_like(offset)
+    fractions = ((torch.arange(points, dtype=torch.float64) + 0.5) / points)[:, None]
+    return MAPPINGS[mapping].gaps(fractions, q_scale, offset)
 
 
 def shots_for(

@@ -21,7 +21,7 @@ from qlifq.neurons.parameters import Need
 __all__ = ["CLOSED_FORM", "CircuitRun", "CircuitView", "circuit_charts", "circuit_code", "run_circuit", "sphere"]
 
 _TWO_SLOTS = Need("a circuit of two angles", lambda view: CIRCUITS[view.circuit].build().num_angles > 1)  # type: ignore[attr-defined]
-_TANH = Need("mapping='tanh'", lambda view: view.mapping == "tanh")
+_THETA_MAX = Need("mapping='tanh'", lambda view: "theta_max" in MAPPINGS[view.mapping].parameters)
 _POINTS = 201
 #: Who gives the numbers of this page.
 CLOSED_FORM = "closed form of the circuit, exact"
@@ -42,7 +42,7 @@ class CircuitView(View):
     slope: float = control(1.5, "real", "response", "wanted slope dP(1)/dΔ there", above=0.0)
     leak: float = control(0.0, "real", "response", "quantum_leak of the layer, taken off q_bias")
     theta_max: float = control(
-        THETA_MAX, "real", "response", "span of the tanh mapping, radians", need=_TANH, above=0.0, at_most=math.pi
+        THETA_MAX, "real", "response", "span of the tanh mapping, radians", need=_THETA_MAX, above=0.0, at_most=math.pi
     )
     gap: float = control(0.25, "real", "response", "gap Δ = V − threshold at which the qubit is looked at")
 
@@ -87,14 +87,14 @@ def run_circuit(view: CircuitView) -> CircuitRun:
         QLIFError: if nothing gives the wanted response.
     """
     circuit = CIRCUITS[view.circuit].build()
-    own = {"theta_max": view.theta_max} if view.mapping == "tanh" else {}
-    q_scale, q_bias = solve(view.mapping, view.p0, view.slope, leak=view.leak, **own)
+    mapping = MAPPINGS[view.mapping]
+    q_scale, q_bias = solve(view.mapping, view.p0, view.slope, leak=view.leak, **mapping.own(view))
     reach = max(1.0, 1.1 * abs(view.gap))
     gaps = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64)
     offset = torch.tensor(q_bias - view.leak, dtype=torch.float64)
 
     def angles(gap: Tensor) -> Tensor:
-        theta = MAPPINGS[view.mapping].angle(gap, q_scale, offset, view.theta_max)
+        theta = mapping.angle(gap, q_scale, offset, view.theta_max)
         return torch.stack([theta, *[torch.full_like(theta, view.second)] * (circuit.num_angles - 1)], dim=-1)
 
     at = angles(torch.tensor(view.gap, dtype=torch.float64))
@@ -230,7 +230,7 @@ def _projected(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def circuit_code(view: CircuitView) -> str:
     """The lines that give what the page shows, ready to run."""
-    own = f", theta_max={view.theta_max!r}" if view.mapping == "tanh" else ""
+    own = "".join(f", {name}={value!r}" for name, value in MAPPINGS[view.mapping].own(view).items())
     width = CIRCUITS[view.circuit].build().num_angles
     angles = f"[angle, {view.second!r}]" if width > 1 else "[angle]"
     return (

@@ -196,7 +196,7 @@ def parameter_controls() -> tuple[Control, ...]:
                 doc=spec.doc,
                 default=default,
                 bounds=spec.bounds,
-                options=options,
+                options=tuple(options),
                 need=spec.need,
                 by=by,
             )

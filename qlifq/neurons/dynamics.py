@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qlifq.neurons.membrane import MEMBRANES
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
@@ -75,10 +76,9 @@ class Dynamics(NamedTuple):
 
 def initial_state(settings: Settings, batch: int, neurons: int, like: Tensor) -> QLIFState:
     """The state at rest, `(batch, neurons)` in the dtype and on the device of `like`."""
-    rest = settings.V_rest if settings.membrane == "quadratic" else 0.0
     zeros = torch.zeros(batch, neurons, dtype=like.dtype, device=like.device)
     return QLIFState(
-        voltage=torch.full_like(zeros, rest),
+        voltage=torch.full_like(zeros, MEMBRANES[settings.membrane].rest(settings)),
         adaptation=zeros,
         efficiency=torch.ones_like(zeros),
         ahp=zeros,
@@ -118,8 +118,7 @@ def integrate(
         quadratic  V ← V + (dt/τ)(a0 (V − V_rest)(V − V_c) + R I_eff) + σ √dt ξ
         Δ = V − V_th                                       (− k m in mode `threshold`)
 
-    Below V_rest the quadratic pull is limited to what reaches V_rest: a parabola followed by finite steps would otherwise
-    throw a strongly inhibited neuron across its threshold. Above, V is cut off at V_peak. A refractory neuron holds V.
+    The quadratic pull from below V_rest reaches V_rest at most, and V is cut off at V_peak. A refractory neuron holds V.
 
     Args:
         state: the state before the step, `(batch, num_neurons)` each.
@@ -142,17 +141,12 @@ def integrate(
     if settings.use_ahp:
         current = torch.sub(current, state.ahp, alpha=settings.g_ahp)
     held = state.voltage
-    if settings.membrane == "leaky":
-        voltage = torch.lerp(held, current, dynamics.step)
-    else:
-        above_rest = held - settings.V_rest
-        pull = dynamics.step * (settings.a0 * above_rest * (held - settings.V_c))
-        pull = torch.minimum(pull, torch.where(above_rest < 0, -above_rest, math.inf))
-        voltage = held + torch.addcmul(pull, dynamics.step, current, value=settings.R)
+    membrane = MEMBRANES[settings.membrane]
+    voltage = membrane.follow(held, current, dynamics)
     if noise is not None:
         voltage = torch.add(voltage, noise, alpha=dynamics.noise_scale)
-    if settings.membrane == "quadratic":
-        voltage = voltage.clamp(max=settings.V_peak)
+    if (ceiling := membrane.ceiling(settings)) < math.inf:
+        voltage = voltage.clamp(max=ceiling)
     if settings.refractory_period:
         voltage = torch.lerp(voltage, held, state.refractory.clamp(max=1))
     gap = voltage - dynamics.V_th

@@ -4,7 +4,7 @@ The table of the README, the command line and the checks of user input are all m
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
@@ -15,11 +15,11 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
+from qlifq.neurons.membrane import MEMBRANES
 from qlifq.neurons.surrogates import SURROGATES
 
-__all__ = ["DECISIONS", "FORMULAS", "MEMBRANES", "NEUROMOD_MODES", "PER_NEURON", "RESETS", "Settings", "Spec", "markdown_table"]
+__all__ = ["DECISIONS", "FORMULAS", "NEUROMOD_MODES", "PER_NEURON", "RESETS", "Settings", "Spec", "markdown_table"]
 
-MEMBRANES = ("leaky", "quadratic")
 DECISIONS = ("sample", "threshold", "expectation")
 NEUROMOD_MODES = ("gain", "threshold", "prob_slope", "off")
 RESETS = ("hard", "soft", "partial")
@@ -52,7 +52,7 @@ class Spec(NamedTuple):
     group: str
     doc: str
     bounds: Mapping[str, float]
-    options: tuple[str, ...]
+    options: Collection[str]
     need: Need | None
 
 
@@ -62,14 +62,25 @@ def _parameter(
     group: str,
     doc: str,
     *,
-    options: tuple[str, ...] = (),
+    options: Collection[str] = (),
     need: Need | None = None,
     **bounds: float,
 ) -> Any:  # a dataclass field takes the type of its annotation
     return field(default=default, metadata={"spec": Spec(kind, group, doc, bounds, options, need)})
 
 
-QUADRATIC = Need("membrane='quadratic'", lambda s: s.membrane == "quadratic")
+def _of_membrane(name: str) -> Need:
+    """A membrane that uses the parameter."""
+    users = " or ".join(f"membrane={key!r}" for key, row in MEMBRANES.items() if name in row.parameters)
+    return Need(users, lambda s: name in MEMBRANES[s.membrane].parameters)
+
+
+def _of_mapping(name: str) -> Need:
+    """A mapping that uses the parameter."""
+    users = " or ".join(f"mapping={key!r}" for key, row in MAPPINGS.items() if name in row.parameters)
+    return Need(f"quantum_mode=True and {users}", lambda s: s.quantum_mode and name in MAPPINGS[s.mapping].parameters)
+
+
 QUANTUM = Need("quantum_mode=True", lambda s: s.quantum_mode)
 CLASSIC = Need("quantum_mode=False", lambda s: not s.quantum_mode)
 DETERMINISTIC = Need("quantum_mode=False and stochastic=False", lambda s: not s.quantum_mode and not s.stochastic)
@@ -87,7 +98,6 @@ MODULATED = Need("neuromod_mode other than 'off'", lambda s: s.neuromod_mode != 
 PROBABILISTIC = Need("quantum_mode=True or stochastic=True", lambda s: s.quantum_mode or s.stochastic)
 DYNAMIC = Need("allow_dynamic_spike_probability=True", lambda s: s.allow_dynamic_spike_probability)
 THRESHOLDED = Need("quantum_mode=True and decision='threshold'", lambda s: s.quantum_mode and s.decision == "threshold")
-TANH = Need("quantum_mode=True and mapping='tanh'", lambda s: s.quantum_mode and s.mapping == "tanh")
 TO_V_RESET = Need("reset='hard' or reset='partial'", lambda s: s.reset != "soft")
 PARTIAL = Need("reset='partial'", lambda s: s.reset == "partial")
 
@@ -115,11 +125,11 @@ class Settings:
     refractory_period: int = _parameter(
         0, "integer", "membrane", "steps after a spike in which V is held and no circuit is asked", at_least=0
     )
-    V_rest: float = _parameter(0.0, "real", "membrane", "stable point of the parabola", need=QUADRATIC)
-    V_c: float = _parameter(0.8, "real", "membrane", "unstable point of the parabola, above V_rest", need=QUADRATIC)
-    a0: float = _parameter(1.0, "real", "membrane", "steepness of the parabola", need=QUADRATIC, above=0.0)
-    R: float = _parameter(1.0, "real", "membrane", "resistance of the input", need=QUADRATIC, above=0.0)
-    V_peak: float = _parameter(10.0, "real", "membrane", "cut-off of the potential, above V_th", need=QUADRATIC)
+    V_rest: float = _parameter(0.0, "real", "membrane", "stable point of the parabola", need=_of_membrane("V_rest"))
+    V_c: float = _parameter(0.8, "real", "membrane", "unstable point of the parabola, above V_rest", need=_of_membrane("V_c"))
+    a0: float = _parameter(1.0, "real", "membrane", "steepness of the parabola", need=_of_membrane("a0"), above=0.0)
+    R: float = _parameter(1.0, "real", "membrane", "resistance of the input", need=_of_membrane("R"), above=0.0)
+    V_peak: float = _parameter(10.0, "real", "membrane", "cut-off of the potential, above V_th", need=_of_membrane("V_peak"))
 
     use_adaptive_threshold: bool = _parameter(False, "flag", "threshold", "whether spikes raise the threshold")
     eta: PerNeuron = _parameter(0.1, "per-neuron", "threshold", "rise of the threshold at a spike", need=ADAPTIVE, at_least=0.0)
@@ -174,7 +184,7 @@ class Settings:
         "sample", "choice", "quantum decision", "what is made of the probability", options=DECISIONS, need=QUANTUM
     )
     mapping: str = _parameter(
-        "sigmoid", "choice", "quantum decision", "from the gap to the angle", options=tuple(MAPPINGS), need=QUANTUM
+        "sigmoid", "choice", "quantum decision", "from the gap to the angle", options=MAPPINGS, need=QUANTUM
     )
     q_scale: PerNeuron | None = _parameter(
         None, "per-neuron", "quantum decision", "slope of the mapping; None for its default", need=QUANTUM, above=0.0
@@ -184,7 +194,13 @@ class Settings:
     )
     quantum_leak: float = _parameter(0.0, "real", "quantum decision", "taken off the offset", need=QUANTUM)
     theta_max: float = _parameter(
-        THETA_MAX, "real", "quantum decision", "span of the tanh mapping, radians", need=TANH, above=0.0, at_most=math.pi
+        THETA_MAX,
+        "real",
+        "quantum decision",
+        "span of the tanh mapping, radians",
+        need=_of_mapping("theta_max"),
+        above=0.0,
+        at_most=math.pi,
     )
     quantum_threshold: float = _parameter(
         math.pi / 2,
@@ -264,8 +280,7 @@ class Settings:
                     )
         if TO_V_RESET.holds(self) and self.V_reset >= least(self.V_th):
             raise ArgumentError(f"Argument `V_th` must be above V_reset = {self.V_reset:g}, but is {least(self.V_th):g}.")
-        if QUADRATIC.holds(self):
-            self._check_parabola()
+        MEMBRANES[self.membrane].check(self)
         if self.refractory_period and self.quantum_mode and self.decision == "expectation":
             raise UnsupportedError(
                 f"Argument `refractory_period` must be 0 with decision='expectation', whose spikes are graded, "
@@ -276,14 +291,15 @@ class Settings:
                 "Argument `neuromod_mode` must not be 'prob_slope' for the classic deterministic decision, which has no slope."
             )
 
-    def _check_parabola(self) -> None:
-        if self.V_c <= self.V_rest:
-            raise ArgumentError(f"Argument `V_c` must be above V_rest = {self.V_rest:g}, but is {self.V_c:g}.")
-        if self.V_rest >= least(self.V_th):
-            raise ArgumentError(f"Argument `V_th` must be above V_rest = {self.V_rest:g}, but is {least(self.V_th):g}.")
-        name, ceiling = ("max_threshold", self.max_threshold) if BOUNDED.holds(self) else ("V_th", greatest(self.V_th))
-        if self.V_peak <= ceiling:
-            raise ArgumentError(f"Argument `{name}` must be below V_peak = {self.V_peak:g}, but is {ceiling:g}.")
+    @property
+    def lowest_V_th(self) -> float:
+        """The least threshold at rest of any neuron."""
+        return least(self.V_th)
+
+    @property
+    def highest_threshold(self) -> tuple[str, float]:
+        """The highest threshold that any neuron can take, and the parameter that sets it."""
+        return ("max_threshold", self.max_threshold) if BOUNDED.holds(self) else ("V_th", greatest(self.V_th))
 
 
 #: The parameters that every neuron can have its own value of.
@@ -294,8 +310,7 @@ PER_NEURON = tuple(item.name for item in fields(Settings) if item.metadata["spec
 FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "membrane": (
-            "leaky: V ← V + (dt/τ) (I_eff − V) + noise_std √dt ξ",
-            "quadratic: V ← V + (dt/τ) (a0 (V − V_rest)(V − V_c) + R I_eff) + noise_std √dt ξ",
+            *(f"{name}: {membrane.formula} + noise_std √dt ξ" for name, membrane in MEMBRANES.items()),
             "hard reset: V ← V_reset · soft: V ← V − threshold · partial: V ← V + reset_fraction (V_reset − V)",
         ),
         "threshold": (

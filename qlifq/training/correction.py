@@ -1,12 +1,11 @@
 """A trained network calibrated and corrected, layer by layer, where its spike decisions are asked."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from qlifq.backends import Plan
 from qlifq.calibration import Calibration, Correction, fit
 from qlifq.errors import ShapeError, UnsupportedError
-from qlifq.neurons import QLIF, SeedStream
+from qlifq.neurons import MAPPINGS, QLIF, SeedStream
 from qlifq.studies.calibration_report import round_plan
 from qlifq.training.networks import Network
 
@@ -45,7 +44,6 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
     found, seeds = [], SeedStream(seed)
     for layer in _layers(network):
         settings = layer.settings
-        own: dict[str, Any] = {"theta_max": settings.theta_max} if layer.mapping == "tanh" else {}
         found.append(
             fit(
                 layer.backend,
@@ -57,7 +55,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 shots=shots,
                 rounds=_ROUNDS,
                 seed=seeds.take(),
-                **own,
+                **MAPPINGS[layer.mapping].own(settings),
             )
         )
     return found

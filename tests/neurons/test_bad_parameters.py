@@ -16,7 +16,8 @@ from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons import MAPPINGS, SURROGATES, Settings
-from qlifq.neurons.parameters import DECISIONS, MEMBRANES, NEUROMOD_MODES, RESETS, Spec
+from qlifq.neurons.membrane import MEMBRANES
+from qlifq.neurons.parameters import DECISIONS, NEUROMOD_MODES, RESETS, Spec
 
 FIELDS = {item.name: item for item in fields(Settings)}
 EXACT = AnalyticBackend.capabilities
