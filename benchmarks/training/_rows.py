@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from qlifq.studies.simulation import counted
-from qlifq.training import Dataset, Design, Evaluation, Trained, evaluate, load_dataset, prepared, train
+from qlifq.training import Dataset, Design, Evaluation, Trained, evaluate, load_dataset, resolve_recipe, train
 
 __all__ = ["Row", "arguments", "data_set", "print_row", "trained_row"]
 
@@ -59,7 +59,7 @@ def trained_row(
 
     Args:
         title: of the row.
-        network: a name in `qlifq.training.RECIPES`, whose recipe is used.
+        network: a name in `qlifq.training.NETWORKS`, whose recipe is used.
         data: what it learns and is tested on.
         seeds: how many.
         design: what differs from the recipe.
@@ -70,7 +70,7 @@ def trained_row(
     torch.set_flush_denormal(True)
     figures, seconds = [], []
     for seed in range(seeds):
-        built, how = prepared(network, data, design, {**(settings or {}), "seed": seed})
+        built, how = resolve_recipe(network, data, design, {**(settings or {}), "seed": seed})
         begun = time.perf_counter()
         trained = train(built, data, how)
         seconds.append(time.perf_counter() - begun)

@@ -58,7 +58,7 @@ def train(
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.studies.report import report_contents
-    from qlifq.training import load_dataset, prepared, run_experiment
+    from qlifq.training import load_dataset, resolve_recipe, run_experiment
     from qlifq.training.correction import one_for_each
     from qlifq.training.events import event_log
     from qlifq.training.experiment import checked_contenders
@@ -76,7 +76,7 @@ def train(
         told["calibration"] = ", ".join(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in calibration)
     data = load_dataset(dataset, data_dir).first(samples)
     given = {"neuron": neuron, "hidden": _sizes(hidden), "steps": steps, "encoding": encoding, "gain": gain}
-    design, settings = prepared(
+    design, settings = resolve_recipe(
         network,
         data,
         {name: value for name, value in given.items() if value is not None} | {"parameters": parse_parameters(param or [])},

@@ -5,9 +5,7 @@ from qlifq.training.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.experiment import Experiment, run_experiment
 from qlifq.training.loop import Epoch, Trained, train
-from qlifq.training.networks import NETWORKS, Design, Network, build, matched
-from qlifq.training.neuron_kinds import NEURONS
-from qlifq.training.recipes import RECIPES, prepared
+from qlifq.training.networks import NETWORKS, NEURONS, Design, Network, build, matched, resolve_recipe
 from qlifq.training.settings import TrainingSettings
 from qlifq.training.waveforms import pulses, ramp, staircase
 
@@ -16,7 +14,6 @@ __all__ = [
     "ENCODINGS",
     "NETWORKS",
     "NEURONS",
-    "RECIPES",
     "Dataset",
     "Design",
     "Epoch",
@@ -35,10 +32,10 @@ __all__ = [
     "load_dataset",
     "matched",
     "poisson",
-    "prepared",
     "published",
     "pulses",
     "ramp",
+    "resolve_recipe",
     "run_experiment",
     "staircase",
     "train",

@@ -18,7 +18,7 @@ from qlifq.training.datasets import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, held_back, train, untrained
 from qlifq.training.networks import Design, Network, matched
-from qlifq.training.neuron_kinds import CLASSICAL, NEURONS
+from qlifq.training.networks.neurons import CLASSICAL, NEURONS
 from qlifq.training.processes import ALONE, Processes
 from qlifq.training.settings import TrainingSettings
 

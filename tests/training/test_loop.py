@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qlifq.errors import ArgumentError, FileError, FileFormatError, QLIFError, UnsupportedError
-from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, prepared, train
+from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, resolve_recipe, train
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.events import event_log
 from qlifq.training.loop import held_back
@@ -309,7 +309,7 @@ def test_mixed_precision_trains_the_paper_s_networks(data: Dataset, network: str
         learn, test = (LabelledImages(part.images.repeat(1, 4), part.labels) for part in (data.train, data.test))
         data = data._replace(train=learn, test=test, picture=(16, 16))
     trained = {"epochs": 8, "batch": 16, "learning_rate": 1e-2, "schedule": "constant", "precision": "bfloat16"}
-    design, settings = prepared(network, data, {"hidden": hidden, "steps": 4}, trained)
+    design, settings = resolve_recipe(network, data, {"hidden": hidden, "steps": 4}, trained)
     history = train(design, data, settings).history
     assert history[-1].loss < 0.98 * history[0].loss
 

@@ -12,9 +12,9 @@ from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import Backend, get
 from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, QLIFError, ShapeError, UnsupportedError
-from qlifq.training import NEURONS, RECIPES, Design, build, load_dataset, matched, prepared
-from qlifq.training.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
-from qlifq.training.neuron_kinds import parameters_for
+from qlifq.training import NETWORKS, NEURONS, Design, build, load_dataset, matched, resolve_recipe
+from qlifq.training.networks.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
+from qlifq.training.networks.neurons import parameters_for
 
 SMALL: dict[str, Any] = {"picture": (8, 8), "classes": 10, "hidden": (20, 12), "steps": 6, "gain": 3.0}
 MLP = Design(network="mlp", parameters={"tau": 1.5}, **SMALL)
@@ -366,10 +366,10 @@ def test_the_same_weights_run_on_another_backend(backend: str) -> None:
     assert [plan.evaluations for plan in elsewhere.plans(24)] == [24 * 20, 24 * 12]
 
 
-@pytest.mark.parametrize("network", RECIPES)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_the_recipe_of_every_network_has_a_classical_one_beside_it(network: str) -> None:
     data = load_dataset("digits")._replace(picture=(28, 28))
-    design, _ = prepared(network, data)
+    design, _ = resolve_recipe(network, data)
     assert build(matched(design, "classical"), seed=0).parameter_count() == pytest.approx(
         build(design, seed=0).parameter_count(), rel=0.02
     )

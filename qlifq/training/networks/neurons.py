@@ -12,7 +12,7 @@ from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, Settings
 from qlifq.neurons.parameters import PROBABILISTIC, spec_of
 
-__all__ = ["CLASSICAL", "FAST", "NEURONS", "NeuronKind", "make_neurons", "parameters_for"]
+__all__ = ["CLASSICAL", "NEURONS", "SHORT_TAU", "NeuronKind", "make_neurons", "parameters_for"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class NeuronKind:
     def asks(self) -> bool:
         """Whether its decision, or its state, is asked of a qubit."""
         return self.rotated or bool(self.options.get("quantum_mode", True))
+
+    @property
+    def as_published(self) -> bool:
+        """Whether leak and gradient are those of the code that the paper's authors released."""
+        return self.rotated and self.options["leak"] == self.options["gradient"] == "published"
 
     @property
     def untrained(self) -> bool:
@@ -68,7 +73,7 @@ NEURONS: Mapping[str, NeuronKind] = MappingProxyType(
     }
 )
 #: What makes a membrane follow its input within the steps that an image is shown for.
-FAST: Mapping[str, object] = MappingProxyType({"tau": 1.5})
+SHORT_TAU: Mapping[str, object] = MappingProxyType({"tau": 1.5})
 #: What every network is held against, with as many parameters.
 CLASSICAL = ("classical", "classical-stochastic")
 

@@ -1,0 +1,161 @@
+"""Everything that a network is built from, as a file can keep it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qlifq import _validation as check
+from qlifq.backends.sampling import Share
+from qlifq.errors import ArgumentError, UnsupportedError
+from qlifq.training.encoders import ENCODINGS, current, latency, poisson
+from qlifq.training.networks.kinds import NETWORKS, NetworkKind
+from qlifq.training.networks.layers import Answer
+from qlifq.training.networks.neurons import NEURONS
+
+__all__ = ["Design"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """Everything that a network is built from, in plain values.
+
+    Args:
+        network: a name in `NETWORKS`.
+        neuron: a name in `NEURONS`.
+        picture: rows and columns of an image.
+        classes: how many there are; an autoencoder needs none, but data have them.
+        hidden: neurons of each hidden layer, or for a convolutional network its channels.
+        steps: time steps that an image is shown for.
+        encoding: "current", "poisson" or "latency".
+        gain: the current of a full pixel, or of an input spike.
+        rate: for "poisson", input spikes a step of a full pixel.
+        spike_loss: weight of the cross entropy of the spike counts in the loss of a paper's network, beside that of its
+            populations.
+        bias: added to the initial biases of the hidden layers' currents or rotations; below 0 they spike less at first.
+        scale: factor of their initial weights.
+        pooling: of a paper's convolutional network: "spikes" pools the spikes of whole maps by their maximum, as published;
+            "currents" averages the currents, so that there is a quarter of the neurons.
+        parameters: further options of the neurons.
+
+    Raises:
+        QLIFError: for a value that cannot be used.
+    """
+
+    network: str
+    neuron: str = "qlif"
+    picture: tuple[int, int]
+    classes: int
+    hidden: tuple[int, ...]
+    steps: int
+    encoding: str = "current"
+    gain: float = 1.0
+    rate: float = 0.25
+    spike_loss: float = 0.0
+    bias: float = 0.0
+    scale: float = 1.0
+    pooling: str = "spikes"
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check.choice("network", self.network, NETWORKS)
+        check.choice("neuron", self.neuron, NEURONS)
+        check.choice("encoding", self.encoding, ENCODINGS)
+        check.integer("steps", self.steps, at_least=1)
+        check.integer("classes", self.classes, at_least=2)
+        check.real("gain", self.gain)
+        check.real("rate", self.rate, at_least=0, at_most=1)
+        check.real("spike_loss", self.spike_loss, at_least=0)
+        check.real("bias", self.bias)
+        check.real("scale", self.scale, above=0)
+        check.choice("pooling", self.pooling, ("spikes", "currents"))
+        if not self.hidden:
+            raise ArgumentError("Argument `hidden` must hold the size of at least one layer, but is empty.")
+        for size in (*self.hidden, *self.picture):
+            check.integer("hidden" if size in self.hidden else "picture", size, at_least=1)
+        self._check_kind()
+
+    def _check_kind(self) -> None:
+        """What the kind of network allows."""
+        kind = self.kind
+        if self.pooling != "spikes" and not kind.pools:
+            users = " or ".join(name for name, row in NETWORKS.items() if row.pools)
+            raise UnsupportedError(
+                f"Argument `pooling` would be ignored: it is for network {users}, but the network is {self.network}."
+            )
+        if self.spike_loss and not kind.neuron_readout:
+            raise UnsupportedError(
+                f"Argument `spike_loss` would be ignored: network {self.network} is not read out by neurons, "
+                f"but it is {self.spike_loss:g}."
+            )
+        if kind.neuron_readout and not NEURONS[self.neuron].rotated:
+            raise UnsupportedError(
+                f"Argument `neuron` must be a Brand and Petruccione neuron for network {self.network}, but is {self.neuron!r}."
+            )
+        if kind.layers is not None and len(self.hidden) != kind.layers:
+            layers = "1 layer" if kind.layers == 1 else f"{kind.layers} layers"
+            raise ArgumentError(f"Argument `hidden` must hold the {kind.layers_are} of {layers}, but holds {len(self.hidden)}.")
+        if min(self.picture) < kind.least_side:
+            raise ArgumentError(
+                f"Argument `picture` must have at least {kind.least_side} rows and columns for network {self.network}, "
+                f"but is {self.picture[0]} × {self.picture[1]}."
+            )
+
+    @property
+    def kind(self) -> NetworkKind:
+        """What is known of its kind of network."""
+        return NETWORKS[self.network]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of an image."""
+        return self.picture[0] * self.picture[1]
+
+    @property
+    def neuron_layers(self) -> int:
+        """How many layers of neurons a network has that is built from it."""
+        return len(self.hidden) + self.kind.neuron_readout
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the network gives its input back, instead of a class."""
+        return self.kind.reconstructs
+
+    def encode(self, images: Tensor, seed: int, share: Share) -> Tensor:
+        """The input in time, `(steps, batch, pixels)`; what is drawn depends on seed and share alone."""
+        if self.encoding == "poisson":
+            return poisson(images, self.steps, self.gain, self.rate, seed, share)
+        return (current if self.encoding == "current" else latency)(images, self.steps, self.gain)
+
+    def losses(self, answer: Answer, images: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The loss of each image, `(batch,)`.
+
+        Cross entropy, summed over the moments of the answer, with that of the spike counts if they have a weight; for an
+        autoencoder the binary cross entropy of its input, averaged over the pixels. With a smoothing the wanted class has that
+        much less than 1, and all classes share it.
+        """
+        moments, batch, _ = answer.trace.shape
+        if self.reconstructs:
+            pixelwise = nn.functional.binary_cross_entropy_with_logits(answer.scores.float(), images, reduction="none")
+            return pixelwise.mean(dim=1)
+        entropy = partial(nn.functional.cross_entropy, reduction="none", label_smoothing=smoothing)
+        every = entropy(answer.trace.flatten(0, 1).float(), labels.repeat(moments))
+        loss = every.reshape(moments, batch).sum(dim=0)
+        if self.spike_loss:
+            loss = torch.add(loss, entropy(answer.scores.float(), labels), alpha=self.spike_loss)
+        return loss
+
+    def plain(self) -> dict[str, object]:
+        """As plain values for a file; see `from_plain`."""
+        return {**asdict(self), "hidden": list(self.hidden), "picture": list(self.picture), "parameters": dict(self.parameters)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, object]) -> "Design":
+        """From what `plain` gave, perhaps through a file."""
+        given: dict[str, Any] = dict(values)
+        listed = {name: tuple(given[name]) for name in ("hidden", "picture")}
+        parameters = {name: tuple(value) if isinstance(value, list) else value for name, value in given["parameters"].items()}
+        return cls(**{**given, **listed, "parameters": parameters})
