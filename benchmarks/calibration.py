@@ -19,7 +19,7 @@ from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.calibration import fit
 from qlifq.circuits import Law, RYSpike, SpikeCircuit
-from qlifq.studies.calibration_report import check_correction
+from qlifq.studies.calibration_check import check_correction
 
 SNAPSHOTS = ("fake_torino", "fake_brisbane", "fake_fez", "fake_sherbrooke")
 NEURONS = 64

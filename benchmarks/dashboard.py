@@ -21,9 +21,9 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 
-from qlifq.dashboard.neuron import PRESETS, NeuronView
-from qlifq.dashboard.neuron_charts import neuron_charts
-from qlifq.dashboard.neuron_run import Statistics, run_neuron
+from qlifq.dashboard.neuron.charts import neuron_charts
+from qlifq.dashboard.neuron.run import Statistics, run_neuron
+from qlifq.dashboard.neuron.view import PRESETS, NeuronView
 
 CHARTS = "return document.querySelectorAll('[data-testid=stVegaLiteChart] canvas').length"
 #: Waits for the next key, and then for the frame in which the third chart, the membrane, differs: looked at once a frame, and

@@ -30,7 +30,7 @@ from qlifq.backends.ibm.backend import IBMBackend
 from qlifq.backends.snapshots import load_backend
 from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
-from qlifq.studies.calibration_report import check_correction
+from qlifq.studies.calibration_check import check_correction
 from qlifq.studies.replay import run_replay
 from tests.backends.ibm.loopback import DEVICE, Loopback, connected
 

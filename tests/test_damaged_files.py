@@ -24,10 +24,10 @@ from qlifq._files import parse_json, read_bytes, read_json
 from qlifq.backends import DeviceNoise, get
 from qlifq.calibration import fit, load, save
 from qlifq.calibration.record import parse
-from qlifq.dashboard.comparisons import open_run
+from qlifq.dashboard.comparisons.view import open_run
 from qlifq.errors import FileFormatError, QLIFError
-from qlifq.training.datasets import parse_current
-from qlifq.training.idx import read_idx
+from qlifq.training.data.datasets import parse_current
+from qlifq.training.data.idx import read_idx
 
 _TELLING = "0123456789(){}[]<>',:.-+eLNaTF \n\\\""
 
@@ -303,7 +303,7 @@ def test_the_files_of_a_run(run_folder: Path, tmp_path: Path, name: str, times: 
 
 
 def test_a_run_whose_name_is_no_text_is_left_out(run_folder: Path, tmp_path: Path) -> None:
-    from qlifq.dashboard.comparisons import find_runs
+    from qlifq.dashboard.comparisons.view import find_runs
 
     odd = os.fsencode(tmp_path) + b"/run-\xff"
     os.mkdir(odd)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qlifq._run_folder import RunFolder
+from qlifq.reporting.run_folder import RunFolder
 from qlifq.studies import run_folder as simulation_folder
 from tests import kills
 from tests.kills import Command, end, run_trial, start, undisturbed

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from qlifq._files import write_bytes
-from qlifq._run_folder import Contents, check_folder, run_folder
 from qlifq.errors import FileError
+from qlifq.reporting.run_folder import Contents, check_folder, run_folder
 
 COMMAND = "qlifq measure --shots 7"
 FILES = ("a.csv", "b.csv", "c.png")
@@ -193,7 +193,7 @@ def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     script = """
 import sys
-from qlifq import _run_folder
+from qlifq.reporting import run_folder as _run_folder
 
 real = _run_folder.datetime
 

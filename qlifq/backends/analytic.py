@@ -11,7 +11,7 @@ from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, check_noise, noise_in_words
 from qlifq.backends.sampling import draw, masked
 from qlifq.circuits import Gate, Law, SpikeCircuit, bloch
-from qlifq.circuits.law import LAW_ANGLES
+from qlifq.circuits.sinusoidal import LAW_ANGLES
 
 __all__ = ["AnalyticBackend"]
 

@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 from torch import Tensor
 
 from qlifq._validation import integer
-from qlifq.backends.flat import Floats, answer, ask, rounded_into_range, shot_parts
+from qlifq.backends.batching import Floats, answer, ask, rounded_into_range, shot_parts
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.registry import with_noise
 from qlifq.circuits import Gate, Packing, Slot, SpikeCircuit

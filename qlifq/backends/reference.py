@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from qlifq.backends.flat import rounded_into_range
+from qlifq.backends.batching import rounded_into_range
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, noise_in_words
 from qlifq.circuits import Gate, Slot, SpikeCircuit

@@ -36,7 +36,7 @@ BUILT_IN = MappingProxyType(
     {
         "analytic": BuiltIn("qlifq.backends.analytic", "AnalyticBackend"),
         "lightning": BuiltIn("qlifq.backends.lightning", "LightningBackend", "pennylane_lightning", "pennylane-lightning"),
-        "aer": BuiltIn("qlifq.backends.aer", "AerBackend", "qiskit_aer", "qiskit-aer"),
+        "aer": BuiltIn("qlifq.backends.aer.backend", "AerBackend", "qiskit_aer", "qiskit-aer"),
         "ibm": BuiltIn("qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'"),
         # Named and not imported, as one of another package is: it stands on the calibrations, which stand on the interface.
         "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend"),

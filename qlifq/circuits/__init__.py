@@ -2,8 +2,8 @@
 
 from qlifq.circuits.circuit import SpikeCircuit
 from qlifq.circuits.gates import Gate, Slot
-from qlifq.circuits.law import Law
 from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, RYSpike
 from qlifq.circuits.packing import Packing
+from qlifq.circuits.sinusoidal import Law
 
 __all__ = ["CIRCUITS", "BrandPetruccione", "Gate", "Law", "LeakySpike", "Packing", "RYSpike", "Slot", "SpikeCircuit"]

@@ -45,7 +45,7 @@ def calibrate(
     from qlifq.backends import get
     from qlifq.calibration import fit, shots_for
     from qlifq.cli.options import backend_options
-    from qlifq.studies.calibration_report import (
+    from qlifq.studies.calibration_check import (
         calibration_contents,
         check_correction,
         plan_in_words,

@@ -12,9 +12,9 @@ from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from qlifq._run_folder import RunFolder
     from qlifq.backends import Backend
-    from qlifq.studies.report import Report
+    from qlifq.reporting.report import Report
+    from qlifq.reporting.run_folder import RunFolder
 
 __all__ = ["app"]
 
@@ -39,9 +39,9 @@ def shot_noise(
     force: Force = False,
 ) -> None:
     """What a finite number of shots does to an evaluation, a trajectory and a network."""
-    from qlifq._run_folder import check_folder, run_folder
-    from qlifq.studies.shot_noise import PAPER, QUICK, SHOTS, run_shot_noise
-    from qlifq.studies.shot_noise_report import FILES, shot_noise_report
+    from qlifq.reporting.run_folder import check_folder, run_folder
+    from qlifq.studies.shot_noise.report import FILES, shot_noise_report
+    from qlifq.studies.shot_noise.study import PAPER, QUICK, SHOTS, run_shot_noise
     from qlifq.training import digits
 
     check_folder(out, command=context.obj, files=FILES, force=force)
@@ -68,9 +68,9 @@ def brand_petruccione(
     force: Force = False,
 ) -> None:
     """QLIF and the neuron of Brand and Petruccione, arXiv 2407.16398, on the same input."""
-    from qlifq._run_folder import check_folder, run_folder
-    from qlifq.studies.brand_petruccione import PAPER, QUICK, SHOTS, run_brand_petruccione
-    from qlifq.studies.brand_petruccione_report import FILES, brand_petruccione_report
+    from qlifq.reporting.run_folder import check_folder, run_folder
+    from qlifq.studies.brand_petruccione.report import FILES, brand_petruccione_report
+    from qlifq.studies.brand_petruccione.study import PAPER, QUICK, SHOTS, run_brand_petruccione
 
     check_folder(out, command=context.obj, files=FILES, force=force)
     asked = _backend(backend, None, sampling)
@@ -99,7 +99,7 @@ def _counts(text: str) -> list[int]:
 
 def _finish(folder: "RunFolder", report: "Report") -> None:
     """Write the report, and print what it found."""
-    from qlifq.studies.report import report_contents
+    from qlifq.reporting.report import report_contents
 
     tell_problems(folder.write(report_contents(report, folder.command)))
     print(f"numbers of {report.source}")

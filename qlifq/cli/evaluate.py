@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qlifq.backends import Backend
     from qlifq.calibration import Calibration, Correction
     from qlifq.training import Design, LabelledImages, Network
-    from qlifq.training.elsewhere import Answered
+    from qlifq.training.cross_backend import Answered
 
 __all__ = ["evaluate"]
 
@@ -63,15 +63,15 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Ask a trained network elsewhere, on circuits, with shots or on a device, beside the closed form."""
-    from qlifq._run_folder import check_folder, run_folder
     from qlifq.backends import Plan
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options
     from qlifq.neurons import SeedStream
-    from qlifq.studies.report import report_contents
+    from qlifq.reporting.report import report_contents
+    from qlifq.reporting.run_folder import check_folder, run_folder
     from qlifq.training import NEURONS, load_dataset
     from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
-    from qlifq.training.elsewhere import FILES, answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
+    from qlifq.training.cross_backend import FILES, answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
     from qlifq.training.run_folder import read_run
 
     content, design = read_run(trained)
@@ -166,7 +166,7 @@ def _answered(
 ) -> "Answered":
     """What a network says in one place."""
     from qlifq.training import evaluate
-    from qlifq.training.elsewhere import Answered, whole_plan
+    from qlifq.training.cross_backend import Answered, whole_plan
 
     with progress_bar(name, teller) as progress:
         answer = evaluate(network, design, tested, batch=batch, seed=seed, progress=progress)

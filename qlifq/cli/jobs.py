@@ -15,9 +15,9 @@ from qlifq.cli.listing import print_table
 from qlifq.errors import ArgumentError, QLIFError
 
 if TYPE_CHECKING:
-    from qlifq.backends.ibm.entries import Entry
     from qlifq.backends.ibm.journal import Journal
     from qlifq.backends.ibm.protocol import Carrier
+    from qlifq.backends.ibm.submissions import Entry
 
 __all__ = ["app"]
 

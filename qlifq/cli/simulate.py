@@ -25,10 +25,10 @@ from qlifq.errors import UnsupportedError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qlifq._run_folder import RunFolder
     from qlifq.backends import Backend
     from qlifq.calibration import Calibration
     from qlifq.neurons import QLIF
+    from qlifq.reporting.run_folder import RunFolder
 
 __all__ = ["simulate"]
 
@@ -72,11 +72,11 @@ def simulate(
     dry_run: DryRun = False,
 ) -> None:
     """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
-    from qlifq._run_folder import check_folder, run_folder
     from qlifq._validation import choice
     from qlifq.backends import get
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
+    from qlifq.reporting.run_folder import check_folder, run_folder
     from qlifq.studies import plan_in_words, replay, run_simulation
     from qlifq.studies import run_folder as simulation_folder
 
@@ -147,8 +147,8 @@ def _replay(
 ) -> None:
     """The exact trajectory, and all of its decisions asked at once."""
     from qlifq.circuits import RYSpike
+    from qlifq.reporting.report import report_contents
     from qlifq.studies.replay import replay_report, run_replay
-    from qlifq.studies.report import report_contents
 
     steps, batch, neurons = current.shape
     drawn = DEFAULT_REPLAY_SHOTS if shots is None else shots

@@ -57,7 +57,7 @@ def train(
     from qlifq.backends import get
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options, parse_parameters
-    from qlifq.studies.report import report_contents
+    from qlifq.reporting.report import report_contents
     from qlifq.training import load_dataset, resolve_recipe, run_experiment
     from qlifq.training.correction import one_for_each
     from qlifq.training.events import event_log

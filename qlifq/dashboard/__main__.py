@@ -114,7 +114,7 @@ def _once_it_listens(address: str, port: int, open_browser: bool) -> None:
             time.sleep(0.02)
     if open_browser:
         webbrowser.open(f"http://{f'[{here}]' if ':' in here else here}:{port}")
-    importlib.import_module("qlifq.dashboard.neuron_page")
+    importlib.import_module("qlifq.dashboard.neuron.page")
 
 
 if __name__ == "__main__":

@@ -21,35 +21,35 @@ _AXES: dict[str, Any] = {
 
 def neuron() -> None:
     """The page of the neuron."""
-    from qlifq.dashboard.neuron_page import neuron_page
+    from qlifq.dashboard.neuron.page import neuron_page
 
     neuron_page()
 
 
 def circuit() -> None:
     """The page of the circuit."""
-    from qlifq.dashboard.circuit_page import circuit_page
+    from qlifq.dashboard.circuit.page import circuit_page
 
     circuit_page()
 
 
 def backends() -> None:
     """The page of the backends."""
-    from qlifq.dashboard.backends_page import backends_page
+    from qlifq.dashboard.backends.page import backends_page
 
     backends_page()
 
 
 def calibration() -> None:
     """The page of the calibration."""
-    from qlifq.dashboard.calibration_page import calibration_page
+    from qlifq.dashboard.calibration.page import calibration_page
 
     calibration_page()
 
 
 def comparisons() -> None:
     """The page of the comparisons."""
-    from qlifq.dashboard.comparisons_page import comparisons_page
+    from qlifq.dashboard.comparisons.page import comparisons_page
 
     comparisons_page()
 
@@ -62,7 +62,7 @@ def load() -> None:
         # The browser fetches what it draws charts with while torch is loaded here.
         place.vega_lite_chart(_AXES)
     # On every page, since another thread may be loading this ahead: two must not load the same packages in different orders.
-    importlib.import_module("qlifq.dashboard.neuron_page")
+    importlib.import_module("qlifq.dashboard.neuron.page")
     # Tensors of some neurons are too small to share out: threads would only wait for each other.
     importlib.import_module("torch").set_num_threads(1)
     place.empty()

@@ -7,10 +7,10 @@ from qlifq.neurons.parameters import Settings
 from qlifq.neurons.per_neuron import value_gradients
 from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.recording import RECORDABLE, Recording, simulate
-from qlifq.neurons.seeds import SeedStream
 from qlifq.neurons.sequential import SpikingSequential
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
+from qlifq.random.streams import SeedStream
 
 __all__ = [
     "MAPPINGS",

@@ -18,10 +18,10 @@ from qlifq._transforms import refuse_tracing, trainable, transformed, uncompiled
 from qlifq.backends import Backend, Plan, evaluate, get
 from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
-from qlifq.neurons.rotations import preparing_angle, run_rotations
-from qlifq.neurons.seeds import SeedStream
+from qlifq.neurons.fused_brand_petruccione import preparing_angle, run_rotations
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import comparable
+from qlifq.random.streams import SeedStream
 
 __all__ = ["BrandPetruccione", "BrandPetruccioneState", "rotations"]
 

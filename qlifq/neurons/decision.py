@@ -13,8 +13,8 @@ from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
 from qlifq.backends.sampling import Share, bernoulli, masked, straight_through
 from qlifq.circuits import RYSpike
-from qlifq.neurons.fused import slope
 from qlifq.neurons.parameters import Settings
+from qlifq.neurons.step_functions import slope
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import just_above, largest_silent_count
 

@@ -17,14 +17,14 @@ from qlifq.circuits import RYSpike
 from qlifq.errors import MissingConstantError, UnsupportedError
 from qlifq.neurons.decision import Decided, QuantumDecision, classic
 from qlifq.neurons.dynamics import Dynamics, initial_state
-from qlifq.neurons.fused import Programme, pieces
+from qlifq.neurons.fused_lif import Constants, Traces, run_plain, trace_plain
 from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import PER_NEURON, Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
-from qlifq.neurons.seeds import SeedStream
-from qlifq.neurons.sequence import Constants, Traces, run_plain, trace_plain
 from qlifq.neurons.state import QLIFState, check_state
+from qlifq.neurons.step_functions import Programme, pieces
+from qlifq.random.streams import SeedStream
 
 __all__ = ["QLIF", "Step"]
 

@@ -19,7 +19,7 @@ from qlifq.calibration import Calibration
 from qlifq.circuits import RYSpike
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, simulate
-from qlifq.studies.report import Picture, Report, Section, new_figure, styled
+from qlifq.reporting.report import Picture, Report, Section, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from qlifq.studies.intervals import Floats
+from qlifq.reporting.intervals import Floats
 
 __all__ = ["Integers", "coefficient_of_variation", "first_difference", "interval_sums", "van_rossum"]
 

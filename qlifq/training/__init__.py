@@ -1,13 +1,13 @@
 """Data, encoders, and networks that learn."""
 
-from qlifq.training.datasets import DATASETS, Dataset, LabelledImages, digits, load_current, load_dataset, published
-from qlifq.training.encoders import ENCODINGS, current, latency, poisson
+from qlifq.training.data.datasets import DATASETS, Dataset, LabelledImages, digits, load_current, load_dataset, published
+from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
+from qlifq.training.data.waveforms import pulses, ramp, staircase
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.experiment import Experiment, run_experiment
 from qlifq.training.loop import Epoch, Trained, train
 from qlifq.training.networks import NETWORKS, NEURONS, Design, Network, build, matched, resolve_recipe
 from qlifq.training.settings import TrainingSettings
-from qlifq.training.waveforms import pulses, ramp, staircase
 
 __all__ = [
     "DATASETS",

@@ -11,7 +11,7 @@ from torch import Tensor
 from qlifq._validation import integer
 from qlifq.errors import ShapeError
 from qlifq.neurons import SeedStream
-from qlifq.training.datasets import LabelledImages
+from qlifq.training.data.datasets import LabelledImages
 from qlifq.training.networks import Design, Network
 from qlifq.training.processes import ALONE, Processes
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from qlifq.backends import Backend
 from qlifq.backends.sampling import Share
 from qlifq.neurons.description import describe_layers
-from qlifq.training.datasets import Dataset
+from qlifq.training.data.datasets import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, held_back, train, untrained
 from qlifq.training.networks import Design, Network, matched

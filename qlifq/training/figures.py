@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from qlifq.studies.report import new_figure, styled
+from qlifq.reporting.report import new_figure, styled
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.experiment import Contender, Example
 

@@ -17,7 +17,7 @@ from qlifq.backends.sampling import generator
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
-from qlifq.training.datasets import Dataset, LabelledImages
+from qlifq.training.data.datasets import Dataset, LabelledImages
 from qlifq.training.evaluation import evaluate, numbered
 from qlifq.training.networks import Design, Network, build
 from qlifq.training.processes import ALONE, Processes

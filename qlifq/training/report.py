@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qlifq.studies.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
-from qlifq.studies.report import Picture, Report, Section
+from qlifq.reporting.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
+from qlifq.reporting.report import Picture, Report, Section
 from qlifq.studies.simulation import duration
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.experiment import Contender, Experiment

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from qlifq._files import PathLike, as_path
-from qlifq._run_folder import RunFolder, run_folder
 from qlifq.errors import FileError
+from qlifq.reporting.run_folder import RunFolder, run_folder
 from qlifq.training.checkpoint import load_checkpoint
 from qlifq.training.experiment import CHECKPOINT, CHECKPOINTS
 from qlifq.training.networks import Design

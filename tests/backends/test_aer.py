@@ -15,12 +15,12 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, therm
 from torch import Tensor
 
 from qlifq.backends import DeviceNoise, Outcome, evaluate, get
-from qlifq.backends.aer import AerBackend
-from qlifq.backends.aer_layout import JOB_SHOTS, arrange, jobs
-from qlifq.backends.aer_model import from_noise_model
-from qlifq.backends.aer_noise import on_site
+from qlifq.backends.aer.backend import AerBackend
+from qlifq.backends.aer.layout import JOB_SHOTS, arrange, jobs
+from qlifq.backends.aer.model import from_noise_model
+from qlifq.backends.aer.noise import on_site
 from qlifq.backends.analytic import AnalyticBackend
-from qlifq.backends.flat import shot_parts
+from qlifq.backends.batching import shot_parts
 from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import BackendError, QLIFError, UnsupportedError
 

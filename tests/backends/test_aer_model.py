@@ -37,8 +37,8 @@ from qiskit_aer.noise import (
 from torch import Tensor
 
 from qlifq.backends import Outcome, get
-from qlifq.backends.aer import AerBackend
-from qlifq.backends.aer_model import _KNOWN
+from qlifq.backends.aer.backend import AerBackend
+from qlifq.backends.aer.model import _KNOWN
 from qlifq.circuits import Gate, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, QLIFError, UnsupportedError
 

@@ -19,7 +19,7 @@ from qiskit_aer.noise import NoiseModel, pauli_error
 from torch import Tensor
 
 from qlifq.backends import DeviceNoise, Outcome, get
-from qlifq.backends.aer import AerBackend
+from qlifq.backends.aer.backend import AerBackend
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.snapshots import native_gates, read_qubits
 from qlifq.circuits import LeakySpike, RYSpike

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from qlifq import neurons
 from qlifq.backends import DeviceNoise, get
-from qlifq.backends.flat import rounded_into_range
+from qlifq.backends.batching import rounded_into_range
 from qlifq.backends.interface import MAX_SHOTS
 from qlifq.circuits import BrandPetruccione, Gate, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, BackendError

@@ -19,8 +19,8 @@ from qiskit_ibm_runtime.fake_provider import FakeHanoiV2, FakeManilaV2, FakeTori
 from torch import Tensor
 
 from qlifq.backends import DeviceNoise, Outcome, get
-from qlifq.backends.aer import AerBackend
-from qlifq.backends.aer_noise import calibrated, on_site
+from qlifq.backends.aer.backend import AerBackend
+from qlifq.backends.aer.noise import calibrated, on_site
 from qlifq.backends.snapshots import choose, load_snapshot, read_qubits
 from qlifq.circuits import BrandPetruccione, RYSpike
 from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError

@@ -13,7 +13,7 @@ from qlifq.backends import DeviceNoise, get
 from qlifq.calibration import fit, load
 from qlifq.cli import main
 from qlifq.errors import ArgumentError, FileError, FileFormatError, UnsupportedError
-from qlifq.studies.calibration_report import calibration_figure, check_correction, check_record_path
+from qlifq.studies.calibration_check import calibration_figure, check_correction, check_record_path
 
 Captured = pytest.CaptureFixture[str]
 DEVICE = ["--backend", "aer", "--noise", "fake_torino", "--sampling", "law"]

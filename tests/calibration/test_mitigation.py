@@ -17,8 +17,8 @@ from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons import BrandPetruccione
-from qlifq.studies.brand_petruccione import run_brand_petruccione
-from qlifq.studies.shot_noise import run_shot_noise
+from qlifq.studies.brand_petruccione.study import run_brand_petruccione
+from qlifq.studies.shot_noise.study import run_shot_noise
 
 EPS, ETA = (0.03, 0.15), (0.08, 0.12)
 NOISY = get("analytic", noise=DeviceNoise(readout_p01=EPS, readout_p10=ETA))

@@ -17,7 +17,7 @@ from qlifq.backends import Backend, DeviceNoise, get, parameter_shift
 from qlifq.calibration import Calibration, fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import UnsupportedError
-from qlifq.studies.calibration_report import CalibrationCheck, check_correction
+from qlifq.studies.calibration_check import CalibrationCheck, check_correction
 
 SNAPSHOTS = ("fake_torino", "fake_brisbane", "fake_fez")
 NEURONS, SHOTS = 64, 16_384

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qlifq.backends.noise import DeviceNoise
 from qlifq.circuits import Gate, Law, LeakySpike, RYSpike, Slot, SpikeCircuit, bloch
-from qlifq.circuits.law import LAW_ANGLES
+from qlifq.circuits.sinusoidal import LAW_ANGLES
 
 NOISE = DeviceNoise(
     t1=(50e-6, 120e-6), t2=(40e-6, 90e-6), gate_time=3e-7, gate_error=(0.01, 0.002), readout_p01=(0.02, 0.1), readout_p10=0.05

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from qlifq.cli import main
-from qlifq.studies import brand_petruccione, brand_petruccione_report, shot_noise, shot_noise_report
+from qlifq.studies.brand_petruccione import report as brand_petruccione_report
+from qlifq.studies.brand_petruccione import study as brand_petruccione
+from qlifq.studies.shot_noise import report as shot_noise_report
+from qlifq.studies.shot_noise import study as shot_noise
 
 Captured = pytest.CaptureFixture[str]
 SHOTS = ["--quick", "--shots", "1,30,1000"]

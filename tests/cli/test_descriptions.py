@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from qlifq.cli import main
-from qlifq.studies import figures, report
+from qlifq.reporting import report
+from qlifq.studies import simulation_figure as figures
 
 Captured = pytest.CaptureFixture[str]
 
@@ -27,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def headings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The headings of all figures that are drawn meanwhile."""
     found: list[str] = []
-    for module in (figures, report, __import__("qlifq.studies.calibration_report", fromlist=["x"])):
+    for module in (figures, report, __import__("qlifq.studies.calibration_check", fromlist=["x"])):
         monkeypatch.setattr(module, "put_heading", lambda _, text: found.append(text))
     return found
 

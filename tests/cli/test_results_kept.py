@@ -13,8 +13,9 @@ from qlifq.calibration import load
 from qlifq.cli import main
 from qlifq.errors import FileError
 from qlifq.studies import replay
-from qlifq.studies.calibration_report import record_run
-from qlifq.training import elsewhere, report
+from qlifq.studies.calibration_check import record_run
+from qlifq.training import cross_backend as elsewhere
+from qlifq.training import report
 from qlifq.training.experiment import CHECKPOINTS
 
 Captured = pytest.CaptureFixture[str]
@@ -104,7 +105,7 @@ def test_a_calibration_that_broke_off_is_ended_by_the_same_command(capsys: Captu
 
     for broken in ("save", "write_picture"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"qlifq.studies.calibration_report.{broken}", stop)
+            patch.setattr(f"qlifq.studies.calibration_check.{broken}", stop)
             assert main(CALIBRATE) == 130
         assert Path("cal.json.unfinished").exists()
         assert Path("cal.json").exists() == (broken == "write_picture")

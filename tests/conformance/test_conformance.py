@@ -17,7 +17,7 @@ from qlifq._validation import integer, optional_integer
 from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.conformance import Line, Report, check
-from qlifq.backends.conformance.bench import MISS, Bench
+from qlifq.backends.conformance.harness import MISS, Bench
 from qlifq.backends.conformance.shot_noise import _independent
 from qlifq.backends.conformance.suite import CHECKS, FALSE_FAIL
 from qlifq.backends.reference import ReferenceBackend

@@ -26,7 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["simulate", "--samples", "2", "--steps", str(steps), "--out", str(folder / name)]) == 0
     import pandas as pd
 
-    from qlifq.studies.report import Picture, Report, Section, new_figure, write_report
+    from qlifq.reporting.report import Picture, Report, Section, new_figure, write_report
 
     tables = {"one": pd.DataFrame({"shots": [1, 10], "error": [0.5, 0.2]}), "two": pd.DataFrame({"bias": [0.25]})}
     figure, axes = new_figure(4, 3)

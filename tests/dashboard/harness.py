@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 from qlifq.dashboard.controls import Value
-from qlifq.dashboard.neuron import PRESETS
+from qlifq.dashboard.neuron.view import PRESETS
 
 
 def executed(text: str) -> tuple[dict[str, Any], str]:

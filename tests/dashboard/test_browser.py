@@ -204,7 +204,7 @@ NEURON = {
 def shares() -> dict[str, set[str]]:
     """Which controls each address of `NEURON` answers for: those that it is the first to show."""
     from qlifq.dashboard.controls import relevant
-    from qlifq.dashboard.neuron import NeuronView
+    from qlifq.dashboard.neuron.view import NeuronView
     from qlifq.dashboard.view import from_address
 
     shared: dict[str, set[str]] = {}
@@ -245,7 +245,7 @@ def test_every_control_of_the_backends_changes_what_is_shown(page: Page) -> None
     page.open("backends", f"?v=1&{small}&first_noise=numbers&second_noise=numbers&second_shots=10")
     assert page.wrong() == []
     names = set(page.controls())
-    from qlifq.dashboard.backends import BackendsView
+    from qlifq.dashboard.backends.view import BackendsView
 
     assert names == {item.name for item in BackendsView.controls()}
     assert page.dead(names, button="backends:run") == []
@@ -256,7 +256,7 @@ def test_every_control_of_the_calibration_changes_what_is_shown(page: Page) -> N
     assert page.wrong() == []
     page.again("calibration:run")
     names = set(page.controls())
-    from qlifq.dashboard.calibration import CalibrationView
+    from qlifq.dashboard.calibration.view import CalibrationView
 
     assert names == {item.name for item in CalibrationView.controls()}
     assert page.dead(names, button="calibration:run") == []

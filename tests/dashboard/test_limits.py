@@ -5,13 +5,13 @@ from streamlit.testing.v1 import AppTest
 
 
 def neuron() -> None:
-    from qlifq.dashboard.neuron_page import neuron_page
+    from qlifq.dashboard.neuron.page import neuron_page
 
     neuron_page()
 
 
 def calibration() -> None:
-    from qlifq.dashboard.calibration_page import calibration_page
+    from qlifq.dashboard.calibration.page import calibration_page
 
     calibration_page()
 

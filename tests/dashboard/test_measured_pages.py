@@ -7,7 +7,7 @@ import torch
 
 from qlifq.calibration.record import parse
 from qlifq.circuits import RYSpike
-from qlifq.dashboard.backends import (
+from qlifq.dashboard.backends.view import (
     SIDES,
     BackendsView,
     backends_charts,
@@ -18,9 +18,9 @@ from qlifq.dashboard.backends import (
     run_pair,
     sources,
 )
-from qlifq.dashboard.calibration import CalibrationView, calibration_charts, calibration_code, measure, table, written
+from qlifq.dashboard.calibration.view import CalibrationView, calibration_charts, calibration_code, measure, table, written
 from qlifq.dashboard.charts import picture
-from qlifq.dashboard.circuit import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
+from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.controls import Value
 from qlifq.dashboard.noise import BACKENDS, NOISES, backend_code, build, imports, noisy
 from qlifq.errors import ArgumentError, QLIFError

@@ -9,11 +9,11 @@ import torch
 
 from qlifq.dashboard.charts import picture
 from qlifq.dashboard.controls import Value
-from qlifq.dashboard.neuron import PRESETS, SOURCES, NeuronView
-from qlifq.dashboard.neuron_charts import neuron_charts
-from qlifq.dashboard.neuron_run import Statistics, check_upload, python_code, run_neuron
+from qlifq.dashboard.neuron.charts import neuron_charts
+from qlifq.dashboard.neuron.run import Statistics, check_upload, python_code, run_neuron
+from qlifq.dashboard.neuron.view import PRESETS, SOURCES, NeuronView
 from qlifq.errors import FileFormatError, ShapeError
-from qlifq.training.datasets import parse_current
+from qlifq.training.data.datasets import parse_current
 from tests.dashboard.harness import STATES, executed
 
 

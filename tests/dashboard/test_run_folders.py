@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qlifq.dashboard.comparisons import code, find_runs, open_run
+from qlifq.dashboard.comparisons.view import code, find_runs, open_run
 from qlifq.errors import FileFormatError
 from tests.dashboard.harness import executed
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from qlifq.dashboard.backends import BackendsView
-from qlifq.dashboard.calibration import CalibrationView
-from qlifq.dashboard.circuit import CircuitView
+from qlifq.dashboard.backends.view import BackendsView
+from qlifq.dashboard.calibration.view import CalibrationView
+from qlifq.dashboard.circuit.view import CircuitView
 from qlifq.dashboard.controls import Value, parameter_controls, relevant
-from qlifq.dashboard.neuron import AS_SET, PRESETS, NeuronView, preset_of
-from qlifq.dashboard.neuron_run import run_neuron
+from qlifq.dashboard.neuron.run import run_neuron
+from qlifq.dashboard.neuron.view import AS_SET, PRESETS, NeuronView, preset_of
 from qlifq.dashboard.view import View, from_address, to_address
 from qlifq.errors import ArgumentError
 from qlifq.neurons import Settings

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from qlifq import QLIF
 from qlifq.errors import DtypeError, MissingPackageError
-from qlifq.neurons import fused
+from qlifq.neurons import step_functions as fused
 
 COMPILERS = ("c++", "g++", "clang++")
 EVERYTHING: dict[str, object] = {

@@ -17,7 +17,7 @@ from qlifq import QLIF, BrandPetruccione, SpikingSequential, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import SeedStream
-from qlifq.neurons.recomputation import surrounding_regions
+from qlifq.random.recomputation import surrounding_regions
 
 NEURONS = 3
 #: `use_reentrant` and `preserve_rng_state`.

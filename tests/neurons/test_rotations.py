@@ -9,7 +9,8 @@ from torch import Tensor
 from qlifq import BrandPetruccione
 from qlifq.backends import DeviceNoise, get
 from qlifq.errors import ArgumentError, ShapeError
-from qlifq.neurons import BrandPetruccioneState, brand_petruccione, rotations
+from qlifq.neurons import BrandPetruccioneState, brand_petruccione
+from qlifq.neurons import fused_brand_petruccione as rotations
 
 
 def results(together: bool, constant: bool) -> list[Tensor]:

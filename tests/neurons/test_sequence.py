@@ -11,7 +11,8 @@ from qlifq import QLIF, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError
-from qlifq.neurons import QLIFState, SeedStream, qlif, sequence
+from qlifq.neurons import QLIFState, SeedStream, qlif
+from qlifq.neurons import fused_lif as sequence
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "the default": {},

@@ -15,7 +15,12 @@ from scipy import stats
 from qlifq.backends.resources import count_resources
 from qlifq.circuits import BrandPetruccione, RYSpike
 from qlifq.errors import QLIFError
-from qlifq.studies.brand_petruccione import (
+from qlifq.reporting.intervals import CONFIDENCE, Interval
+from qlifq.reporting.report import records
+from qlifq.studies.brand_petruccione.leaks import DELAY_SHOTS, delay_table, gap_table, leak_table
+from qlifq.studies.brand_petruccione.matched_input import NEURONS, T1, THETA, THRESHOLD, drive
+from qlifq.studies.brand_petruccione.report import brand_petruccione_report
+from qlifq.studies.brand_petruccione.study import (
     ACCURACY,
     BrandPetruccioneStudy,
     Extent,
@@ -23,11 +28,6 @@ from qlifq.studies.brand_petruccione import (
     run_brand_petruccione,
     squared_errors,
 )
-from qlifq.studies.brand_petruccione_report import brand_petruccione_report
-from qlifq.studies.intervals import CONFIDENCE, Interval
-from qlifq.studies.leaks import DELAY_SHOTS, delay_table, gap_table, leak_table
-from qlifq.studies.report import records
-from qlifq.studies.same_input import NEURONS, T1, THETA, THRESHOLD, drive
 
 SMALL = Extent(trials=16, steps=80, runs=150, run_steps=40)
 TINY = Extent(trials=2, steps=20, runs=20, run_steps=10)

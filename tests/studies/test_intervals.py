@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from qlifq.studies.intervals import (
+from qlifq.reporting.intervals import (
     Interval,
     binomial,
     large_sample_mean,

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from qlifq.errors import FileError
+from qlifq.reporting.report import Picture, Report, Section, listed, markdown_table, new_figure, records, write_report
 from qlifq.studies import check_folder
-from qlifq.studies.report import Picture, Report, Section, listed, markdown_table, new_figure, records, write_report
 
 LONG = pd.DataFrame({"step": range(30), "value": np.linspace(0, 1, 30) ** 3})
 SHORT = pd.DataFrame(

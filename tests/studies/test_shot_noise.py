@@ -14,10 +14,10 @@ from torch import Tensor
 from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.circuits import RYSpike, SpikeCircuit
 from qlifq.errors import QLIFError
-from qlifq.studies.intervals import CONFIDENCE, Interval
-from qlifq.studies.report import records
-from qlifq.studies.shot_noise import Extent, ShotNoiseStudy, run_shot_noise
-from qlifq.studies.shot_noise_report import shot_noise_report
+from qlifq.reporting.intervals import CONFIDENCE, Interval
+from qlifq.reporting.report import records
+from qlifq.studies.shot_noise.report import shot_noise_report
+from qlifq.studies.shot_noise.study import Extent, ShotNoiseStudy, run_shot_noise
 from qlifq.training import digits
 
 SMALL = Extent(repeats=500, runs=40, steps=150, images=60, passes=2, epochs=6)

@@ -16,7 +16,7 @@ import torch
 
 from qlifq.errors import ArgumentError, DtypeError, FileFormatError, UnsupportedError
 from qlifq.training import digits, load_current, load_dataset, published
-from qlifq.training.datasets import OPENML
+from qlifq.training.data.datasets import OPENML
 
 
 def test_digits_are_the_bundled_ones_scaled_to_one() -> None:
@@ -33,7 +33,7 @@ def test_digits_are_the_bundled_ones_scaled_to_one() -> None:
 
 
 def test_importing_the_datasets_does_not_import_scikit_learn() -> None:
-    script = "import sys, qlifq.training.datasets; sys.exit('sklearn' in sys.modules)"
+    script = "import sys, qlifq.training.data.datasets; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

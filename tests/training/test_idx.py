@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlifq.errors import DtypeError, FileFormatError
-from qlifq.training.idx import read_idx
+from qlifq.training.data.idx import read_idx
 
 
 def packed(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], kind: int = 8) -> bytes:

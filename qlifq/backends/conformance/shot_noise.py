@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from qlifq.backends.conformance.bench import RY, Bench, counts, population
+from qlifq.backends.conformance.harness import RY, Bench, counts, population
 from qlifq.errors import ConformanceError
 
 __all__ = ["between_calls", "within"]

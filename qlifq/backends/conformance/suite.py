@@ -7,8 +7,10 @@ from functools import partial
 import torch
 
 from qlifq._validation import integer, optional_integer, real
-from qlifq.backends.conformance import answers, conduct, shot_noise
-from qlifq.backends.conformance.bench import ASKED, Bench
+from qlifq.backends.conformance import contract as conduct
+from qlifq.backends.conformance import outcomes as answers
+from qlifq.backends.conformance import shot_noise
+from qlifq.backends.conformance.harness import ASKED, Bench
 from qlifq.backends.conformance.report import Line, Report
 from qlifq.backends.interface import MAX_SEED, Backend, Capabilities
 from qlifq.backends.noise import DeviceNoise

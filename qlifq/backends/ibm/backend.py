@@ -13,18 +13,18 @@ from torch import Tensor
 
 from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
-from qlifq.backends import flat
+from qlifq.backends import batching as flat
+from qlifq.backends.batching import Asked, ask
 from qlifq.backends.description import is_snapshot
-from qlifq.backends.flat import Asked, ask
 from qlifq.backends.ibm.channel import Channel, Patience
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost, Device
-from qlifq.backends.ibm.entries import Run
 from qlifq.backends.ibm.exit_guard import ExitGuard
+from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
 from qlifq.backends.ibm.journal import Journal, default_path, opened
 from qlifq.backends.ibm.protocol import Carrier
 from qlifq.backends.ibm.snapshot import SnapshotChannel
-from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
+from qlifq.backends.ibm.submissions import Run
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.snapshots import check_qubits, choose, load_backend
 from qlifq.circuits import SpikeCircuit

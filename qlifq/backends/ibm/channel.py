@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from qlifq.backends.ibm.entries import Entry
-from qlifq.backends.ibm.work import Counts, Work
+from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.submissions import Entry
 from qlifq.errors import ServiceError
 
 __all__ = ["Channel", "Found", "Patience"]

@@ -16,13 +16,13 @@ from qiskit.exceptions import QiskitError
 
 from qlifq._packages import load
 from qlifq._text import one_line
-from qlifq.backends.flat import Floats
+from qlifq.backends.batching import Floats
 from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.cost import Device
 from qlifq.backends.ibm.door import Door
-from qlifq.backends.ibm.entries import FAILED, Entry
+from qlifq.backends.ibm.job_spec import Counts, Work, delay_slots
 from qlifq.backends.ibm.secrets import Secrets, masked
-from qlifq.backends.ibm.work import Counts, Work, delay_slots
+from qlifq.backends.ibm.submissions import FAILED, Entry
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, ServiceError
 

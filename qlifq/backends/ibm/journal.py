@@ -30,9 +30,9 @@ import numpy.typing as npt
 
 from qlifq._files import PathLike, as_path
 from qlifq.backends.ibm.database import Database, packed, parsed, unpacked, unreadable
-from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, STATES, SUBMITTED, Entry, Run
+from qlifq.backends.ibm.job_spec import Counts, Work
 from qlifq.backends.ibm.locks import holding, is_finished, mark_finished
-from qlifq.backends.ibm.work import Counts, Work
+from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, STATES, SUBMITTED, Entry, Run
 from qlifq.errors import ArgumentError, FileError
 
 __all__ = ["Journal", "default_path", "opened", "unfinished"]

@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from qlifq.backends.ibm.channel import Channel, Found, Patience
-from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry
+from qlifq.backends.ibm.job_spec import Counts, Work
 from qlifq.backends.ibm.journal import Journal
-from qlifq.backends.ibm.work import Counts, Work
+from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry
 from qlifq.errors import BackendError, BudgetError, FileFormatError, ServiceError
 
 __all__ = ["Carrier"]

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from qlifq.backends.aer import AerBackend
+from qlifq.backends.aer.backend import AerBackend
 from qlifq.backends.ibm.channel import Found
-from qlifq.backends.ibm.entries import DONE, FAILED, Entry
-from qlifq.backends.ibm.work import Counts, Work
+from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.submissions import DONE, FAILED, Entry
 
 __all__ = ["SnapshotChannel"]
 

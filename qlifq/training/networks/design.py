@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.backends.sampling import Share
 from qlifq.errors import ArgumentError, UnsupportedError
-from qlifq.training.encoders import ENCODINGS, current, latency, poisson
+from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.networks.kinds import NETWORKS, NetworkKind
 from qlifq.training.networks.layers import Answer
 from qlifq.training.networks.neurons import NEURONS

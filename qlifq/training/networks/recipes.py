@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from qlifq import _validation as check
-from qlifq.training.datasets import Dataset
+from qlifq.training.data.datasets import Dataset
 from qlifq.training.networks.design import Design
 from qlifq.training.networks.kinds import NETWORKS
 from qlifq.training.networks.neurons import NEURONS, parameters_for

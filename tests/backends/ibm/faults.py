@@ -256,8 +256,8 @@ def _is_clear(message: str, says: str) -> bool:
 
 def _an_old_journal(folder: Path) -> None:
     """A journal that has been there for years, so that it cannot have taken the place of one that was lost just now."""
-    from qlifq.backends.ibm.entries import Run
     from qlifq.backends.ibm.journal import Journal
+    from qlifq.backends.ibm.submissions import Run
 
     with Journal(folder / "jobs.sqlite") as journal:
         journal.begin(Run("an earlier run", DEVICE, (0,), None, None, None))
@@ -267,7 +267,7 @@ def _an_old_journal(folder: Path) -> None:
 
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.backends.ibm.loopback", "qlifq.backends.ibm.backend", "qlifq.backends.aer"])
+    context.set_forkserver_preload(["tests.backends.ibm.loopback", "qlifq.backends.ibm.backend", "qlifq.backends.aer.backend"])
     return context
 
 

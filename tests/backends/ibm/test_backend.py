@@ -48,7 +48,7 @@ def test_a_circuit_without_angles_runs(build: Build, follows: Follows) -> None:
 def test_a_call_beyond_the_limits_is_split_and_put_together(
     build: Build, service: Loopback, follows: Follows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qlifq.backends.ibm.work.MAX_EXECUTIONS", 4000)
+    monkeypatch.setattr("qlifq.backends.ibm.job_spec.MAX_EXECUTIONS", 4000)
     backend = build()
     asked = angles(9, 3)
     assert backend.plan(RY, 9, 3, shots=2000).jobs == 5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from qlifq.backends.ibm.channel import Found, Patience
-from qlifq.backends.ibm.entries import CANCELLED, DONE, FAILED, INTENT, Entry, Run
+from qlifq.backends.ibm.job_spec import Counts, Work
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import Carrier
-from qlifq.backends.ibm.work import Counts, Work
+from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, Entry, Run
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError, BudgetError, ServiceError
 

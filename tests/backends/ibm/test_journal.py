@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from qlifq.backends.ibm.database import named_errors
-from qlifq.backends.ibm.entries import CANCELLED, DONE, INTENT, SUBMITTED, Run
+from qlifq.backends.ibm.job_spec import Work
 from qlifq.backends.ibm.journal import Journal, opened, unfinished
-from qlifq.backends.ibm.work import Work
+from qlifq.backends.ibm.submissions import CANCELLED, DONE, INTENT, SUBMITTED, Run
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, FileFormatError
 

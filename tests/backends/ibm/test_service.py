@@ -11,10 +11,10 @@ import torch
 
 from qlifq.backends.ibm import protocol
 from qlifq.backends.ibm.channel import Patience
-from qlifq.backends.ibm.entries import DONE, SUBMITTED, Run
+from qlifq.backends.ibm.job_spec import Work
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import Carrier
-from qlifq.backends.ibm.work import Work
+from qlifq.backends.ibm.submissions import DONE, SUBMITTED, Run
 from qlifq.errors import ArgumentError, QLIFError, ServiceError
 from tests.backends.ibm.conftest import RY, Build, angles
 from tests.backends.ibm.loopback import Away, Body, Loopback

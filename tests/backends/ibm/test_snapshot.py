@@ -87,7 +87,7 @@ def test_a_budget_binds_a_snapshot_s_run_over_its_calls(tmp_path: Path) -> None:
 
 
 def test_studies_take_a_snapshot_and_refuse_a_device(build: Build) -> None:
-    from qlifq.studies.asking import local_backend
+    from qlifq.studies.checks import local_backend
 
     assert local_backend(get("ibm", device="fake_manila")).name == "ibm"
     with pytest.raises(UnsupportedError, match="must be a simulator for a study, but ibm is remote"):

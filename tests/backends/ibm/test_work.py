@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.work import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
+from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from tests.backends.ibm.conftest import RY
 

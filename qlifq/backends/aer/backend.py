@@ -1,0 +1,291 @@
+"""Shots on Qiskit Aer, laid out for speed, with any one-qubit noise."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice, product
+from typing import Any, TypeVar, cast, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from qiskit.exceptions import QiskitError
+from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel
+from torch import Tensor
+
+from qlifq._validation import choice, integer
+from qlifq.backends.aer.circuits import Lane, program, settled
+from qlifq.backends.aer.layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
+from qlifq.backends.aer.model import from_noise_model
+from qlifq.backends.aer.noise import IDEAL, QubitModel, calibrated, digest, on_site
+from qlifq.backends.batching import Asked, Floats, answer, ask, shot_parts
+from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.noise import DeviceNoise, noise_in_words
+from qlifq.backends.sampling import draw, masked
+from qlifq.backends.snapshots import check_qubits, choose, load_snapshot, read_qubits
+from qlifq.circuits import Gate, Law, Slot, SpikeCircuit
+from qlifq.circuits.sinusoidal import LAW_ANGLES
+from qlifq.errors import BackendError, DtypeError, UnsupportedError
+
+__all__ = ["AerBackend"]
+
+Counts = npt.NDArray[np.int64]
+
+T = TypeVar("T")
+
+SAMPLING = ("shots", "law")
+
+
+@final
+class AerBackend(Backend):
+    """Circuits with real shots on `AerSimulator`, or counts drawn from the law of the same noise.
+
+    Several evaluations share a circuit, whose noise is written in gate by gate, and all parameter sets go in one run. The
+    counts of an evaluation depend on the seed and on its place among those that are asked, and on no number of threads.
+
+    Args:
+        noise: None for none; a `DeviceNoise`, which follows each RX and RY as written; a snapshot by name, such as
+            "fake_torino", or a Qiskit backend object, whose own gates run with the errors that it reports; or any Aer
+            `NoiseModel`, in whose basis gates the circuit runs. A model's qubit stands for the site of the same number, and
+            its errors for all qubits where that has none. Each of its errors is applied as Aer does, those on `measure` and
+            `delay` among them, or refused by name; one on `reset` or on gates of two qubits never acts, since no circuit here
+            has any. An `AerSimulator` stands for its own noise model.
+        sampling: "shots" runs every shot. "law" reads P(1) = a + b cos θ + c sin θ off Aer's density matrix once and
+            draws the counts: the same distribution in a thousandth of the time, for circuits with one angle.
+        qubits: for a snapshot, a backend or a noise model, the qubits of the sites, in order; None for those that work, best
+            first (a model: in their own order). More sites than qubits use them in turn.
+        threads: how many threads Aer may use, at least 1; more do not change the counts.
+
+    Raises:
+        QLIFError: for a noise of another type, an unknown snapshot, a missing package, or an option out of range or that
+            would be ignored.
+
+    Example:
+        >>> from qlifq.circuits import RYSpike
+        >>> angles = torch.tensor([[[0.0], [torch.pi]]])
+        >>> AerBackend().run(RYSpike(), angles, shots=100, seed=1).ones
+        tensor([[  0, 100]])
+    """
+
+    name = "aer"
+    capabilities = Capabilities(exact=False, shots=True, noisy=True, differentiable=False)
+
+    def __init__(
+        self,
+        noise: DeviceNoise | NoiseModel | BackendV2 | str | None = None,
+        *,
+        sampling: str = "shots",
+        qubits: Sequence[int] | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.sampling = choice("sampling", sampling, SAMPLING)
+        self.threads = integer("threads", threads, at_least=1)
+        if isinstance(noise, BackendV2):
+            noise = getattr(noise.options, "noise_model", None) or noise
+        #: What was given; of a Qiskit backend its name, since what it reports is read once.
+        self.noise = noise.name if isinstance(noise, BackendV2) else noise
+        #: The qubits of the sites, in order; None where site s is simply qubit s.
+        self.qubits = None if qubits is None else check_qubits(qubits)
+        #: One model per site, used in turn; with `_others` given, that one serves all further sites instead.
+        self._models: tuple[QubitModel, ...] = (IDEAL,)
+        self._others: QubitModel | None = None
+        #: The noise as `metadata` tells it.
+        self._told = noise_in_words(None)
+        if qubits is not None and (noise is None or isinstance(noise, DeviceNoise)):
+            raise UnsupportedError("Argument `qubits` would be ignored: only a snapshot or a noise model has qubits to choose.")
+        if isinstance(noise, DeviceNoise):
+            self._models = tuple(on_site(noise.at(site)) for site in range(noise.sites or 1))
+            self._told = noise_in_words(noise)
+        elif isinstance(noise, str | BackendV2):
+            found = choose(load_snapshot(noise) if isinstance(noise, str) else read_qubits(noise), qubits)
+            self.qubits = tuple(found)
+            self._models = tuple(calibrated(facts) for facts in found.values())
+            self._told = noise if isinstance(noise, str) else f"{noise.name}, {digest(self._models)}"
+        elif isinstance(noise, NoiseModel):
+            own, others = from_noise_model(noise, self.qubits)
+            listed = range(max(own, default=-1) + 1) if self.qubits is None else self.qubits
+            self._models = tuple(own.get(qubit, others) for qubit in listed)
+            self._others = others if self.qubits is None else None
+            self._told = f"noise model, {digest((*self._models, others))}"
+        elif noise is not None:
+            raise DtypeError(
+                "Argument `noise` must be a DeviceNoise, an Aer NoiseModel, a Qiskit backend, the name of a snapshot or None, "
+                f"but is {type(noise).__name__}."
+            )
+        self.facts = {"noise": self._told}
+        self._noisy = any(model != IDEAL for model in (*self._models, self._others or IDEAL))
+        #: By the gates and the number of sites.
+        self._laws: dict[tuple[tuple[Gate, ...], int], Law] = {}
+
+    def run(
+        self,
+        circuit: SpikeCircuit,
+        angles: Tensor,
+        *,
+        shots: int | None,
+        seed: int | None,
+        where: Tensor | None = None,
+    ) -> Outcome:
+        """See `Backend.run`. `metadata` tells the `noise`, and where sites have qubits the `qubits`, one per site."""
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        sites = angles.shape[1]
+        models = self._models_of(circuit, sites)
+        metadata: dict[str, object] = {}
+        if self.qubits is not None:
+            metadata["qubits"] = _in_turn(self.qubits, sites)
+        metadata["noise"] = self._told
+        drawn = cast(int, shots)
+        if self.sampling == "law":
+            probability = self._law(circuit, models).probability(angles.detach()[..., 0].to(torch.float64))
+            outcome = draw(masked(probability, where), drawn, seed)
+            return replace(outcome, probability=outcome.probability.to(angles), metadata=metadata)
+        asked = ask(angles, where)
+        return answer(asked, self._shoot(circuit, asked, models, drawn, seed), angles, shots, **metadata)
+
+    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
+        """See `Backend.plan`; circuits with delays are counted as if all delays of a slot were equal."""
+        self.check_size(batch, sites, shots)
+        models = self._models_of(circuit, sites)
+        turns = 1 if self.qubits is None else max(1, -(-sites // len(self.qubits)))
+        if self.sampling == "law" or not batch:
+            return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0, turns=turns)
+        drawn = cast(int, shots)
+        layout = self._layout(drawn)
+        counts = [batch * count for count in Counter(models).values()]
+        circuits = arrange(counts, layout.lanes)
+        sets = sum(columns[0].length for columns in circuits)
+        lane_sets = sum(len(columns) * columns[0].length for columns in circuits)
+        return Plan(
+            evaluations=batch * sites,
+            circuits=len(circuits),
+            qubits=min(layout.qubits, max((len(columns) for columns in circuits), default=0)),
+            jobs=sum(1 for _ in jobs(circuits, drawn)) * len(shot_parts(drawn, JOB_SHOTS)),
+            executions=sets * drawn,
+            turns=turns,
+            estimated_seconds=1e-6
+            * (
+                lane_sets * (layout.microseconds + layout.lane_shot_microseconds * drawn)
+                + sets * layout.shot_microseconds * drawn
+            ),
+        )
+
+    def _layout(self, shots: int) -> Layout:
+        return LAYOUTS[shots == 1, self._noisy]
+
+    def _models_of(self, circuit: SpikeCircuit, sites: int) -> tuple[QubitModel, ...]:
+        """The noise of each site, once it is known that this circuit and so many sites can be run."""
+        if isinstance(self.noise, DeviceNoise):
+            self.noise.check_sites(sites)
+        if self.sampling == "law" and not circuit.has_law:
+            raise UnsupportedError(
+                f"Argument `sampling` must be 'shots' for circuit {circuit.name}: only a circuit with one angle, in one "
+                f"rotation, has the law, but this is {circuit.draw()}."
+            )
+        if self._others is None:
+            models = _in_turn(self._models, sites)
+        else:
+            models = (*self._models[:sites], *[self._others] * (sites - len(self._models)))
+        if any(gate.name == "Delay" for gate in circuit.gates):
+            for site, model in enumerate(models):
+                if not model.delays_known:
+                    raise UnsupportedError(
+                        f"Argument `noise` must tell what happens in a delay for circuit {circuit.name}, but tells nothing for "
+                        f"site {site}: add an error on `delay`, or give NoiseModel.from_backend, a DeviceNoise or a snapshot."
+                    )
+        return models
+
+    def _law(self, circuit: SpikeCircuit, models: Sequence[QubitModel]) -> Law:
+        """The law of each site, `(sites,)`, read off Aer's density matrix once."""
+        key = (circuit.gates, len(models))
+        if key not in self._laws:
+            distinct = list(dict.fromkeys(models))
+            loads = []
+            for model in distinct:
+                lane = Lane(circuit.gates, model)
+                built = program((lane,), 1, measure=False)
+                loads.append((built.circuit, built.binds([lane.native.values(np.array(LAW_ANGLES)[:, None])])))
+            results = self._execute(loads, method="density_matrix", shots=1, seed=0) if loads else []
+            ones = torch.tensor([np.asarray(result.data.density_matrix)[1, 1].real for result in results], dtype=torch.float64)
+            laws = Law.through(*ones.reshape(-1, len(LAW_ANGLES)).T)
+            place = {model: number for number, model in enumerate(distinct)}
+            self._laws[key] = Law(*(part[[place[model] for model in models]] for part in laws))
+        return self._laws[key]
+
+    def _shoot(self, circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel], shots: int, seed: int | None) -> Counts:
+        """The number of ones of each wanted evaluation."""
+        ones = np.zeros(len(asked.values), dtype=np.int64)
+        layout = self._layout(shots)
+        lanes, members = _kinds(circuit, asked, models)
+        submissions = list(jobs(arrange([len(rows) for rows in members], layout.lanes), shots))
+        parts = shot_parts(shots, JOB_SHOTS)
+        # One seed per submission, so hashed that the streams of two calls do not meet: within one, Aer steps the seed.
+        seeds = np.random.SeedSequence(seed).generate_state(len(submissions) * len(parts), np.uint64) >> np.uint64(2)
+        for number, (pieces, part) in enumerate(product(submissions, parts)):
+            loads, places = [], []
+            for piece in pieces:
+                built = program(tuple(lanes[column.kind] for column in piece.columns), layout.qubits)
+                rows = [members[column.kind][column.start :: column.step][piece.first : piece.last] for column in piece.columns]
+                values = [
+                    lanes[column.kind].native.values(asked.values[row]) for column, row in zip(piece.columns, rows, strict=True)
+                ]
+                loads.append((built.circuit, built.binds(values)))
+                places.append(rows)
+            results = iter(self._execute(loads, method=layout.method, shots=part, seed=int(seeds[number])))
+            for rows in places:
+                counts = [result.data.counts for result in islice(results, len(rows[0]))]
+                for row, column in zip(rows, _ones(counts, len(rows)).T, strict=True):
+                    ones[row] += column[: len(row)]
+        return ones
+
+    def _execute(self, loads: Sequence[tuple[Any, Mapping[Any, Floats]]], *, method: str, shots: int, seed: int) -> list[Any]:
+        """One submission to Aer: what it returns for each circuit and parameter set, in that order."""
+        simulator = AerSimulator(
+            method=method,
+            max_parallel_threads=self.threads,
+            runtime_parameter_bind_enable=True,
+            # How many of the qubits index a table of partial sums when shots are drawn: half of them is fastest.
+            statevector_sample_measure_opt=5,
+        )
+        circuits, binds = zip(*loads, strict=True)
+        try:
+            result = simulator.run(list(circuits), parameter_binds=list(binds), shots=shots, seed_simulator=seed).result()
+        except (QiskitError, RuntimeError, TypeError, ValueError) as error:
+            raise BackendError(f"Aer failed: {getattr(error, 'message', error)}") from error
+        if not result.success:
+            raise BackendError(f"Aer failed: {result.status}")
+        answers = list(result.results)
+        if len(answers) != (sets := sum(len(next(iter(bind.values()))) for bind in binds)):
+            raise BackendError(f"Aer failed: {len(answers)} results came back for {sets} sets of angles.")
+        return answers
+
+
+def _in_turn(items: tuple[T, ...], sites: int) -> tuple[T, ...]:
+    """One item per site, from the first again when they run out."""
+    return (items * -(-sites // len(items)))[:sites]
+
+
+def _kinds(circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
+    """The lanes that differ, in noise or in delays, and the rows of `asked` that each runs."""
+    distinct = list(dict.fromkeys(models))
+    waits = [gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)]
+    if not waits and len(distinct) <= 1:
+        return [Lane(circuit.gates, model) for model in distinct], [np.arange(len(asked.sites))] * len(distinct)
+    place = {model: number for number, model in enumerate(distinct)}
+    number = np.array([place[model] for model in models], dtype=np.intp)[asked.sites]
+    relaxing = np.array([model.relaxes for model in distinct], dtype=bool)[number]
+    keys = np.column_stack((number, asked.values[:, waits] * relaxing[:, None]))
+    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
+    lanes = [Lane(settled(circuit.gates, key[1:]), distinct[int(key[0])]) for key in unique]
+    order = np.argsort(inverse, kind="stable")
+    return lanes, np.split(order, np.cumsum(np.bincount(inverse, minlength=len(lanes)))[:-1])
+
+
+def _ones(counts: Sequence[Mapping[str, int]], lanes: int) -> Counts:
+    """How often each bit was 1, `(sets, lanes)`, from Aer's counts by hexadecimal number."""
+    starts = np.cumsum([0, *(len(each) for each in counts[:-1])])
+    keys = np.array([int(key, 16) for each in counts for key in each], dtype=np.uint64)
+    times = np.array([time for each in counts for time in each.values()], dtype=np.int64)
+    bits = ((keys[:, None] >> np.arange(lanes, dtype=np.uint64)) & np.uint64(1)).astype(np.int64)
+    return np.asarray(np.add.reduceat(bits * times[:, None], starts))

@@ -1,0 +1,240 @@
+"""Conformance checks of how a backend behaves: its outcomes, its refusals, its plan, its seeds."""
+
+import math
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from inspect import unwrap
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qlifq.backends.conformance.harness import ASKED, RY, TOLERANCE, Bench, counts, inside, near
+from qlifq.backends.interface import MAX_SHOTS, Capabilities, Outcome, Plan
+from qlifq.errors import ConformanceError, QLIFError
+
+__all__ = ["declaration", "dtype", "memory_layout", "outcome", "plain_values", "plan", "refusals", "seeds", "sizes"]
+
+#: How far a float32 probability may be from the oracle: its angle alone is rounded by 1e-7.
+SINGLE_TOLERANCE = 1e-5
+
+
+def declaration(bench: Bench) -> str:
+    """Name and capabilities."""
+    name, can = bench.backend.name, bench.can
+    if not isinstance(name, str) or not name:
+        raise ConformanceError(f"`name` must be a string, but is {name!r}")
+    if not isinstance(can, Capabilities):
+        raise ConformanceError(f"`capabilities` must be a Capabilities, but is {can!r}")
+    if not (can.exact or can.shots):
+        raise ConformanceError("it declares neither an exact mode nor shots")
+    return ", ".join(word for word in ("exact", "shots", "noisy", "differentiable", "remote") if getattr(can, word))
+
+
+def outcome(bench: Bench) -> str:
+    """Shape, device, counts and shots, and that the angles are left alone."""
+    angles = bench.angles(RY, 3, bench.sites(2))
+    for shots in bench.modes:
+        given = angles.clone()
+        answered = bench.run(given, shots)
+        _well_formed(answered, angles, shots)
+        for fact, value in bench.backend.facts.items():
+            if answered.metadata.get(fact) != value:
+                raise ConformanceError(
+                    f"its `facts` tell {fact} {value!r}, but the metadata of an outcome {answered.metadata.get(fact)!r}"
+                )
+        if not torch.equal(given, angles):
+            raise ConformanceError("it changes the angles that it is given")
+    return "shape, device, counts and shots as asked"
+
+
+def dtype(bench: Bench) -> str:
+    """The probability has the dtype of the angles."""
+    for wanted in (torch.float32, torch.float64):
+        angles = bench.angles(RY, 3, bench.sites(2)).to(wanted)
+        for shots in bench.modes:
+            probability = bench.run(angles, shots).probability
+            if probability.dtype != wanted:
+                raise ConformanceError(f"angles in {wanted} give a probability in {probability.dtype}")
+            if shots is None:
+                near((probability - bench.truth(RY, angles)).abs(), angles, SINGLE_TOLERANCE)
+    return "float32 and float64"
+
+
+def plain_values(bench: Bench) -> str:
+    """No object of a vendor crosses."""
+    for shots in bench.modes:
+        answer = bench.run(bench.angles(RY, 2, bench.sites(2)), shots)
+        for name, value in (("probability", answer.probability), ("ones", answer.ones), ("metadata", dict(answer.metadata))):
+            _plain(name, value)
+    return "tensors and plain Python values"
+
+
+def sizes(bench: Bench) -> str:
+    """One evaluation alone, and nothing at all."""
+    asked = [(1, bench.sites(1)), (0, bench.sites(2)), *([] if bench.fixed_sites else [(2, 0), (0, 0)])]
+    for batch, sites in asked:
+        angles = bench.angles(RY, batch, sites)
+        for shots in bench.modes:
+            _well_formed(bench.run(angles, shots), angles, shots)
+    return ", ".join(map(str, asked))
+
+
+def memory_layout(bench: Bench) -> str:
+    """The same angles, transposed and expanded."""
+    angles = bench.angles(RY, 3, bench.sites(2))
+    for given in (angles.transpose(0, 1).contiguous().transpose(0, 1), angles[:1].expand(4, -1, -1)):
+        for shots in bench.modes:
+            error = (bench.run(given, shots).probability - bench.run(given.contiguous(), shots).probability).abs()
+            near(error, given, TOLERANCE)
+    return "transposed and expanded angles"
+
+
+def seeds(bench: Bench) -> str:
+    """Neither another call nor a global generator touches a seeded call, nor does it touch them."""
+    angles = bench.angles(RY, 8, bench.sites(4))
+    for shots in bench.modes:
+        first = bench.run(angles, shots)
+        bench.run(angles, shots, seed=bench.seed + 1)
+        before = _global_generators()
+        again = bench.run(angles, shots)
+        if _global_generators() != before:
+            raise ConformanceError("a seeded call draws from a global generator")
+        if not torch.equal(first.probability, again.probability):
+            raise ConformanceError(f"the same seed gives another answer with shots={shots}")
+    return "the same seed, the same answer"
+
+
+def refusals(bench: Bench) -> str:
+    """Each bad call ends in a `QLIFError`."""
+    angles = bench.angles(RY, 2, bench.sites(2))
+    where = torch.ones(angles.shape[:2], dtype=torch.bool, device=bench.device)
+    bad: dict[str, dict[str, object]] = {
+        "a circuit that is a string": {"circuit": "RYSpike"},
+        "angles with two dimensions": {"angles": angles[0]},
+        "angles with four dimensions": {"angles": angles[None]},
+        "two angles for a circuit of one": {"angles": angles.repeat(1, 1, 2)},
+        "integer angles": {"angles": angles.long()},
+        "complex angles": {"angles": angles.to(torch.complex128)},
+        "angles in a list": {"angles": angles.tolist()},
+        **{f"shots={value!r}": {"shots": value} for value in (0, -1, 1.5, True, "10")},
+        **{f"seed={value!r}": {"seed": value} for value in (-1, 2**63, 1.5, True)},
+        "where of another shape": {"where": where[:1]},
+        "where in float": {"where": where.double()},
+        "where in a list": {"where": where.tolist()},
+    }
+    if bench.device.type == "cpu":
+        for value in (math.nan, math.inf, -math.inf):
+            bad[f"an angle of {value}"] = {"angles": torch.cat((angles[:1], torch.full_like(angles[:1], value)))}
+        delayed = ASKED["BrandPetruccione delay"]
+        bad["a delay below 0"] = {"circuit": delayed, "angles": -bench.angles(delayed, 2, bench.sites(2))}
+    if not bench.can.exact:
+        bad["shots=None without an exact mode"] = {"shots": None}
+    if not bench.can.shots:
+        bad["shots=10 without counts"] = {"shots": 10}
+    if bench.can.shots:
+        bad["shots above max_shots"] = {"shots": (bench.can.max_shots or MAX_SHOTS) + 1}
+    if bench.can.max_sites is not None:
+        bad["sites above max_sites"] = {"angles": angles[:, :1].repeat(1, bench.can.max_sites + 1, 1)}
+    good = {"circuit": RY, "angles": angles, "shots": bench.modes[0], "seed": bench.seed, "where": None}
+    _all_refused(bench.backend.run, good, bad)
+    return f"{len(bad)} bad calls"
+
+
+def plan(bench: Bench) -> str:
+    """The plan fits the sizes and the shots, refuses bad ones, and spends nothing."""
+    sites = bench.sites(3)
+    for shots in bench.modes:
+        planned = _planned(bench, 5, sites, shots)
+        if planned.evaluations != 5 * sites:
+            raise ConformanceError(
+                f"`evaluations` must be {5 * sites} for batch 5 and sites {sites}, but is {planned.evaluations}"
+            )
+        if planned.executions % (shots or 1):
+            raise ConformanceError(f"`executions` must be a multiple of {shots} shots, but is {planned.executions}")
+        if bench.can.remote and not (planned.executions and planned.jobs):
+            raise ConformanceError("a remote call must have executions and jobs, but none are planned")
+        if _planned(bench, 0, sites, shots).executions:
+            raise ConformanceError("an empty batch must not have executions, but some are planned")
+    bad: dict[str, dict[str, object]] = {"batch=-1": {"batch": -1}, "sites=1.5": {"sites": 1.5}, "shots=0": {"shots": 0}}
+    _all_refused(bench.backend.plan, {"circuit": RY, "batch": 2, "sites": sites, "shots": bench.modes[0]}, bad)
+    return f"batch 5, sites {sites}: {planned}"
+
+
+def _well_formed(answer: Outcome, angles: Tensor, shots: int | None) -> None:
+    """Shape, device, counts and shots of an outcome."""
+    if not isinstance(answer, Outcome):
+        raise ConformanceError(f"`run` must return an Outcome, but returns a {type(answer).__name__}")
+    if answer.shots != shots:
+        raise ConformanceError(f"`shots` must be {shots}, but is {answer.shots}")
+    if (answer.ones is None) != (shots is None):
+        raise ConformanceError(f"`ones` must be {'None' if shots is None else 'counts'} with shots={shots}")
+    for name, values in (("probability", answer.probability), ("ones", answer.ones)):
+        if values is not None and (values.shape != angles.shape[:2] or values.device != angles.device):
+            raise ConformanceError(
+                f"`{name}` must have shape {tuple(angles.shape[:2])} on {angles.device}, "
+                f"but has {tuple(values.shape)} on {values.device}"
+            )
+    inside(answer.probability, angles)
+    if shots is not None:
+        share = torch.from_numpy(counts(answer) / shots)
+        if bool(((share < 0) | (share > 1)).any()):
+            raise ConformanceError(f"`ones` must be between 0 and {shots}, but is {counts(answer).tolist()}")
+        near((answer.probability.detach().cpu() - share).abs(), angles, TOLERANCE, "ones / shots")
+
+
+def _plain(name: str, value: object) -> None:
+    """Refuse what is neither a tensor nor one of Python's own numbers, strings and containers."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _plain(f"{name}[{key!r}]", item)
+    elif isinstance(value, Sequence) and type(value) in {list, tuple}:
+        for index, item in enumerate(value):
+            _plain(f"{name}[{index}]", item)
+    elif type(value) not in {Tensor, str, int, float, bool, type(None)}:
+        raise ConformanceError(f"`{name}` must be a plain value, but is a {type(value).__name__}")
+
+
+def _global_generators() -> tuple[object, ...]:
+    kind, keys, position, *gauss = np.random.get_state(legacy=True)  # noqa: NPY002
+    return random.getstate(), kind, np.asarray(keys).tobytes(), position, gauss, torch.get_rng_state().tolist()
+
+
+def _all_refused(act: Callable[..., object], good: dict[str, object], bad: Mapping[str, dict[str, object]]) -> None:
+    """Each change of a good call must end in a `QLIFError`."""
+    wrong = []
+    for label, change in bad.items():
+        try:
+            act(**good | change)
+        except QLIFError:
+            continue
+        except Exception as error:
+            wrong.append(f"{label} raises {type(error).__name__}")
+        else:
+            wrong.append(f"{label} is accepted")
+    if wrong:
+        raise ConformanceError("; ".join(wrong))
+
+
+def _planned(bench: Bench, batch: int, sites: int, shots: int | None) -> Plan:
+    """The plan of a call, watched so that planning does not run anything."""
+    code = unwrap(type(bench.backend).run).__code__
+    ran: list[FrameType] = []
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code is code:
+            ran.append(frame)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        planned = bench.backend.plan(RY, batch, sites, shots=shots)
+    finally:
+        sys.setprofile(before)
+    if ran:
+        raise ConformanceError("`plan` must spend nothing, but calls `run`")
+    if not isinstance(planned, Plan):
+        raise ConformanceError(f"`plan` must return a Plan, but returns a {type(planned).__name__}")
+    return planned

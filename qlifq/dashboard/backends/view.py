@@ -1,0 +1,257 @@
+"""The page of the backends: the same run on two of them, what it would cost, and how far they are apart."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from qlifq.backends import Plan
+from qlifq.calibration import Calibration
+from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
+from qlifq.dashboard.controls import Value, control
+from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, SNAPSHOTS, backend_code, build, imports, noisy
+from qlifq.dashboard.view import View
+from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
+from qlifq.neurons.parameters import DECISIONS, Need
+from qlifq.reporting.intervals import Interval, mean, percentile, resampled_means
+
+__all__ = [
+    "SIDES",
+    "BackendsView",
+    "Pair",
+    "Side",
+    "backends_charts",
+    "backends_code",
+    "layer_of",
+    "plan_of",
+    "run_pair",
+    "sources",
+]
+
+SIDES = ("first", "second")
+SHOTS = ("exact", "1", "10", "100", "1000")
+_COLOURS = {"first": COLOURS["blue"], "second": COLOURS["orange"]}
+#: Steps whose spikes are averaged for a point of the rate.
+_WINDOW = 10
+
+
+def _noise_of(side: str) -> Need:
+    return Need("a backend that takes a noise", lambda view: noisy(getattr(view, f"{side}_backend")))
+
+
+NUMBERS = Need(
+    "noise='numbers'",
+    lambda view: any(_noise_of(side).holds(view) and getattr(view, f"{side}_noise") == "numbers" for side in SIDES),
+)
+DRAWN = Need(
+    "decision='sample' or finite shots",
+    lambda view: view.decision == "sample" or any(getattr(view, f"{side}_shots") != "exact" for side in SIDES),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendsView(View):
+    """What the page of the backends shows."""
+
+    first_backend: str = control("analytic", "choice", "first backend", "who answers for the qubit", options=BACKENDS)
+    first_shots: str = control("exact", "choice", "first backend", "shots per decision", options=SHOTS)
+    first_noise: str = control(
+        {name: SNAPSHOTS[0] if name == "ibm" else "none" for name in BACKENDS},
+        "choice",
+        "first backend",
+        "errors of the qubits",
+        options=NOISES,
+        need=_noise_of("first"),
+        by="first_backend",
+    )
+    second_backend: str = control("aer", "choice", "second backend", "who answers for the qubit", options=BACKENDS)
+    second_shots: str = control("1", "choice", "second backend", "shots per decision", options=SHOTS)
+    second_noise: str = control(
+        {name: {"aer": "numbers", "ibm": SNAPSHOTS[0]}.get(name, "none") for name in BACKENDS},
+        "choice",
+        "second backend",
+        "errors of the qubits",
+        options=NOISES,
+        need=_noise_of("second"),
+        by="second_backend",
+    )
+    readout_p01: float = control(
+        0.02, "real", "noise", "probability that 0 is read as 1", need=NUMBERS, at_least=0.0, at_most=1.0
+    )
+    readout_p10: float = control(
+        0.05, "real", "noise", "probability that 1 is read as 0", need=NUMBERS, at_least=0.0, at_most=1.0
+    )
+    gate_error: float = control(0.001, "real", "noise", "average infidelity of a gate", need=NUMBERS, at_least=0.0, at_most=0.5)
+    gain: float = control(1.2, "real", "run", "constant current, dimensionless", at_least=0.0)
+    tau: float = control(20.0, "real", "run", "membrane time constant, steps", at_least=1.0)
+    mapping: str = control("sigmoid", "choice", "run", "from the gap to the angle", options=tuple(MAPPINGS))
+    decision: str = control("sample", "choice", "run", "what is made of the probability", options=DECISIONS)
+    neurons: int = control(4, "integer", "run", "neurons, each on its own qubit", at_least=1, at_most=32)
+    steps: int = control(100, "integer", "run", "time steps", at_least=10, at_most=500)
+    repeats: int = control(20, "integer", "run", "independent runs side by side", at_least=2, at_most=100)
+    seed: int = control(0, "integer", "run", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999)
+
+    def of_side(self, side: str, name: str) -> Any:
+        """The value of a control of one side."""
+        return getattr(self, f"{side}_{name}")
+
+
+class Side(NamedTuple):
+    """What one backend gave: the layer, and `(time, repeats, neurons)` traces."""
+
+    layer: QLIF
+    recording: Recording
+
+    @property
+    def rates(self) -> npt.NDArray[np.float64]:
+        """Spikes per neuron and step of each repeat, `(repeats,)`."""
+        return self.recording.spikes.mean(dim=(0, 2)).double().numpy()
+
+
+class Pair(NamedTuple):
+    """The same run on two backends.
+
+    Args:
+        view: what was run.
+        sides: what each gave, by name.
+        rates: spikes per neuron and step, with the interval of the bootstrap over repeats.
+        difference: of the rates, second less first, alike.
+        record: of the twin, where there was one.
+        file: its name.
+    """
+
+    view: BackendsView
+    sides: dict[str, Side]
+    rates: dict[str, Interval]
+    difference: Interval
+    record: Calibration | None = None
+    file: str = "calibration.json"
+
+    def shows(self, view: BackendsView, record: Calibration | None) -> bool:
+        """Whether this is what a view gives with a record, which matters to the twin alone."""
+        return self.view == view and (self.record is record or not _twinned(view))
+
+
+def layer_of(view: BackendsView, side: str, record: Calibration | None = None) -> QLIF:
+    """The layer on one of the backends.
+
+    Raises:
+        QLIFError: if it cannot be built.
+    """
+    backend = build(view.of_side(side, "backend"), view.of_side(side, "noise"), view, record)
+    shots = view.of_side(side, "shots")
+    return QLIF(
+        view.neurons,
+        backend=backend,
+        shots=None if shots == "exact" else int(shots),
+        seed=view.seed,
+        decision=view.decision,
+        mapping=view.mapping,
+        tau=view.tau,
+    )
+
+
+def plan_of(view: BackendsView, layer: QLIF) -> Plan:
+    """What the whole run costs on a layer's backend; spends nothing."""
+    return layer.plan(view.repeats).times(view.steps)
+
+
+def remote(view: BackendsView) -> list[str]:
+    """The chosen backends that run on somebody else's machine."""
+    chosen = [str(view.of_side(side, "backend")) for side in SIDES]
+    return [name for name in dict.fromkeys(chosen) if CAPABILITIES[name].remote]
+
+
+def _twinned(view: BackendsView) -> bool:
+    return "twin" in {view.of_side(side, "backend") for side in SIDES}
+
+
+def run_pair(
+    view: BackendsView, layers: dict[str, QLIF], record: Calibration | None = None, file: str = "calibration.json"
+) -> Pair:
+    """Run both.
+
+    Args:
+        view: what is run.
+        layers: the layer of each side.
+        record: of the twin, that its layer was built with.
+        file: its name.
+
+    Raises:
+        QLIFError: if one cannot run.
+    """
+    current = torch.full((view.steps, view.repeats, view.neurons), view.gain)
+    sides = {}
+    with torch.no_grad():
+        for side, layer in layers.items():
+            sides[side] = Side(layer, simulate(layer, current, ("potential", "probability")))
+    rng = np.random.default_rng(view.seed)
+    first, second = (sides[side].rates for side in SIDES)
+    draws = resampled_means(second, rng) - resampled_means(first, rng)
+    difference = percentile(float(second.mean() - first.mean()), draws)
+    return Pair(view, sides, {side: mean(sides[side].rates, rng) for side in SIDES}, difference, record, file)
+
+
+def sources(pair: Pair) -> str:
+    """Who gave the numbers of each side, in words."""
+    return " · ".join(f"{side}: {pair.sides[side].recording.decided_by}" for side in SIDES)
+
+
+def backends_charts(pair: Pair) -> list[Chart]:
+    """Rate, potential and probability over time, both backends over each other."""
+    view = pair.view
+    labels = {side: f"{side}: {view.of_side(side, 'backend')}" for side in SIDES}
+    steps = np.arange(view.steps)
+    windows = steps[: view.steps // _WINDOW * _WINDOW : _WINDOW]
+    rates = {
+        side: pair.sides[side].recording.spikes.mean(dim=(1, 2))[: len(windows) * _WINDOW].reshape(-1, _WINDOW).mean(1).numpy()
+        for side in SIDES
+    }
+    drawn = [Line(side, labels[side], _COLOURS[side]) for side in SIDES]
+    across = ("time", "time (steps)")
+    charts = [
+        lines(
+            "rate",
+            f"Firing rate, mean of {view.repeats} runs, {view.neurons} neurons and {_WINDOW} steps",
+            {"time": windows, **rates},
+            drawn,
+            y_title="spikes a step",
+            height=170,
+            across=across,
+        )
+    ]
+    titles = {
+        "potential": ("Potential, mean of all runs and neurons", "V (dimensionless)"),
+        "probability": ("Estimate of P(1), mean of all runs and neurons", "P(1)"),
+    }
+    for name, (title, y_title) in titles.items():
+        means = {side: pair.sides[side].recording[name].mean(dim=(1, 2)).numpy() for side in SIDES}
+        charts.append(lines(name, title, {"time": steps, **means}, drawn, y_title=y_title, across=across))
+    return charts
+
+
+def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
+    """The lines that give the two rates, ready to run."""
+    backends = {side: backend_code(view.of_side(side, "backend"), view.of_side(side, "noise"), view, record) for side in SIDES}
+    lines_ = ["import torch", "", "import qlifq", *imports(*backends.values())]
+    if _twinned(view):
+        lines_[2:2] = ["from qlifq import calibration"]
+    arguments: dict[str, Value] = {
+        "seed": view.seed,
+        "decision": view.decision,
+        "mapping": view.mapping,
+        "tau": view.tau,
+    }
+    written = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    lines_ += ["", f"current = torch.full(({view.steps}, {view.repeats}, {view.neurons}), {view.gain!r})"]
+    for side in SIDES:
+        shots = view.of_side(side, "shots")
+        asked = "None" if shots == "exact" else shots
+        lines_ += [
+            f"{side} = qlifq.QLIF({view.neurons}, backend={backends[side]}, shots={asked}, {written})",
+            "with torch.no_grad():",
+            f"    print({side!r}, {side}(current)[0].mean().item())",
+        ]
+    return "\n".join(lines_) + "\n"

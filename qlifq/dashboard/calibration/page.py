@@ -1,0 +1,113 @@
+"""The page of the calibration."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from qlifq.calibration import Calibration
+from qlifq.calibration.record import parse
+from qlifq.dashboard.calibration.view import (
+    CalibrationView,
+    calibration_charts,
+    calibration_code,
+    measure,
+    planned,
+    table,
+    written,
+)
+from qlifq.dashboard.noise import ask
+from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.errors import QLIFError
+
+__all__ = ["calibration_page", "kept_file", "kept_record"]
+
+#: The record that is looked at, with the view or the name of the file that it is from.
+_KEPT = "calibration:kept"
+_FILE = "calibration:file"
+_SENTENCE = "calibration:sentence"
+_OFFERED = "calibration.json"
+
+
+def calibration_page() -> None:
+    """Measure or load a record, and look at it."""
+    panel = Panel("calibration", CalibrationView)
+    for sentence in panel.wrong:
+        st.warning(said(sentence))
+    with refused():
+        measured = kept_record()
+        if measured is not None:
+            panel.limit({"site": measured.sites - 1})
+        view = CalibrationView.of(panel.values)
+        panel.share()
+        st.markdown("**What measuring would cost**")
+        st.code(ask(planned, view), language=None, wrap_lines=True)
+        if st.button("Measure", type="primary", key="calibration:run"):
+            with st.spinner("The qubits are asked…"):
+                st.session_state[_KEPT] = (ask(measure, view), view)
+        st.file_uploader("or load a record that `qlifq calibrate` wrote", type="json", key=_FILE, on_change=_load)
+        st.session_state.setdefault(_SENTENCE, None)
+        if st.session_state[_SENTENCE]:
+            st.error(said(st.session_state[_SENTENCE]))
+        if kept_record() is None:
+            st.caption("Nothing is measured or loaded yet.")
+        else:
+            _show(view)
+    with st.sidebar:
+        record = kept_record()
+        panel.draw(opened=("measurement", "target"), limits={"site": 0 if record is None else record.sites - 1})
+
+
+def kept_record() -> Calibration | None:
+    """The record that is looked at, which serves the page of the backends as the twin."""
+    kept: tuple[Calibration, object] | None = st.session_state.get(_KEPT)
+    return None if kept is None else kept[0]
+
+
+def kept_file() -> str:
+    """The name of its file: the one that it was loaded from, or that it is offered under."""
+    made = st.session_state.get(_KEPT, (None, None))[1]
+    return made if isinstance(made, str) else _OFFERED
+
+
+def _load() -> None:
+    """Take the record of a file that was just chosen."""
+    file = st.session_state[_FILE]
+    st.session_state[_SENTENCE] = None
+    if file is None:
+        return
+    try:
+        st.session_state[_KEPT] = (parse(file.getvalue(), file.name), file.name)
+    except QLIFError as error:
+        st.session_state[_SENTENCE] = str(error)
+
+
+def _show(view: CalibrationView) -> None:
+    record, made = st.session_state[_KEPT]
+    measurement = record.measurement
+    correction = record.correct(p0=view.p0, slope=view.slope)
+    charts = calibration_charts(record, correction, view.site)
+    source = f"{record.source}, {measurement.total_shots:,} shots per angle"
+    figures(
+        {
+            "neurons": f"{record.sites}",
+            "mapping": measurement.programme.mapping,
+            "shots per angle": f"{measurement.total_shots:,}",
+            "out of reach of the target": f"{int((~correction.reachable).sum())}",
+        }
+    )
+    st.caption(
+        said(f"measured {measurement.time_utc} on {record.source}" + (f", file {made}" if isinstance(made, str) else ""))
+    )
+    if isinstance(made, CalibrationView) and replace(made, p0=view.p0, slope=view.slope, site=view.site) != view:
+        st.warning("What follows is of an earlier measurement, with other settings.")
+    for chart in charts:
+        draw(chart, "calibration", source)
+    found = table(record, correction)
+    st.dataframe(found, hide_index=True)
+    shown = replace(made, p0=view.p0, slope=view.slope) if isinstance(made, CalibrationView) else view
+    code = calibration_code(shown, made if isinstance(made, str) else None)
+    with st.container(horizontal=True):
+        st.download_button("Record (json)", lambda: written(record), _OFFERED, "application/json", on_click="ignore")
+    downloads(
+        "calibration", charts, source, ("Table (csv)", "calibration.csv", lambda: found.to_csv(index=False).encode()), code
+    )

@@ -1,0 +1,182 @@
+"""The page of the calibration: what is measured, and what a record says of a site."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from qlifq.calibration import Calibration, Correction, fit, save
+from qlifq.calibration.models import NEURON
+from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
+from qlifq.dashboard.controls import control
+from qlifq.dashboard.noise import CAPABILITIES, NOISES, backend_code, build, imports, noisy
+from qlifq.dashboard.view import View
+from qlifq.neurons import MAPPINGS
+from qlifq.neurons.parameters import Need
+from qlifq.reporting.intervals import binomial
+from qlifq.studies.calibration_check import plan_in_words
+
+__all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "table", "written"]
+
+#: Those that can be measured from a page: they draw counts, here.
+LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not can.remote and name != "twin")
+_NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))  # type: ignore[attr-defined]
+_NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationView(View):
+    """What the page of the calibration shows."""
+
+    backend: str = control("aer", "choice", "measurement", "what is measured", options=LOCAL)
+    noise: str = control(
+        {name: "numbers" if noisy(name) else "none" for name in LOCAL},
+        "choice",
+        "measurement",
+        "errors of the qubits",
+        options=NOISES,
+        need=_NOISE,
+        by="backend",
+    )
+    readout_p01: float = control(
+        0.02, "real", "measurement", "probability that 0 is read as 1", need=_NUMBERS, at_least=0.0, at_most=1.0
+    )
+    readout_p10: float = control(
+        0.05, "real", "measurement", "probability that 1 is read as 0", need=_NUMBERS, at_least=0.0, at_most=1.0
+    )
+    gate_error: float = control(
+        0.001, "real", "measurement", "average infidelity of a gate", need=_NUMBERS, at_least=0.0, at_most=0.5
+    )
+    neurons: int = control(3, "integer", "measurement", "neurons, each on its own qubit", at_least=1, at_most=16)
+    mapping: str = control("sigmoid", "choice", "measurement", "of the neurons", options=tuple(MAPPINGS))
+    shots: int = control(2000, "integer", "measurement", "per angle and neuron, over all rounds", at_least=10, at_most=20000)
+    rounds: int = control(2, "integer", "measurement", "in how many rounds they are spent", at_least=1, at_most=8)
+    seed: int = control(0, "integer", "measurement", "the same seed gives the same counts", at_least=0, at_most=999)
+    p0: float = control(0.5, "real", "target", "wanted P(1) at gap 0", above=0.0, below=1.0)
+    slope: float = control(1.5, "real", "target", "wanted slope there", above=0.0)
+    site: int = control(0, "integer", "target", "the neuron that is drawn", at_least=0)
+
+
+def planned(view: CalibrationView) -> str:
+    """What measuring would cost, one line; spends nothing."""
+    backend = build(view.backend, view.noise, view, None)
+    return plan_in_words(backend, view.neurons, shots=view.shots, rounds=view.rounds, check_shots=1).splitlines()[0]
+
+
+def measure(view: CalibrationView) -> Calibration:
+    """Measure what a view asks for.
+
+    Raises:
+        QLIFError: if it cannot be measured.
+    """
+    return fit(
+        build(view.backend, view.noise, view, None),
+        neurons=view.neurons,
+        mapping=view.mapping,
+        shots=view.shots,
+        rounds=view.rounds,
+        seed=view.seed,
+    )
+
+
+def written(calibration: Calibration) -> bytes:
+    """A record as the bytes of its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibration.json"
+        save(calibration, path)
+        return path.read_bytes()
+
+
+def table(calibration: Calibration, correction: Correction) -> pd.DataFrame:
+    """What was fitted to every site with its standard error, and what to programme for the target."""
+    fits = calibration.analysis.neuron
+    columns: dict[str, object] = {"neuron": np.arange(calibration.sites)}
+    for place, name in enumerate(NEURON):
+        columns[name] = fits.value[:, place].numpy()
+        columns[f"{name} ±"] = fits.standard_error[:, place].numpy()
+    columns["p fit"] = calibration.analysis.p_value.numpy()
+    columns["p drift"] = calibration.analysis.drift_p_value.numpy()
+    columns["q_scale for target"] = correction.q_scale.numpy()
+    columns["q_bias for target"] = correction.q_bias.numpy()
+    return pd.DataFrame(columns)
+
+
+def calibration_charts(calibration: Calibration, correction: Correction, site: int) -> list[Chart]:
+    """One site against the angle, as measured and fitted, and against the gap, with the target and the corrected numbers."""
+    measured = calibration.measurement
+    programme, site = measured.programme, min(site, calibration.sites - 1)
+    theta = programme.angles[:, site].numpy()
+    ones = measured.ones.sum(0)[:, site].numpy()
+    low, high = binomial(ones, measured.total_shots)
+    law = calibration.response
+    # The curve on an even grid, the points where they were measured: one column of angles for both.
+    grid = np.linspace(theta.min(), theta.max(), 121)
+    angle = np.concatenate([grid, theta])
+    order = np.argsort(angle, kind="stable")
+    between = np.full(len(grid), np.nan)
+    columns = {
+        "angle": angle,
+        "ideal": np.sin(angle / 2) ** 2,
+        "fit": float(law.a[site]) + float(law.b[site]) * np.cos(angle) + float(law.c[site]) * np.sin(angle),
+        "measured": np.concatenate([between, ones / measured.total_shots]),
+        "low": np.concatenate([between, low]),
+        "high": np.concatenate([between, high]),
+    }
+    answer = lines(
+        "answer",
+        f"Qubit of neuron {site}, with 99 % intervals",
+        {name: values[order] for name, values in columns.items()},
+        [
+            Line("ideal", "without errors", COLOURS["grey"], dash=True),
+            Line("fit", "fitted law", COLOURS["blue"]),
+        ],
+        across=("angle", "angle θ (radians)"),
+        y_title="P(1)",
+        y_domain=(0.0, 1.0),
+        marks=[Line("measured", "measured", COLOURS["red"])],
+        spans={"measured": ("low", "high")},
+        height=240,
+    )
+    gaps = torch.linspace(-1.0, 1.0, 101, dtype=torch.float64)
+    target = correction.target
+    angles = {
+        "before": MAPPINGS[programme.mapping].angle(gaps, target.q_scale[site], target.offset[site], programme.theta_max),
+        "after": MAPPINGS[programme.mapping].angle(
+            gaps, correction.q_scale[site], correction.q_bias[site] - programme.leak, programme.theta_max
+        ),
+    }
+    respond = {
+        name: (law.a[site] + law.b[site] * angle.cos() + law.c[site] * angle.sin()).numpy() for name, angle in angles.items()
+    }
+    response = lines(
+        "response",
+        f"Response of neuron {site} on its qubit",
+        {"gap": gaps.numpy(), "target": target.probability(gaps[:, None])[:, site].numpy(), **respond},
+        [
+            Line("target", "target", COLOURS["grey"], dash=True),
+            Line("before", "uncorrected", COLOURS["orange"]),
+            Line("after", "corrected", COLOURS["green"]),
+        ],
+        across=("gap", "gap Δ = V − threshold (dimensionless)"),
+        y_title="P(1)",
+        y_domain=(0.0, 1.0),
+        height=240,
+    )
+    return [answer, response]
+
+
+def calibration_code(view: CalibrationView, record: str | None) -> str:
+    """The lines that give the table, ready to run; `record` is the file that was loaded, or None where it was measured."""
+    head = ["from qlifq import calibration"]
+    if record is not None:
+        made = f"calibration.load({record!r})"
+    else:
+        backend = backend_code(view.backend, view.noise, view, "")
+        head += imports(backend)
+        rest = f"mapping={view.mapping!r}, shots={view.shots}, rounds={view.rounds}, seed={view.seed}"
+        made = f"calibration.fit({backend}, neurons={view.neurons}, {rest})"
+    rest_lines = ["", f"measured = {made}", "print(measured)", f"print(measured.correct(p0={view.p0!r}, slope={view.slope!r}))"]
+    return "\n".join([*head, *rest_lines]) + "\n"

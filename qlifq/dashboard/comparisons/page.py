@@ -1,0 +1,72 @@
+"""The page of the comparisons."""
+
+import json
+
+import streamlit as st
+
+from qlifq.dashboard.comparisons.view import RunFolder, code, find_runs, open_run, spikes_chart
+from qlifq.dashboard.folder import folder
+from qlifq.dashboard.widgets import downloads, draw, figures, refused, said
+
+__all__ = ["comparisons_page"]
+
+_RUN = "comparisons.run"
+
+
+def comparisons_page() -> None:
+    """A run that was written earlier: its report, its tables, its pictures."""
+    root = folder()
+    with refused():
+        found = find_runs(root)
+        asked = st.query_params.get("run")
+        if asked is not None and asked not in found and _RUN not in st.session_state:
+            st.warning(said(f"There is no run {asked[:80]!r} under {root}."))
+        if not found:
+            st.info(
+                said(f"No run under {root} yet: `qlifq simulate` and `qlifq compare` write one, --folder names another place.")
+            )
+            return
+        if _RUN not in st.session_state:
+            st.session_state[_RUN] = asked if asked in found else found[-1]
+        with st.sidebar:
+            name = st.selectbox("run", found, key=_RUN, help=said(f"a folder under {root}"))
+        if st.query_params.to_dict() != {"run": name}:
+            st.query_params.from_dict({"run": name})
+        _show(open_run(root, name))
+
+
+def _show(run: RunFolder) -> None:
+    facts = {name: run.summary[name] for name in ("neurons", "steps", "samples", "firing_rate") if name in run.summary}
+    if not run.text:
+        st.subheader(said(run.path.name))
+    st.caption(said(f"numbers of {run.source}"))
+    st.code(str(run.summary.get("command", "")), language=None, wrap_lines=True)
+    figures(
+        {name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()}
+    )
+    charts = []
+    if run.spikes is not None:
+        batch = run.spikes.shape[1]
+        with st.sidebar:
+            sample = st.slider("sample", 0, batch - 1, key="comparisons.sample") if batch > 1 else 0
+        charts = spikes_chart(run, sample)
+    for chart in charts:
+        draw(chart, "comparisons", run.source)
+    if run.tables:
+        with st.sidebar:
+            chosen = st.selectbox("table", list(run.tables), key="comparisons.table", help="shown first and in full")
+        st.markdown(f"**{said(chosen)}**")
+        st.dataframe(run.tables[chosen], hide_index=True)
+        data = ("Table (csv)", f"{chosen}.csv", lambda: run.tables[chosen].to_csv(index=False).encode())
+    else:
+        data = ("Summary (json)", "summary.json", lambda: json.dumps(run.summary, indent=2).encode())
+    if run.text:
+        for kind, piece in run.text:
+            if kind == "text":
+                st.markdown(piece)
+            else:
+                st.image(run.pictures[piece], width="stretch")
+    else:
+        for picture in run.pictures.values():
+            st.image(picture, width="stretch")
+    downloads("comparison", charts, run.source, data, code(run))

@@ -1,0 +1,1 @@
+"""Reports, intervals, run folders and the style of figures."""

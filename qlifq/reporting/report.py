@@ -1,0 +1,252 @@
+"""A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qlifq._files import PathLike, stamp, write_bytes
+from qlifq.reporting.intervals import Interval
+from qlifq.reporting.run_folder import Contents, run_folder
+from qlifq.studies.simulation_figure import put_heading, styled, write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+__all__ = [
+    "Picture",
+    "Report",
+    "Section",
+    "listed",
+    "markdown_table",
+    "new_figure",
+    "points",
+    "records",
+    "report_contents",
+    "styled",
+    "write_report",
+]
+
+#: A longer table is told by its file alone.
+MOST_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, which is drawn when all results are written, and what it shows, in one or two sentences.
+
+    Args:
+        draw: makes the figure.
+        caption: the sentences.
+        source: who gave its numbers, in words; None for the source of the whole report.
+    """
+
+    draw: Callable[[], "Figure"]
+    caption: str
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question of a report.
+
+    Args:
+        title: its heading.
+        asked: the question and how it was answered.
+        found: sentences made from the tables.
+        pictures: figures by file name without ending.
+        tables: tables by file name without ending.
+        columns: what the columns of the tables mean, for those that do not say it themselves.
+    """
+
+    title: str
+    asked: str
+    found: Sequence[str]
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    tables: Mapping[str, "DataFrame"] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study leaves behind.
+
+    Args:
+        title: heading.
+        asked: what was asked, in a few sentences.
+        found: the answers, one sentence or two each.
+        sure: how sure the numbers are.
+        setup: what was run, as names and plain values.
+        sections: the questions one by one.
+        source: who gave the numbers, in words: the backend, the device or snapshot, the noise and the shots; it stands under
+            the title and over every figure.
+    """
+
+    title: str
+    asked: str
+    found: Sequence[str]
+    sure: str
+    setup: Mapping[str, object]
+    sections: Sequence[Section]
+    source: str
+
+    def tables(self) -> dict[str, "DataFrame"]:
+        """Every table by name."""
+        return {name: table for section in self.sections for name, table in section.tables.items()}
+
+    def markdown(self, command: str) -> str:
+        """The text of report.md."""
+        lines = [f"# {self.title}", "", f"Numbers of: {self.source}.", ""]
+        lines += ["## What was asked", "", self.asked, "", "## What was found", ""]
+        lines += [f"- {sentence}" for sentence in self.found]
+        lines += ["", "## How sure it is", "", self.sure, "", "## How it was made", "", "```", command, "```", ""]
+        lines += ["| setting | value |", "| --- | --- |"]
+        lines += [f"| {name} | {_cell(value)} |" for name, value in {**self.setup, **stamp()}.items()]
+        for section in self.sections:
+            lines += ["", f"## {section.title}", "", section.asked, ""]
+            lines += [f"- {sentence}" for sentence in section.found]
+            for name, picture in section.pictures.items():
+                lines += ["", f"![{picture.caption}]({name}.png)", "", f"*{picture.caption}*"]
+            for name, table in section.tables.items():
+                lines += ["", *_told(name, table)]
+            if section.columns:
+                lines += ["", "Columns: " + "; ".join(f"`{name}`: {text}" for name, text in section.columns.items()) + "."]
+        return "\n".join(lines) + "\n"
+
+
+def report_contents(report: Report, command: str) -> Contents:
+    """What a report leaves: every table as CSV, every figure as PNG, `report.md` and its facts.
+
+    Args:
+        report: the report.
+        command: the command line that made it.
+    """
+    texts = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in report.tables().items()}
+    pictures = {
+        f"{name}.png": partial(_with_heading, picture, picture.source or report.source)
+        for section in report.sections
+        for name, picture in section.pictures.items()
+    }
+    return Contents(
+        facts={"title": report.title, "source": report.source, "setup": dict(report.setup), "found": list(report.found)},
+        results={
+            name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
+        },
+        pictures={name: partial(write_picture, draw=draw) for name, draw in pictures.items()},
+    )
+
+
+def _with_heading(picture: Picture, source: str) -> "Figure":
+    figure = picture.draw()
+    put_heading(figure, source)
+    return figure
+
+
+def write_report(folder: PathLike, report: Report, *, command: str, force: bool = False) -> Path:
+    """Write every table as CSV, `report.md`, every figure as PNG, and `summary.json`, each atomically.
+
+    `summary.json` comes first and says that the run is not finished, the figures come after the results, and then the summary
+    says that it is. A figure that cannot be drawn is a warning.
+
+    Args:
+        folder: where; made if it is not there.
+        report: the report.
+        command: the command line that made it.
+        force: whether an earlier run in the folder is overwritten.
+
+    Returns:
+        The folder.
+
+    Raises:
+        QLIFError: if the folder cannot be written.
+    """
+    contents = report_contents(report, command)
+    with run_folder(folder, command=command, files=[*contents.results, *contents.pictures], force=force) as place:
+        for problem in place.write(contents):
+            warnings.warn(problem, stacklevel=2)
+    return place.path
+
+
+def _write_text(path: Path, text: str) -> None:
+    # A file name of bytes that are no text has lone surrogates, which UTF-8 lacks.
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["Figure", Any]:
+    """A figure in inches and its axes, `(rows, columns)`; it belongs to no window and need not be closed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def points(
+    axes: "Axes",
+    x: npt.ArrayLike,
+    rows: "DataFrame",
+    name: str,
+    *,
+    colour: object,
+    marker: str = "o",
+    label: str | None = None,
+    line: bool = True,
+) -> None:
+    """Draw the column `name` with its interval against `x`."""
+    value = rows[name].to_numpy()
+    reach = [value - rows[f"{name}_low"].to_numpy(), rows[f"{name}_high"].to_numpy() - value]
+    axes.errorbar(
+        x,
+        value,
+        # A percentile interval need not hold the estimate itself.
+        yerr=np.maximum(reach, 0.0),
+        fmt=f"{marker}-" if line else marker,
+        color=colour,
+        markersize=4.5,
+        linewidth=1,
+        capsize=2,
+        label=label,
+    )
+
+
+def records(table: "DataFrame") -> list[dict[str, Any]]:
+    """The rows of a table, each value in its own type."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words with commas and an "and"."""
+    items = list(words)
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def markdown_table(table: "DataFrame") -> list[str]:
+    """A table as lines of Markdown, a number and its bounds in one cell."""
+    bounds = {f"{name}_{side}" for name in table.columns for side in ("low", "high") if f"{name}_low" in table}
+    shown = [name for name in table.columns if name not in bounds]
+    lines = ["| " + " | ".join(shown) + " |", "| " + " | ".join("---" for _ in shown) + " |"]
+    for row in records(table):
+        cells = (str(Interval.of(row, name)) if f"{name}_low" in bounds else _cell(row[name]) for name in shown)
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _told(name: str, table: "DataFrame") -> list[str]:
+    """A table, or where it is long, where to find it."""
+    if len(table) > MOST_ROWS:
+        return [f"The {len(table)} rows of this table are in [{name}.csv]({name}.csv)."]
+    return [f"[{name}.csv]({name}.csv)", "", *markdown_table(table)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return "none" if np.isnan(value) else f"{value:.4g}"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|")

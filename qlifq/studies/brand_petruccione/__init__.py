@@ -1,0 +1,1 @@
+"""QLIF beside the Brand and Petruccione neuron."""

@@ -1,0 +1,373 @@
+"""A calibration put to the test: the response of a backend before and after its correction, and a picture of both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from qlifq import _validation as check
+from qlifq._files import PathLike, as_path, named_errors, read_json
+from qlifq.backends import Backend, Plan
+from qlifq.calibration import Calibration, Correction, save
+from qlifq.calibration.design import Programme
+from qlifq.calibration.record import read_record
+from qlifq.circuits import RYSpike
+from qlifq.errors import ArgumentError, FileError, UnsupportedError
+from qlifq.neurons.mapping import MAPPINGS
+from qlifq.reporting.intervals import binomial
+from qlifq.reporting.report import new_figure, styled
+from qlifq.reporting.run_folder import Contents, RunFolder, is_unfinished, listed_files, same_command
+from qlifq.studies.simulation_figure import put_heading, write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "CalibrationCheck",
+    "calibration_contents",
+    "calibration_figure",
+    "check_correction",
+    "check_record_path",
+    "plan_in_words",
+    "record_run",
+    "round_plan",
+    "write_calibration_figure",
+]
+
+Floats = npt.NDArray[np.float64]
+
+_GAPS = 13
+#: What is left out at either end of the reach of the neurons: there no correction can follow the target.
+_EDGE = 0.1
+_STEPS = 1000
+#: What a panel keeps free above its points for its legend, of its height.
+_HEAD_ROOM = 0.35
+_MEASURED, _TARGET, _CORRECTED, _READOUT = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e"
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationCheck:
+    """The response of every neuron before and after correction, measured anew.
+
+    Args:
+        calibration: what the correction was made from.
+        correction: the correction.
+        gaps: Δ, `(gaps,)`.
+        target: P(1) that is wanted, `(gaps, neurons)`.
+        before: ones of the shots with the target's own numbers, alike, int64.
+        after: alike with the corrected ones. A neuron that cannot reach the target keeps the target's own.
+        shots: per gap and neuron.
+    """
+
+    calibration: Calibration
+    correction: Correction
+    gaps: Tensor
+    target: Tensor
+    before: Tensor
+    after: Tensor
+    shots: int
+
+    @property
+    def rms_before(self) -> float:
+        """Root mean square of estimate − target before, over gaps and the neurons that were corrected; NaN without any."""
+        return self._rms(self.before / self.shots - self.target)
+
+    @property
+    def rms_after(self) -> float:
+        """Alike after."""
+        return self._rms(self.after / self.shots - self.target)
+
+    @property
+    def shot_noise(self) -> float:
+        """The root mean square that the shots of this check alone would give, over the same neurons."""
+        return self._rms((self.target * (1 - self.target) / self.shots).sqrt())
+
+    @property
+    def unreachable(self) -> int:
+        """Neurons that cannot reach the target at gap 0."""
+        return int((~self.correction.reachable).sum())
+
+    def _rms(self, values: Tensor) -> float:
+        return float(values[:, ~self.correction.q_scale.isnan()].square().mean().sqrt())
+
+    def __str__(self) -> str:
+        floor, ceiling = float(self.correction.floor.max()), float(self.correction.ceiling.min())
+        lost = f"{self.unreachable} of {self.target.shape[1]} neurons cannot reach the target at gap 0"
+        left_out, on = int(self.correction.q_scale.isnan().sum()), f"on {self.calibration.source}"
+        if left_out == self.target.shape[1]:
+            return f"no correction: {lost} · floors up to {floor:.3f} · ceilings from {ceiling:.3f} · {on}"
+        lost += f", and {left_out} are not in the RMS" if left_out else ""
+        return (
+            f"response against target over gaps {float(self.gaps[0]):.3g} to {float(self.gaps[-1]):.3g}, {self.shots:,} shots "
+            f"each: RMS {self.rms_before:.4f} before, {self.rms_after:.4f} after, of which shot noise {self.shot_noise:.4f}\n"
+            f"highest floor {floor:.3f} · lowest ceiling {ceiling:.3f} · {lost} · {on}"
+        )
+
+
+def check_correction(
+    backend: Backend,
+    calibration: Calibration,
+    *,
+    p0: float | None = None,
+    slope: float | None = None,
+    span: tuple[float, float] | None = None,
+    shots: int = 4096,
+    seed: int | None = None,
+) -> CalibrationCheck:
+    """Correct every neuron and measure its response again, before and after.
+
+    Args:
+        backend: what was calibrated.
+        calibration: the calibration.
+        p0: target P(1) at gap 0, see `Calibration.correct`.
+        slope: target slope there.
+        span: range of gaps in which the response is fitted to the target. Without it baseline and slope at gap 0 are met,
+            and the check covers the gaps whose targets are in the middle 80 % of what every neuron reaches.
+        shots: per gap and neuron of the check.
+        seed: of the check; None takes one from the system.
+
+    Returns:
+        A `CalibrationCheck`.
+
+    Raises:
+        QLIFError: if an argument cannot be used, or the backend is another than was calibrated.
+    """
+    programme = calibration.measurement.programme
+    calibration.check_backend(backend)
+    check.integer("shots", shots, at_least=1)
+    correction = calibration.correct(p0=p0, slope=slope, span=span)
+    target = correction.target
+    if span is None:
+        span = _common_span(correction)
+    gaps = torch.linspace(*span, _GAPS, dtype=torch.float64)
+    q_scale = torch.where(correction.q_scale.isnan(), target.q_scale, correction.q_scale)
+    offset = torch.where(correction.q_bias.isnan(), target.offset, correction.q_bias - programme.leak)
+    sets = ((target.q_scale, target.offset), (q_scale, offset))
+    angles = torch.cat([MAPPINGS[programme.mapping].angle(gaps[:, None], *pair, programme.theta_max) for pair in sets])
+    ones = backend.run(calibration.circuit, angles.unsqueeze(-1), shots=shots, seed=seed).ones
+    if ones is None:
+        raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} gave none.")
+    before, after = ones.cpu().split(_GAPS)  # type: ignore[no-untyped-call]
+    return CalibrationCheck(calibration, correction, gaps, target.probability(gaps[:, None]), before, after, shots)
+
+
+def record_run(path: PathLike, *, command: str = "", force: bool = False) -> RunFolder:
+    """The run that writes a calibration record and its picture; refused, before anything is measured, where it must not be.
+
+    Args:
+        path: a file that ends in .json and is not there yet, or was left by the same command before it ended, or with `force`
+            holds an earlier calibration. The picture goes beside it.
+        command: the command line.
+        force: whether an earlier calibration is overwritten.
+
+    Returns:
+        A `RunFolder`, for `calibration_contents`.
+
+    Raises:
+        QLIFError: if there is something else.
+    """
+    record = as_path("out", path)
+    if record.suffix != ".json":
+        raise ArgumentError(f"Argument `out` must be a .json file, but is {str(record)!r}.")
+    marker = record.with_name(f"{record.name}.unfinished")
+    files = (record.name, record.with_suffix(".png").name)
+    earlier: Sequence[str] = ()
+    with named_errors(record, "File"):
+        if not record.absolute().parent.is_dir():
+            raise FileError(f"File {record} cannot be written: {record.absolute().parent} is not a folder.")
+        if marker.exists():
+            known = read_json(marker)
+            if not is_unfinished(known):
+                raise FileError(f"File {record} cannot be written: {marker} is not of an unfinished calibration.")
+            if not force and not same_command(known, command):
+                raise FileError(
+                    f"File {record} cannot be written: an unfinished run of {known.get('command')!r} wrote there, which only "
+                    "--force overwrites."
+                )
+            earlier = listed_files(known) or ()
+        elif record.exists():
+            read_record(record)
+            if not force:
+                raise FileError(
+                    f"File {record} cannot be written: it holds an earlier calibration, which only --force overwrites."
+                )
+            earlier = files
+        run = RunFolder(marker, command, earlier=earlier, alone=False)
+        run.check(files)
+    return run
+
+
+def check_record_path(path: PathLike, *, force: bool = False) -> Path:
+    """Refuse a path that a calibration must not be written to; arguments and errors as for `record_run`.
+
+    Returns:
+        The path.
+    """
+    record_run(path, force=force)
+    return as_path("out", path)
+
+
+def calibration_contents(path: PathLike, result: CalibrationCheck) -> Contents:
+    """What a calibration leaves: the record at that path, and its picture beside it."""
+    record = as_path("out", path)
+    return Contents(
+        results={record.name: partial(save, result.calibration)},
+        pictures={record.with_suffix(".png").name: partial(write_picture, draw=partial(calibration_figure, result))},
+    )
+
+
+def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
+    """What each round of `qlifq.calibration.fit` would cost; spends nothing."""
+    cells = len(Programme("sigmoid", neurons).angles)
+    per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
+    return backend.plan(RYSpike(), cells, neurons, shots=per_round)
+
+
+def plan_in_words(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
+    """What would be measured, and what a calibration and its check would cost, one line each; spends nothing."""
+    plans = (
+        (f"each of {rounds} rounds", round_plan(backend, neurons, shots=shots, rounds=rounds)),
+        ("check", backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots)),
+    )
+    return "\n".join([f"backend: {backend.description}", *(f"{name}: {plan}" for name, plan in plans)])
+
+
+def calibration_figure(result: CalibrationCheck) -> "Figure":
+    """The picture of a calibration.
+
+    Above, the neuron that was farthest from its target: points with 95 % intervals, the fitted law, the target, and the
+    points after correction; beside it the readout errors of all sites. Below, how far all neurons are from the target
+    before and after, and the root mean square of each.
+
+    Args:
+        result: what `check_correction` returned.
+
+    Returns:
+        A matplotlib figure; it belongs to no window and need not be closed.
+    """
+    with styled():
+        figure, axes = new_figure(13.5, 8.6, 2, 3, width_ratios=(1.25, 1.25, 1.1))
+        distance = [(ones / result.shots - result.target).square().mean(0).sqrt() for ones in (result.before, result.after)]
+        worst = int(distance[0].argmax())
+        _calibrated(axes[0][0], result, worst)
+        _checked(axes[0][1], result, worst)
+        _readout(axes[0][2], result.calibration)
+        limit = 1.15 * float((result.before / result.shots - result.target).abs().max())
+        _deviations(axes[1][0], result, result.before, f"Before: RMS {result.rms_before:.4f}", _MEASURED, limit)
+        _deviations(axes[1][1], result, result.after, f"After: RMS {result.rms_after:.4f}", _CORRECTED, limit)
+        _distances(axes[1][2], distance[0], distance[1], result.shot_noise)
+        measured = result.calibration.measurement
+        put_heading(
+            figure,
+            f"Calibration of {measured.source}, {measured.sites:,} neurons, mapping {measured.programme.mapping}, "
+            f"{measured.total_shots:,} shots per angle, {measured.time_utc}",
+        )
+    return figure
+
+
+def write_calibration_figure(path: PathLike, result: CalibrationCheck) -> None:
+    """Write `calibration_figure` as PNG, atomically."""
+    write_picture(as_path("path", path), partial(calibration_figure, result))
+
+
+def _common_span(correction: Correction) -> tuple[float, float]:
+    """The widest range around gap 0, up to 1, in which the target stays within the middle of every neuron's reach."""
+    able = correction.reachable
+    if not bool(able.any()):
+        return -1.0, 1.0
+    floor, ceiling = correction.floor[able].max(), correction.ceiling[able].min()
+    edge = _EDGE * (ceiling - floor)
+    steps = torch.arange(1, _STEPS + 1, dtype=torch.float64) / _STEPS
+    within = torch.ones(_STEPS, dtype=torch.bool)
+    for side in (-steps, steps):
+        targets = correction.target.probability(side[:, None])[:, able]
+        within &= ((targets > floor + edge) & (targets < ceiling - edge)).all(1)
+    half = max(1, int(within.to(torch.int64).cumprod(0).sum())) / _STEPS
+    return -half, half
+
+
+def _calibrated(axes: "Axes", result: CalibrationCheck, site: int) -> None:
+    """What the calibration measured on one site, against the angle."""
+    measured = result.calibration.measurement
+    theta = measured.programme.angles[:, site]
+    share, bars = _estimate(measured.ones.sum(0)[:, site], measured.total_shots)
+    axes.set_title(f"Neuron {site}, farthest from the target: response of its qubit")
+    turn = torch.linspace(float(theta.min()), float(theta.max()), 200, dtype=torch.float64)
+    law = [part[site] for part in result.calibration.response]
+    axes.plot(turn, (turn / 2).sin().square(), color=_TARGET, linestyle="--", linewidth=1.1, label="sin²(θ/2)")
+    fitted = law[0] + law[1] * turn.cos() + law[2] * turn.sin()
+    axes.plot(turn, fitted, color=_MEASURED, linewidth=1.3, label="fit a + b cos θ + c sin θ")
+    axes.errorbar(theta, share, bars, fmt="o", color=_MEASURED, markersize=4, capsize=2, label="measured, 95 %")
+    axes.set_xlabel("angle θ (radians)")
+    axes.set_ylabel("P(1)")
+    axes.legend(loc="upper left")
+
+
+def _estimate(ones: Tensor, shots: int) -> tuple[Floats, Floats]:
+    """Proportions `(n,)` and how far their exact intervals reach below and above, `(2, n)`."""
+    share = ones.numpy() / shots
+    return share, np.abs(np.stack(binomial(ones.numpy(), shots)) - share)
+
+
+def _checked(axes: "Axes", result: CalibrationCheck, site: int) -> None:
+    """The same site against the gap, before and after."""
+    axes.set_title(f"Neuron {site}: response to the gap")
+    axes.plot(result.gaps, result.target[:, site], color=_TARGET, linestyle="--", linewidth=1.2, label="target")
+    sets = (("before", result.before, _MEASURED, "o"), ("corrected", result.after, _CORRECTED, "s"))
+    for label, ones, colour, marker in sets:
+        share, bars = _estimate(ones[:, site], result.shots)
+        axes.errorbar(result.gaps, share, bars, fmt=marker, color=colour, markersize=4, capsize=2, label=f"{label}, 95 %")
+    axes.set_xlabel("gap Δ = V − threshold")
+    axes.set_ylabel("P(1)")
+    axes.legend(loc="upper left")
+
+
+def _readout(axes: "Axes", calibration: Calibration) -> None:
+    """Eps and eta of all sites, in the order of their sum."""
+    fits = calibration.analysis.neuron
+    order = (fits.value[:, 2] + fits.value[:, 3]).argsort()
+    axes.set_title("Readout errors of all qubits, 95 %")
+    for place, colour, label in ((2, _READOUT, "eps: |0⟩ read as 1"), (3, _MEASURED, "eta: |1⟩ read as 0")):
+        value, error = fits.value[order, place], 1.96 * fits.standard_error[order, place]
+        axes.errorbar(range(len(order)), value, error, fmt=".", color=colour, markersize=5, linewidth=0.8, label=label)
+    axes.set_xlabel("neurons, best first")
+    axes.set_ylabel("probability")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(0.0, low), high + _HEAD_ROOM * (high - low))
+    axes.legend(loc="upper left")
+
+
+def _deviations(axes: "Axes", result: CalibrationCheck, ones: Tensor, title: str, colour: str, limit: float) -> None:
+    """Estimate − target of every neuron, with the band that shot noise alone would fill in 95 %."""
+    axes.set_title(title)
+    noise = 1.96 * (result.target * (1 - result.target) / result.shots).sqrt().mean(1)
+    axes.fill_between(result.gaps, -noise, noise, color="#d9d9de", linewidth=0, label="shot noise, 95 %")
+    strength = max(0.12, min(0.8, 12 / ones.shape[1]))
+    axes.plot(result.gaps, ones / result.shots - result.target, color=colour, linewidth=0.9, alpha=strength)
+    axes.plot(result.gaps, (ones / result.shots - result.target).mean(1), color=colour, linewidth=2.2, label="mean")
+    axes.axhline(0.0, color=_TARGET, linestyle="--", linewidth=1.0)
+    axes.set_ylim(-limit, limit)
+    axes.set_xlabel("gap Δ = V − threshold")
+    axes.set_ylabel("P(1) − target")
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _distances(axes: "Axes", before: Tensor, after: Tensor, shot_noise: float) -> None:
+    """The root mean square of each neuron before and after, joined."""
+    order = before.argsort()
+    axes.set_title("Distance of each neuron from the target")
+    axes.vlines(range(len(order)), after[order], before[order], color="#b8b8c0", linewidth=0.8)
+    axes.plot(before[order], "o", color=_MEASURED, markersize=3.5, label="before")
+    axes.plot(after[order], "s", color=_CORRECTED, markersize=3.5, label="corrected")
+    axes.axhline(shot_noise, color=_TARGET, linestyle=":", linewidth=1.2, label="shot noise")
+    axes.set_ylim(0.0, (1 + _HEAD_ROOM) * axes.get_ylim()[1])
+    axes.set_xlabel("neurons, best first")
+    axes.set_ylabel("RMS of P(1) − target")
+    axes.legend(loc="upper left")

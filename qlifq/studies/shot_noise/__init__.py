@@ -1,0 +1,1 @@
+"""Shot noise against the closed form."""

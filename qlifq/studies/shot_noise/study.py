@@ -1,0 +1,208 @@
+"""Shot noise against the model: what a finite number of shots does to one evaluation, one trajectory and one network.
+
+Every comparison is with `analytic`, exact and without noise.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qlifq import _validation as check
+from qlifq.backends import Backend
+from qlifq.backends.interface import MAX_SEED
+from qlifq.errors import ShapeError
+from qlifq.neurons.parameters import DECISIONS
+from qlifq.reporting.intervals import Floats, percentile, resampled_means
+from qlifq.studies.checks import local_backend, rising_shots
+from qlifq.studies.shot_noise.evaluation import evaluations, floors
+from qlifq.studies.shot_noise.network import SmallNetwork
+from qlifq.studies.shot_noise.run import Progress, Run
+from qlifq.studies.shot_noise.trajectory import trajectories
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["PAPER", "QUICK", "SHOTS", "Extent", "ShotNoiseStudy", "run_shot_noise"]
+
+SHOTS = (1, 10, 100, 1_000, 10_000, 100_000)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is run.
+
+    Args:
+        repeats: of every single evaluation.
+        runs: trajectories of every decision and number of shots.
+        steps: of a trajectory.
+        images: digits that the network is tested on.
+        passes: how often each of them is shown.
+        epochs: of training.
+    """
+
+    repeats: int
+    runs: int
+    steps: int
+    images: int
+    passes: int
+    epochs: int
+
+
+PAPER = Extent(repeats=1000, runs=200, steps=1000, images=597, passes=10, epochs=30)
+QUICK = Extent(repeats=200, runs=64, steps=300, images=297, passes=3, epochs=15)
+
+
+@dataclass(frozen=True)
+class ShotNoiseStudy:
+    """What the study measured, as tidy tables.
+
+    Args:
+        backend: who was asked.
+        shots: the numbers of shots.
+        seed: the root of all noise.
+        extent: how much was run.
+        trained: how many digits the networks were trained on.
+        evaluation: one row for every P(1) and number of shots: error and bias of the estimate.
+        pooled: the error of all P(1) together, each in the unit of its own √(p(1 − p)/shots).
+        scaling: slopes of the error against the shots, doubly logarithmic.
+        floor: what is left at the most shots, and what a calibration predicts.
+        trajectory: one row for every decision and number of shots: rate, intervals between spikes, distance from the model.
+        trajectory_exact: the same without shots.
+        network: accuracy for every decision and number of shots.
+        change: from the fewest to the most shots, for every decision and quantity.
+        trains: spikes of one run by decision, `(1 + len(shots), steps)`, first those of the model.
+    """
+
+    backend: Backend
+    shots: tuple[int, ...]
+    seed: int
+    extent: Extent
+    trained: int
+    evaluation: "DataFrame"
+    pooled: "DataFrame"
+    scaling: "DataFrame"
+    floor: "DataFrame"
+    trajectory: "DataFrame"
+    trajectory_exact: "DataFrame"
+    network: "DataFrame"
+    change: "DataFrame"
+    trains: dict[str, Floats]
+
+
+def run_shot_noise(
+    data: tuple[Tensor, Tensor],
+    backend: str | Backend = "analytic",
+    *,
+    seed: int = 0,
+    shots: Sequence[int] = SHOTS,
+    extent: Extent = PAPER,
+    progress: Progress | None = None,
+) -> ShotNoiseStudy:
+    """Measure shot noise on a backend.
+
+    Args:
+        data: images `(samples, pixels)` float32 and their labels `(samples,)` int64, such as `qlifq.training.digits()`; the
+            network learns from those that it is not tested on.
+        backend: a name, or a `Backend` that draws shots; noise is its own.
+        seed: root of all noise; the same seed gives the same tables.
+        shots: at least three numbers of shots, rising.
+        extent: how much is run, `PAPER`, `QUICK` or your own.
+        progress: called as `progress(done, total)`.
+
+    Returns:
+        A `ShotNoiseStudy`.
+
+    Raises:
+        QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
+    """
+    asked = local_backend(backend)
+    check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
+    counts = rising_shots(shots, asked)
+    images, labels = data
+    check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
+    check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
+    if len(images) < 2 * extent.images:
+        raise ShapeError(
+            f"Argument `images` must hold at least {2 * extent.images} samples, half of them to train on, "
+            f"but holds {len(images)}."
+        )
+    with _one_thread():
+        total = len(counts) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
+        return _study(Run(asked, counts, seed, total=total, progress=progress), extent, (images, labels))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch: the tensors are small, and sums over several threads would differ between machines."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _study(run: Run, extent: Extent, data: tuple[Tensor, Tensor]) -> ShotNoiseStudy:
+    from pandas import DataFrame
+
+    evaluation, pooled, scaling = evaluations(run, extent.repeats)
+    trajectory, exact, trains = trajectories(run, extent.runs, extent.steps)
+    network, trained = _networks(run, data, extent)
+    return ShotNoiseStudy(
+        backend=run.backend,
+        shots=run.shots,
+        seed=run.seed,
+        extent=extent,
+        trained=trained,
+        evaluation=evaluation,
+        pooled=pooled,
+        scaling=scaling,
+        floor=floors(run, evaluation[evaluation["shots"] == run.shots[-1]], extent.repeats),
+        trajectory=trajectory,
+        trajectory_exact=exact,
+        network=network,
+        change=DataFrame(run.changes),
+        trains=trains,
+    )
+
+
+def _networks(run: Run, data: tuple[Tensor, Tensor], extent: Extent) -> tuple["DataFrame", int]:
+    """The table `network` of the study, and on how many images the networks learned."""
+    from pandas import DataFrame
+
+    images, labels = data
+    order = torch.from_numpy(np.random.default_rng([run.seed, 2]).permutation(len(images)))
+    test, kept = order[: extent.images], order[extent.images :]
+    rows = []
+    for decision in DECISIONS:
+        network = SmallNetwork(images[kept], labels[kept], decision, epochs=extent.epochs, seed=run.seeds.take())
+        run.tick()
+        correct = []
+        asked: list[tuple[Backend, int | None]] = [(run.ideal, None), *((run.backend, count) for count in run.shots)]
+        for backend, count in asked:
+            seed = run.seeds.take()
+            correct.append(network.recognised(images[test], labels[test], backend, count, passes=extent.passes, seed=seed))
+            if count is not None:
+                run.tick()
+        # One image is one run: it is drawn together with all its answers, so that differences are paired.
+        each = np.stack(correct, axis=1)
+        means, draws = each.mean(axis=0), resampled_means(each, run.rng)
+        told = [(percentile(float(means[i]), draws[:, i]), draws[:, i]) for i in range(len(means))]
+        for index, shots in enumerate(run.shots, start=1):
+            loss = percentile(float(means[0] - means[index]), draws[:, 0] - draws[:, index])
+            rows.append(
+                {
+                    "decision": decision,
+                    "shots": shots,
+                    **told[index][0].columns("accuracy"),
+                    "exact": means[0],
+                    **loss.columns("loss"),
+                }
+            )
+        run.changed(decision, "accuracy", told[1], told[-1])
+    return DataFrame(rows), len(kept)

@@ -1,0 +1,1 @@
+"""Data sets, files, encoders and waveforms."""
