@@ -18,7 +18,7 @@ import torch
 from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.calibration import fit
-from qlifq.circuits import Law, RYSpike, SpikeCircuit
+from qlifq.circuits import RYSpike, SinusoidalResponse, SpikeCircuit
 from qlifq.studies.calibration_check import check_correction
 
 SNAPSHOTS = ("fake_torino", "fake_brisbane", "fake_fez", "fake_sherbrooke")
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     """What the twin needs of a calibration."""
 
     circuit: SpikeCircuit
-    response: Law
+    response: SinusoidalResponse
 
 
 def snapshots(shots: int) -> None:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from qlifq._transforms import cached, transformed
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise, check_noise, noise_in_words
+from qlifq.backends.noise import DeviceNoise, check_noise, describe_noise
 from qlifq.backends.sampling import draw, masked
-from qlifq.circuits import Gate, Law, SpikeCircuit, bloch
-from qlifq.circuits.sinusoidal import LAW_ANGLES
+from qlifq.circuits import Gate, SinusoidalResponse, SpikeCircuit, bloch
+from qlifq.circuits.sinusoidal import RESPONSE_ANGLES
 
 __all__ = ["AnalyticBackend"]
 
@@ -44,9 +44,9 @@ class AnalyticBackend(Backend):
         check_noise(self.name, noise)
         self.noise = noise
         self.ideal = noise is None
-        self.facts = {"noise": noise_in_words(noise)}
+        self.facts = {"noise": describe_noise(noise)}
         #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
-        self._laws: dict[tuple[tuple[Gate, ...], torch.device], Law] = {}
+        self._laws: dict[tuple[tuple[Gate, ...], torch.device], SinusoidalResponse] = {}
 
     def run(
         self,
@@ -75,12 +75,12 @@ class AnalyticBackend(Backend):
         """Exact P(read as 1), `(batch, sites, num_angles)` to `(batch, sites)`, without checks."""
         if self.noise is None:
             return bloch.probability(circuit.gates, angles)
-        if circuit.has_law:
+        if circuit.is_sinusoidal:
             return self.law(circuit, angles.device).probability(angles[..., 0])
         channel = self.noise.channel(angles.dtype, angles.device)
         return self.noise.read(bloch.probability(circuit.gates, angles, channel))
 
-    def law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
+    def law(self, circuit: SpikeCircuit, device: torch.device) -> SinusoidalResponse:
         """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`; worked out once."""
         if (found := self._laws.get((circuit.gates, device))) is not None:
             return found
@@ -89,11 +89,11 @@ class AnalyticBackend(Backend):
         # What is made within a transform of torch.func is wrapped for it.
         return law if transformed() else self._laws.setdefault((circuit.gates, device), law)
 
-    def _law(self, circuit: SpikeCircuit, device: torch.device) -> Law:
-        angles = torch.tensor(LAW_ANGLES, dtype=torch.float64, device=device)[:, None]
+    def _law(self, circuit: SpikeCircuit, device: torch.device) -> SinusoidalResponse:
+        angles = torch.tensor(RESPONSE_ANGLES, dtype=torch.float64, device=device)[:, None]
         if self.noise is None:
-            return Law.through(*bloch.probability(circuit.gates, angles))
+            return SinusoidalResponse.through(*bloch.probability(circuit.gates, angles))
         if self.noise.sites is not None:
             angles = angles[:, None].expand(-1, self.noise.sites, -1)
         channel = self.noise.channel(torch.float64, device)
-        return Law.through(*self.noise.read(bloch.probability(circuit.gates, angles, channel)))
+        return SinusoidalResponse.through(*self.noise.read(bloch.probability(circuit.gates, angles, channel)))

@@ -11,7 +11,7 @@ from qlifq._validation import finite
 from qlifq.backends.interface import Outcome
 from qlifq.errors import BackendError
 
-__all__ = ["Asked", "Floats", "answer", "ask", "rounded_into_range", "shot_parts"]
+__all__ = ["Batch", "Floats", "answer", "ask", "rounded_into_range", "shot_parts"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 _ROUNDING = 1e-12
 
 
-class Asked(NamedTuple):
+class Batch(NamedTuple):
     """The evaluations that are wanted, in the order of (batch, site).
 
     Args:
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     places: npt.NDArray[np.intp]
 
 
-def ask(angles: Tensor, where: Tensor | None) -> Asked:
+def ask(angles: Tensor, where: Tensor | None) -> Batch:
     """Flatten checked angles; on an accelerator this is where their values are looked at first."""
     batch, sites, slots = angles.shape
     host = angles.detach().cpu().to(torch.float64)
@@ -41,10 +41,10 @@ def ask(angles: Tensor, where: Tensor | None) -> Asked:
         finite("angles", host)
     rows = host.numpy().reshape(batch * sites, slots)
     places = np.arange(batch * sites) if where is None else np.flatnonzero(where.cpu().numpy())
-    return Asked(rows[places], places % max(sites, 1), places)
+    return Batch(rows[places], places % max(sites, 1), places)
 
 
-def answer(asked: Asked, values: npt.NDArray[np.generic], angles: Tensor, shots: int | None, **metadata: object) -> Outcome:
+def answer(asked: Batch, values: npt.NDArray[np.generic], angles: Tensor, shots: int | None, **metadata: object) -> Outcome:
     """The outcome of probabilities, or with shots of the numbers of ones, one per wanted evaluation; 0 elsewhere."""
     batch, sites, _ = angles.shape
     every = np.zeros(batch * sites)

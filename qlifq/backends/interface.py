@@ -38,7 +38,7 @@ class Capabilities:
         max_sites: the most sites in one call, None for no bound.
         max_shots: the most shots in one call, None for as many as any backend takes, 2³².
         bounded: its probabilities lie in [0, 1], and with shots they are counts. Not so where estimates are corrected without
-            bias, as `Mitigated` does: they leave [0, 1] by their error, and no number of ones stands behind them.
+            bias, as `ReadoutMitigated` does: they leave [0, 1] by their error, and no number of ones stands behind them.
     """
 
     exact: bool

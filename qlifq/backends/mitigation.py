@@ -13,11 +13,11 @@ from qlifq.backends.interface import Backend, Outcome, Plan
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
-__all__ = ["Mitigated"]
+__all__ = ["ReadoutMitigated"]
 
 
 @final
-class Mitigated(Backend):
+class ReadoutMitigated(Backend):
     """A backend whose estimates of P(1) are corrected for readout errors.
 
     Read as 1 is p' = eps + (1 − eps − eta) p, so that
@@ -29,7 +29,7 @@ class Mitigated(Backend):
     `decision="expectation"`, gradients and replays, which average; `decision="sample"` and BrandPetruccione, which would have
     to clip it, refuse it. A single shot is a spike and no estimate: it cannot be mitigated, and one shot is refused; the
     response of spikes is set right by a calibration's correction of q_scale and q_bias instead. An outcome has no counts,
-    since no whole number of shots gives p̂; its metadata holds the widening per site as `widening`.
+    since no whole number of shots gives p̂; its metadata holds the error_inflation per site as `error_inflation`.
 
     Args:
         backend: where to run.
@@ -44,14 +44,14 @@ class Mitigated(Backend):
         >>> from qlifq.circuits import RYSpike
         >>> noisy = get("analytic", noise=DeviceNoise(readout_p01=0.1, readout_p10=0.2))
         >>> angles = torch.tensor([[[0.0], [torch.pi]]], dtype=torch.float64)
-        >>> Mitigated(noisy, 0.1, 0.2).run(RYSpike(), angles, shots=None, seed=None).probability.round(decimals=6).abs()
+        >>> ReadoutMitigated(noisy, 0.1, 0.2).run(RYSpike(), angles, shots=None, seed=None).probability.round(decimals=6).abs()
         tensor([[0., 1.]], dtype=torch.float64)
     """
 
     def __init__(self, backend: Backend, eps: float | Iterable[float], eta: float | Iterable[float]) -> None:
         if not isinstance(backend, Backend):
             raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
-        if isinstance(backend, Mitigated):
+        if isinstance(backend, ReadoutMitigated):
             raise UnsupportedError("Argument `backend` must not be mitigated already: its readout errors would come off twice.")
         self.backend = backend
         self.name = f"mitigated-{backend.name}"
@@ -93,8 +93,10 @@ class Mitigated(Backend):
         probability = (outcome.probability - eps) / (1 - eps - eta)
         if where is not None:
             probability = torch.where(where, probability, 0.0)
-        widening = tuple((1 / (1 - self.eps - self.eta)).tolist())
-        return replace(outcome, probability=probability, ones=None, metadata={**outcome.metadata, "widening": widening})
+        error_inflation = tuple((1 / (1 - self.eps - self.eta)).tolist())
+        return replace(
+            outcome, probability=probability, ones=None, metadata={**outcome.metadata, "error_inflation": error_inflation}
+        )
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`: what the backend itself costs."""

@@ -15,7 +15,7 @@ from qlifq.circuits.bloch import Channel, Contraction
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
-__all__ = ["DeviceNoise", "SiteNoise", "check_noise", "noise_in_words"]
+__all__ = ["DeviceNoise", "SiteNoise", "check_noise", "describe_noise"]
 
 Value = float | Iterable[float]
 
@@ -180,15 +180,15 @@ def check_noise(backend: str, noise: object) -> None:
         raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")
 
 
-def noise_in_words(noise: DeviceNoise | None) -> str:
+def describe_noise(noise: DeviceNoise | None) -> str:
     """What a noise has that a perfect qubit has not, in the same words wherever the numbers agree to 12 digits.
 
     Numbers that differ from site to site are told by their range, and all together by a digest.
 
     Example:
-        >>> noise_in_words(DeviceNoise(t1=120e-6, readout_p01=(0.01, 0.01)))
+        >>> describe_noise(DeviceNoise(t1=120e-6, readout_p01=(0.01, 0.01)))
         't1=0.00012, t2=0.00024, readout_p01=0.01'
-        >>> noise_in_words(None)
+        >>> describe_noise(None)
         'none'
     """
     perfect, words, varied = DeviceNoise(), [], []

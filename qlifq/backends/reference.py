@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qlifq.backends.batching import rounded_into_range
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, noise_in_words
+from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, describe_noise
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 
 __all__ = ["ReferenceBackend"]
@@ -47,7 +47,7 @@ class ReferenceBackend(Backend):
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
         self.noise = noise
-        self.facts = {"noise": noise_in_words(noise)}
+        self.facts = {"noise": describe_noise(noise)}
 
     def run(
         self,

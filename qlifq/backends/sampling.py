@@ -9,10 +9,10 @@ from torch import Tensor
 from qlifq._transforms import constant, transformed
 from qlifq.backends.interface import Outcome
 
-__all__ = ["Share", "bernoulli", "draw", "generator", "masked", "shared", "straight_through"]
+__all__ = ["BatchShard", "bernoulli", "draw", "generator", "masked", "shared", "straight_through"]
 
 
-class Share(NamedTuple):
+class BatchShard(NamedTuple):
     """The rows that one process holds of a batch that several processes hold together.
 
     Args:
@@ -49,13 +49,13 @@ def draw(probability: Tensor, shots: int, seed: int | None) -> Outcome:
     return Outcome(straight_through(estimate, probability), ones, shots)
 
 
-def bernoulli(probability: Tensor, seed: int | None, share: Share | None = None) -> Tensor:
-    """1 with the given probability and else 0, in its shape and dtype; `seed` as for `draw`, `share` as for `shared`."""
-    uniform = shared(torch.rand, probability, seed, share)
+def bernoulli(probability: Tensor, seed: int | None, shard: BatchShard | None = None) -> Tensor:
+    """1 with the given probability and else 0, in its shape and dtype; `seed` as for `draw`, `shard` as for `shared`."""
+    uniform = shared(torch.rand, probability, seed, shard)
     return torch.lt(uniform, probability, out=uniform)
 
 
-def shared(draw: Callable[..., Tensor], like: Tensor, seed: int | None, share: Share | None) -> Tensor:
+def shared(draw: Callable[..., Tensor], like: Tensor, seed: int | None, shard: BatchShard | None) -> Tensor:
     """Random numbers in the shape and dtype of `like`, the same for a row of a batch whichever process holds it.
 
     Every process draws for the whole batch and keeps its rows: what is drawn does not depend on how many there are.
@@ -64,13 +64,13 @@ def shared(draw: Callable[..., Tensor], like: Tensor, seed: int | None, share: S
         draw: `torch.rand` or `torch.randn`.
         like: `(batch, ...)`.
         seed: for a torch generator on its device; None draws from torch's global one.
-        share: which rows `like` holds; None where it is the whole batch.
+        shard: which rows `like` holds; None where it is the whole batch.
     """
     source = None if seed is None else generator(seed, like.device)
-    if share is None:
+    if shard is None:
         return draw(like.shape, dtype=like.dtype, device=like.device, generator=source)
-    whole = draw((share.total, *like.shape[1:]), dtype=like.dtype, device=like.device, generator=source)
-    return whole[share.first : share.first + len(like)]
+    whole = draw((shard.total, *like.shape[1:]), dtype=like.dtype, device=like.device, generator=source)
+    return whole[shard.first : shard.first + len(like)]
 
 
 def straight_through(drawn: Tensor, probability: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ class Analysis(NamedTuple):
 
 def analyse(measurement: Measurement) -> Analysis:
     """Fit the law and the neuron to the counts and test both, all sites at once."""
-    programme, shots = measurement.programme, torch.tensor(float(measurement.total_shots), dtype=torch.float64)
-    angles, gaps = programme.angles.T, programme.gaps.T
+    calibration_design, shots = measurement.design, torch.tensor(float(measurement.total_shots), dtype=torch.float64)
+    angles, gaps = calibration_design.angles.T, calibration_design.gaps.T
     ones = measurement.ones.sum(0).T.to(torch.float64)
     cells = ones.shape[1]
 
@@ -57,8 +57,10 @@ def analyse(measurement: Measurement) -> Analysis:
     law = maximise(fitted_law, torch.linalg.pinv(design).matmul((ones / shots)[..., None])[..., 0], ones, shots, units)
 
     eps, eta = ones[:, 0] / shots, 1 - ones[:, 1] / shots
-    start = torch.stack((programme.q_scale, programme.q_bias, eps, eta), dim=-1)
-    fitted_neuron = neuron_model(programme.mapping, gaps, CORNERS, programme.leak, programme.theta_max)
+    start = torch.stack((calibration_design.q_scale, calibration_design.q_bias, eps, eta), dim=-1)
+    fitted_neuron = neuron_model(
+        calibration_design.mapping, gaps, CORNERS, calibration_design.leak, calibration_design.theta_max
+    )
     neuron = maximise(fitted_neuron, start, ones, shots, neuron_units(gaps))
 
     expected = (design @ law.value[..., None]).squeeze(-1).nan_to_num(0.5)
@@ -123,7 +125,7 @@ def _crosstalk(measurement: Measurement, expected: Tensor, design: Tensor) -> tu
 
 def _by_time(measurement: Measurement, expected: Tensor, design: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Every moment of all rounds in turn: weight, residual and given excitation `(times, sites)`, own columns `(…, 3)`."""
-    excited = (measurement.programme.angles / 2).sin().square()
+    excited = (measurement.design.angles / 2).sin().square()
     own = design.permute(1, 0, 2)
     _, inside = half_shot(expected.T, torch.tensor(float(measurement.total_shots), dtype=torch.float64))
     pieces = []

@@ -11,14 +11,14 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq._transforms import cached
 from qlifq.backends import Backend, DeviceNoise
-from qlifq.backends.mitigation import Mitigated
+from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration.analysis import Analysis, analyse
 from qlifq.calibration.closed_form import solve
 from qlifq.calibration.correction import Correction, Target, at_a_point, over_a_range
 from qlifq.calibration.likelihood import chi_squared_tail
 from qlifq.calibration.measurement import Measurement, plain
 from qlifq.calibration.models import LAW, NEURON
-from qlifq.circuits import Law, RYSpike, SpikeCircuit
+from qlifq.circuits import RYSpike, SinusoidalResponse, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 
@@ -105,11 +105,11 @@ class Calibration:
         return RYSpike()
 
     @property
-    def response(self) -> Law:
+    def response(self) -> SinusoidalResponse:
         """The law P(1) = a + b cos θ + c sin θ of every site as measured, float64, `(sites,)`."""
-        return Law(*self.analysis.law.value.unbind(-1))
+        return SinusoidalResponse(*self.analysis.law.value.unbind(-1))
 
-    def why_not(self, parameter: str, site: int) -> str | None:
+    def unidentified_reason(self, parameter: str, site: int) -> str | None:
         """Why a parameter of a site has no estimate, in words; None where it has one.
 
         Args:
@@ -162,28 +162,28 @@ class Calibration:
         Raises:
             QLIFError: if an argument cannot be used or goes with another that is not given, or a law was not identified.
         """
-        programme = self.measurement.programme
+        design = self.measurement.design
         law, covariance = self._pooled(check.integer("wires", wires, at_least=1))
         neurons = len(law.a)
         if (p0 is None) != (slope is None) or (q_scale is None) != (q_bias is None) or (p0 is not None and q_scale is not None):
             raise ArgumentError("The target must be given as `p0` and `slope`, or as `q_scale` and `q_bias`, or not at all.")
         if p0 is not None and slope is not None:
-            numbers = solve(programme.mapping, p0, slope, **MAPPINGS[programme.mapping].own(programme))
+            numbers = solve(design.mapping, p0, slope, **MAPPINGS[design.mapping].own(design))
             scale, offset = (torch.full((neurons,), number, dtype=torch.float64) for number in numbers)
         elif q_scale is not None and q_bias is not None:
             for name, value in (("q_scale", q_scale), ("q_bias", q_bias)):
                 check.shape_of(name, check.finite(name, check.tensor(name, value)), (neurons,))
             scale, offset = (value.detach().to("cpu", torch.float64) for value in (q_scale, q_bias))
-            offset = offset - programme.leak
+            offset = offset - design.leak
         else:
-            scale, offset = programme.q_scale[::wires], programme.q_bias[::wires] - programme.leak
-        target = Target(programme.mapping, scale.clone(), offset.clone(), programme.theta_max)
+            scale, offset = design.q_scale[::wires], design.q_bias[::wires] - design.leak
+        target = Target(design.mapping, scale.clone(), offset.clone(), design.theta_max)
         if span is None:
-            return at_a_point(target, law, covariance, programme.leak)._replace(source=self.source)
+            return at_a_point(target, law, covariance, design.leak)._replace(source=self.source)
         low, high = (check.real("span", end) for end in span)
         if low >= high:
             raise ArgumentError(f"Argument `span` must be a lower and a higher gap, but is ({low:g}, {high:g}).")
-        return over_a_range(target, law, covariance, programme.leak, (low, high))._replace(source=self.source)
+        return over_a_range(target, law, covariance, design.leak, (low, high))._replace(source=self.source)
 
     def apply_to(
         self,
@@ -214,12 +214,12 @@ class Calibration:
             QLIFError: if the layer does not match the calibration, or a neuron cannot reach the target. Nothing is changed.
         """
         check.choice("unreachable", unreachable, ("refuse", "keep"))
-        programme, settings = self.measurement.programme, layer.settings
+        design, settings = self.measurement.design, layer.settings
         wanted: dict[str, tuple[object, object]] = {
-            "mapping": (layer.mapping, programme.mapping),
-            "quantum_leak": (settings.quantum_leak, programme.leak),
+            "mapping": (layer.mapping, design.mapping),
+            "quantum_leak": (settings.quantum_leak, design.leak),
         }
-        for name, needed in MAPPINGS[programme.mapping].own(programme).items():
+        for name, needed in MAPPINGS[design.mapping].own(design).items():
             wanted[name] = (getattr(settings, name), needed)
         for name, (have, need) in wanted.items():
             if have != need:
@@ -281,8 +281,8 @@ class Calibration:
         zero, one = (law.a + law.b).clamp(0.0, 1.0), (law.a - law.b).clamp(0.0, 1.0)
         return DeviceNoise(readout_p01=zero.tolist(), readout_p10=(1 - one).tolist())
 
-    def mitigate(self, backend: Backend) -> Mitigated:
-        """A backend whose estimates of P(1) have the measured readout errors taken off; see `Mitigated` for what it serves.
+    def mitigate(self, backend: Backend) -> ReadoutMitigated:
+        """A backend whose estimates of P(1) have the measured readout errors taken off; see `ReadoutMitigated` for what it serves.
 
         Raises:
             QLIFError: if a site's eps or eta was not identified, or this is another backend than was calibrated.
@@ -290,10 +290,10 @@ class Calibration:
         self.check_backend(backend)
         for name in ("eps", "eta"):
             for site in range(self.sites):
-                if (reason := self.why_not(name, site)) is not None:
+                if (reason := self.unidentified_reason(name, site)) is not None:
                     raise UnsupportedError(f"{reason}.")
         eps, eta = self.analysis.neuron.value[:, 2:].unbind(-1)
-        return Mitigated(backend, eps.tolist(), eta.tolist())
+        return ReadoutMitigated(backend, eps.tolist(), eta.tolist())
 
     def table(self) -> list[tuple[str, ...]]:
         """A header and one row per site, or the quartiles where there are too many sites to read."""
@@ -326,20 +326,20 @@ class Calibration:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         head = (
-            f"calibration of {self.source} · {self.sites:,} sites · mapping {measured.programme.mapping} · "
+            f"calibration of {self.source} · {self.sites:,} sites · mapping {measured.design.mapping} · "
             f"{measured.total_shots:,} shots per angle in {len(measured.shots)} rounds · {measured.time_utc}"
         )
         return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
 
-    def _pooled(self, wires: int) -> tuple[Law, Tensor]:
+    def _pooled(self, wires: int) -> tuple[SinusoidalResponse, Tensor]:
         """The law of each neuron, the mean over its wires, and its covariance."""
         if self.sites % wires:
             raise ShapeError(f"Argument `wires` must divide the {self.sites} sites, but is {wires}.")
         for site, name in self.analysis.law.value.isnan().nonzero().tolist():
-            raise UnsupportedError(f"{self.why_not(LAW[name], site)}.")
+            raise UnsupportedError(f"{self.unidentified_reason(LAW[name], site)}.")
         value = self.analysis.law.value.reshape(-1, wires, len(LAW)).mean(1)
         covariance = self.analysis.law.covariance.reshape(-1, wires, len(LAW), len(LAW)).sum(1) / wires**2
-        return Law(*value.unbind(-1)), covariance
+        return SinusoidalResponse(*value.unbind(-1)), covariance
 
 
 def _with_error(value: float, error: float) -> str:

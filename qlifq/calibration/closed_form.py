@@ -18,7 +18,7 @@ from qlifq._validation import choice, finite, real, shape_of, tensor
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
-__all__ = ["Turning", "at_angle", "checked_settings", "response", "solve", "turning"]
+__all__ = ["AngleDerivatives", "angle_derivatives", "at_angle", "checked_settings", "response", "solve"]
 
 
 @overload
@@ -107,12 +107,12 @@ def response(
     """
     leak, theta_max = checked_settings(mapping, leak, theta_max)
     scale, bias, plain = _pair("q_scale", q_scale, "q_bias", q_bias)
-    at = turning(mapping, torch.zeros_like(scale), scale, bias - leak, theta_max)
+    at = angle_derivatives(mapping, torch.zeros_like(scale), scale, bias - leak, theta_max)
     p0, slope = (at.angle / 2).sin().square(), at.angle.sin() / 2 * at.gap
     return (float(p0), float(slope)) if plain else (p0, slope)
 
 
-class Turning(NamedTuple):
+class AngleDerivatives(NamedTuple):
     """An angle and its derivatives.
 
     Args:
@@ -128,7 +128,9 @@ class Turning(NamedTuple):
     q_bias: Tensor
 
 
-def turning(mapping: str, gap: Tensor, q_scale: Tensor, offset: Tensor, theta_max: float = THETA_MAX) -> Turning:
+def angle_derivatives(
+    mapping: str, gap: Tensor, q_scale: Tensor, offset: Tensor, theta_max: float = THETA_MAX
+) -> AngleDerivatives:
     """The angle of a mapping with its derivatives, by autograd through the mapping that the neurons use.
 
     Args:
@@ -139,7 +141,7 @@ def turning(mapping: str, gap: Tensor, q_scale: Tensor, offset: Tensor, theta_ma
         theta_max: for `tanh`.
 
     Returns:
-        A `Turning`, differentiable where the arguments are.
+        A `AngleDerivatives`, differentiable where the arguments are.
     """
     shape = (gap + q_scale + offset).shape
     # The derivatives are part of the graph where an argument is; elsewhere a graph is made here and dropped.
@@ -152,7 +154,7 @@ def turning(mapping: str, gap: Tensor, q_scale: Tensor, offset: Tensor, theta_ma
         )
         angle = MAPPINGS[mapping].angle(at, scale, shift, theta_max)
         derivatives = torch.autograd.grad(angle.sum(), (at, scale, shift), create_graph=differentiable)
-    return Turning(angle if differentiable else angle.detach(), *derivatives)
+    return AngleDerivatives(angle if differentiable else angle.detach(), *derivatives)
 
 
 def at_angle(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qlifq.calibration.closed_form import at_angle, response
-from qlifq.circuits import Law
+from qlifq.circuits import SinusoidalResponse
 from qlifq.neurons.mapping import MAPPINGS
 
 __all__ = ["Correction", "Target", "at_a_point", "over_a_range"]
@@ -78,7 +78,7 @@ class Correction(NamedTuple):
 torch.serialization.add_safe_globals([Correction, Target])
 
 
-def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Correction:
+def at_a_point(target: Target, law: SinusoidalResponse, covariance: Tensor, leak: float) -> Correction:
     """Baseline and slope at gap 0 as the target has them.
 
     With P(1) = a − R cos(θ − φ) the angle is θ₀ = φ ± arccos((a − p₀)/R), on the branch that rises or falls as the slope
@@ -111,7 +111,9 @@ def at_a_point(target: Target, law: Law, covariance: Tensor, leak: float) -> Cor
     )
 
 
-def over_a_range(target: Target, law: Law, covariance: Tensor, leak: float, span: tuple[float, float]) -> Correction:
+def over_a_range(
+    target: Target, law: SinusoidalResponse, covariance: Tensor, leak: float, span: tuple[float, float]
+) -> Correction:
     """The response closest to the target in the mean square over a range of gaps, by Newton's method on all sites.
 
     The errors follow from the law's by the implicit function theorem: at the optimum the gradient vanishes, whatever the law.
@@ -126,7 +128,7 @@ def over_a_range(target: Target, law: Law, covariance: Tensor, leak: float, span
         """The mean square of response − target, `(sites,)`, with the numbers moved by `turned`, in units."""
         q_scale, offset = (start + turned * unit).unbind(-1)
         angle = MAPPINGS[target.mapping].angle(gaps, q_scale, offset, target.theta_max)
-        return (Law(*leaves).probability(angle) - wanted).square().mean(0)
+        return (SinusoidalResponse(*leaves).probability(angle) - wanted).square().mean(0)
 
     turned = torch.zeros_like(start)
     damping = torch.full_like(law.a, 1e-3)
@@ -172,7 +174,7 @@ def _second_order(distance: Callable[[Tensor], Tensor], at: Tensor, leaves: list
     return gradient.detach(), curvature, torch.stack([torch.stack(row[1:], dim=-1) for row in rows], dim=1)
 
 
-def reach(target: Target, law: Law) -> tuple[Tensor, Tensor]:
+def reach(target: Target, law: SinusoidalResponse) -> tuple[Tensor, Tensor]:
     """The least and the greatest P(1) of a site over the angles that the mapping reaches."""
     floor, ceiling = law.extremes()
     angles = MAPPINGS[target.mapping].reach

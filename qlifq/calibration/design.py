@@ -12,7 +12,7 @@ from qlifq.calibration.models import NEURON, neuron_model, neuron_units
 from qlifq.errors import ArgumentError, ShapeError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
-__all__ = ["CORNERS", "Programme", "informative_gaps", "shots_for"]
+__all__ = ["CORNERS", "CalibrationDesign", "informative_gaps", "shots_for"]
 
 #: The angles of the readout corners |0⟩ and |1⟩, radians.
 CORNERS = torch.tensor([0.0, math.pi], dtype=torch.float64)
@@ -23,7 +23,7 @@ _POINTS = 10
 _MANY = 1e9
 
 
-class Programme:
+class CalibrationDesign:
     """What is set on the neurons that are measured: the mapping with its numbers, and the gaps.
 
     Args:
@@ -132,7 +132,7 @@ def shots_for(
     wanted = check.real("standard_error", standard_error, above=0.0)
     place = NEURON.index(check.choice("parameter", parameter, NEURON))
     errors = [check.real(name, value, at_least=0.0, below=0.5) for name, value in (("eps", eps), ("eta", eta))]
-    plan = Programme(mapping, 1, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
+    plan = CalibrationDesign(mapping, 1, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
     at = torch.stack((plan.q_scale, plan.q_bias, *torch.tensor(errors, dtype=torch.float64)[:, None]), dim=-1)
     model = neuron_model(mapping, plan.gaps.T, CORNERS, plan.leak, plan.theta_max)
     units = neuron_units(plan.gaps.T)

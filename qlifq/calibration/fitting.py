@@ -9,7 +9,7 @@ from qlifq import _validation as check
 from qlifq.backends import Backend
 from qlifq.backends.interface import MAX_SEED, MAX_SHOTS
 from qlifq.calibration.calibration import Calibration
-from qlifq.calibration.design import Programme
+from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Rounds
 from qlifq.calibration.models import NEURON
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
@@ -60,7 +60,7 @@ def fit(
         progress: called as progress(rounds done, shots done) after every round.
 
     Returns:
-        A `Calibration`. What cannot be identified is NaN in it, and `why_not` tells the reason.
+        A `Calibration`. What cannot be identified is NaN in it, and `unidentified_reason` tells the reason.
 
     Raises:
         QLIFError: before anything runs, if an argument cannot be used.
@@ -78,15 +78,15 @@ def fit(
     if not backend.capabilities.shots:
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} has no shots.")
     backend.check_bounded("a calibration")
-    programme = Programme(mapping, neurons, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
+    design = CalibrationDesign(mapping, neurons, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
     check.integer("rounds", rounds, at_least=1)
     check.integer("shots", shots, at_least=rounds)
     check.optional_integer("seed", seed, at_least=0, at_most=MAX_SEED)
     goal = _goal(standard_error, parameter, max_shots, shots)
-    measuring = Rounds(backend, programme, seed=seed, progress=progress)
+    measuring = Rounds(backend, design, seed=seed, progress=progress)
     for number in range(rounds):
         measuring.run(shots // rounds + (number < shots % rounds))
-    calibration = Calibration(measuring.so_far())
+    calibration = Calibration(measuring.measurement())
     if goal is None:
         return calibration
     wanted, place, most = goal
@@ -98,7 +98,7 @@ def fit(
         # The error falls as 1/√shots; a hundredth more keeps a last tiny round from following a near miss.
         missing = min(math.ceil(spent * 1.01 * (worst / wanted) ** 2), most) - spent
         measuring.run(min(missing, backend.capabilities.max_shots or MAX_SHOTS))
-        calibration = Calibration(measuring.so_far())
+        calibration = Calibration(measuring.measurement())
     return calibration
 
 

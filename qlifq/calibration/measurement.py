@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qlifq._files import stamp
 from qlifq.backends import Backend, describe_source
-from qlifq.calibration.design import Programme
+from qlifq.calibration.design import CalibrationDesign
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError
 
@@ -27,7 +27,7 @@ class Measurement:
     Args:
         backend: name of the backend that was measured.
         details: what the backend told of itself, such as its qubits.
-        programme: what was set on the neurons.
+        design: what was set on the neurons.
         shots: shots per angle and site of each round.
         ones: shots that gave 1, `(rounds, 2 + points, sites)` int64; the corners |0⟩ and |1⟩ come first.
         order: when in its round each of them ran, alike: cells with the same number ran side by side.
@@ -38,7 +38,7 @@ class Measurement:
 
     backend: str
     details: Mapping[str, object]
-    programme: Programme
+    design: CalibrationDesign
     shots: tuple[int, ...]
     ones: Tensor
     order: Tensor
@@ -49,7 +49,7 @@ class Measurement:
     @property
     def sites(self) -> int:
         """How many sites were measured."""
-        return self.programme.neurons
+        return self.design.neurons
 
     @property
     def source(self) -> str:
@@ -63,22 +63,27 @@ class Measurement:
 
 
 class Rounds:
-    """Runs the programme again and again, and keeps the counts.
+    """Runs the design again and again, and keeps the counts.
 
     In every round each site runs its angles in a random order of its own. So an answer that depends on the neighbours, or
     on the time, cannot hide in the response.
 
     Args:
         backend: what is measured.
-        programme: what is set on the neurons.
+        design: what is set on the neurons.
         seed: root of all seeds; None takes one from the system.
         progress: called as progress(rounds done, shots done) after every round.
     """
 
     def __init__(
-        self, backend: Backend, programme: Programme, *, seed: int | None, progress: Callable[[int, int], None] | None = None
+        self,
+        backend: Backend,
+        design: CalibrationDesign,
+        *,
+        seed: int | None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.backend, self.programme, self.progress = backend, programme, progress
+        self.backend, self.design, self.progress = backend, design, progress
         self.seed = secrets.randbits(63) if seed is None else seed
         self._stamp = stamp()
         self._details: Mapping[str, object] = {}
@@ -88,11 +93,11 @@ class Rounds:
 
     def run(self, shots: int) -> None:
         """One round of so many shots per angle."""
-        cells, sites = self.programme.angles.shape
+        cells, sites = self.design.angles.shape
         order_seed, shot_seed = np.random.SeedSequence((self.seed, len(self._shots))).generate_state(2, np.uint64)
         shuffled = np.random.default_rng(order_seed).random((cells, sites)).argsort(axis=0)
         at_time = torch.from_numpy(shuffled)
-        angles = self.programme.angles.gather(0, at_time).unsqueeze(-1)
+        angles = self.design.angles.gather(0, at_time).unsqueeze(-1)
         outcome = self.backend.run(RYSpike(), angles, shots=shots, seed=int(shot_seed >> 1), where=None)
         if outcome.ones is None:
             raise BackendError(f"Backend {self.backend.name} was asked for {shots} shots, but gave no counts.")
@@ -105,12 +110,12 @@ class Rounds:
         if self.progress is not None:
             self.progress(len(self._shots), sum(self._shots))
 
-    def so_far(self) -> Measurement:
+    def measurement(self) -> Measurement:
         """What was measured until now."""
         return Measurement(
             backend=self.backend.name,
             details=plain(self._details),
-            programme=self.programme,
+            design=self.design,
             shots=tuple(self._shots),
             ones=torch.stack(self._ones),
             order=torch.stack(self._order),

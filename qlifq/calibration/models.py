@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from qlifq.calibration.closed_form import turning
+from qlifq.calibration.closed_form import angle_derivatives
 from qlifq.calibration.likelihood import Model
 
 __all__ = ["LAW", "LAW_UNIT", "NEURON", "law_model", "neuron_model", "neuron_units"]
@@ -43,7 +43,7 @@ def neuron_model(mapping: str, gaps: Tensor, corners: Tensor, leak: float, theta
 
     def model(parameters: Tensor) -> tuple[Tensor, Tensor]:
         q_scale, q_bias, eps, eta = (column[:, None] for column in parameters.unbind(-1))
-        at = turning(mapping, gaps, q_scale, q_bias - leak, theta_max)
+        at = angle_derivatives(mapping, gaps, q_scale, q_bias - leak, theta_max)
         angle = torch.cat((set_angles, at.angle), dim=-1)
         excited = (angle / 2).sin().square()
         contrast = 1 - eps - eta

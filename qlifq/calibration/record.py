@@ -13,7 +13,7 @@ from torch import Tensor
 from qlifq._files import PathLike, as_path, parse_json, read_bytes, write_json
 from qlifq.backends.interface import MAX_SEED
 from qlifq.calibration.calibration import Calibration
-from qlifq.calibration.design import Programme
+from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import LAW, NEURON
 from qlifq.circuits import RYSpike
@@ -42,7 +42,7 @@ def save(calibration: Calibration, path: PathLike) -> None:
     if not isinstance(calibration, Calibration):
         raise DtypeError(f"Argument `calibration` must be a Calibration, but is {type(calibration).__name__}.")
     measured, analysis = calibration.measurement, calibration.analysis
-    programme = measured.programme
+    design = measured.design
     content: dict[str, object] = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -51,12 +51,12 @@ def save(calibration: Calibration, path: PathLike) -> None:
         "backend": measured.backend,
         "details": dict(measured.details),
         "circuit": calibration.circuit.name,
-        "mapping": programme.mapping,
-        "leak": programme.leak,
-        "theta_max": programme.theta_max,
-        "q_scale": programme.q_scale.tolist(),
-        "q_bias": programme.q_bias.tolist(),
-        "gaps": programme.gaps.tolist(),
+        "mapping": design.mapping,
+        "leak": design.leak,
+        "theta_max": design.theta_max,
+        "q_scale": design.q_scale.tolist(),
+        "q_bias": design.q_bias.tolist(),
+        "gaps": design.gaps.tolist(),
         "shots": list(measured.shots),
         "seed": measured.seed,
         "laws": {name: _listed(analysis.law.value[:, place]) for place, name in enumerate(LAW)},
@@ -136,7 +136,7 @@ def parse(data: bytes, name: str) -> Calibration:
         raise fields.wrong("circuit", repr(RYSpike().name))
     q_scale, q_bias = fields.floats("q_scale", 1), fields.floats("q_bias", 1)
     try:
-        programme = Programme(
+        design = CalibrationDesign(
             fields.text("mapping"),
             len(q_scale),
             q_scale=q_scale,
@@ -150,7 +150,7 @@ def parse(data: bytes, name: str) -> Calibration:
     except QLIFError as error:
         raise FileFormatError(f"File {name} does not hold a calibration: {error}") from error
     shots = fields.integers("shots", 1)
-    shape = (len(shots), *programme.angles.shape)
+    shape = (len(shots), *design.angles.shape)
     ones, order = (fields.integers(field, 3) for field in ("ones", "order"))
     for field, values in (("ones", ones), ("order", order)):
         if tuple(values.shape) != shape:
@@ -172,7 +172,7 @@ def parse(data: bytes, name: str) -> Calibration:
         Measurement(
             backend=fields.text("backend"),
             details=fields.table("details"),
-            programme=programme,
+            design=design,
             shots=tuple(shots.tolist()),
             ones=ones,
             order=order,

@@ -12,7 +12,7 @@ from qlifq._transforms import cached, transformed
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
 from qlifq.backends.sampling import draw, masked
 from qlifq.calibration.record import load
-from qlifq.circuits import Law, SpikeCircuit
+from qlifq.circuits import SinusoidalResponse, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
 __all__ = ["Calibrated", "TwinBackend"]
@@ -27,7 +27,7 @@ class Calibrated(Protocol):
         """The circuit that was calibrated."""
 
     @property
-    def response(self) -> Law:
+    def response(self) -> SinusoidalResponse:
         """Its law on every site, `(sites,)`."""
 
     @property

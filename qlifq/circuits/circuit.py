@@ -63,7 +63,7 @@ class SpikeCircuit:
         return len({gate.angle.index for gate in self.gates if isinstance(gate.angle, Slot)})
 
     @property
-    def has_law(self) -> bool:
+    def is_sinusoidal(self) -> bool:
         """Whether P(1) = a + b cos θ + c sin θ: one slot, in one rotation."""
         return self.num_angles == 1 and self.shiftable
 

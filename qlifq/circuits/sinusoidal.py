@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Law"]
+__all__ = ["SinusoidalResponse"]
 
 
-class Law(NamedTuple):
+class SinusoidalResponse(NamedTuple):
     """The three numbers that hold all that a qubit answers to one angle.
 
     Gates, noise channels and readout errors are affine maps of the Bloch vector, and one rotation by θ enters them through
@@ -30,7 +30,7 @@ class Law(NamedTuple):
     c: Tensor
 
     @classmethod
-    def through(cls, at_zero: Tensor, at_quarter: Tensor, at_half: Tensor) -> "Law":
+    def through(cls, at_zero: Tensor, at_quarter: Tensor, at_half: Tensor) -> "SinusoidalResponse":
         """The law through the probabilities at θ = 0, π/2 and π, each `()` or `(sites,)`."""
         a = (at_zero + at_half) / 2
         return cls(a, (at_zero - at_half) / 2, at_quarter - a)
@@ -54,7 +54,7 @@ class Law(NamedTuple):
         return self.a - swing, self.a + swing
 
 
-torch.serialization.add_safe_globals([Law])
+torch.serialization.add_safe_globals([SinusoidalResponse])
 
-#: The three angles that `Law.through` asks for, radians.
-LAW_ANGLES = (0.0, math.pi / 2, math.pi)
+#: The three angles that `SinusoidalResponse.through` asks for, radians.
+RESPONSE_ANGLES = (0.0, math.pi / 2, math.pi)

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from qlifq.cli.arguments import DryRun, Noise, Sampling, tell_problems
-from qlifq.cli.devices import Account, Device, Instance, MaxDeviceSeconds, Run, Submit, Teller, device_options, resumable
+from qlifq.cli.devices import (
+    Account,
+    Device,
+    Instance,
+    MaxDeviceSeconds,
+    Run,
+    StatusReporter,
+    Submit,
+    device_options,
+    resumable,
+)
 from qlifq.cli.progress import progress_bar
 
 __all__ = ["calibrate"]
@@ -48,22 +58,22 @@ def calibrate(
     from qlifq.studies.calibration_check import (
         calibration_contents,
         check_correction,
-        plan_in_words,
+        describe_plan,
         record_run,
     )
 
     place = record_run(out, command=context.obj, force=force)
-    teller = Teller()
-    on_device = device_options(context, teller)
+    reporter = StatusReporter()
+    on_device = device_options(context, reporter)
     asked = get(backend, **backend_options(noise, sampling, on_device))
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
     if standard_error is not None and parameter is not None:
         needed = shots_for(standard_error, parameter=parameter, **programmed)  # type: ignore[arg-type]
         print(f"about {needed:,} shots per angle for {parameter} ± {standard_error:g}, with readout errors of 2 %")
     if dry_run:
-        print(plan_in_words(asked, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
+        print(describe_plan(asked, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
         return
-    with resumable(asked, context.obj), progress_bar("rounds", teller):
+    with resumable(asked, context.obj), progress_bar("rounds", reporter):
         calibration = fit(
             asked,
             neurons=neurons,

@@ -48,10 +48,10 @@ def shot_noise(
     asked = _backend(backend, noise, sampling)
     counts = SHOTS if shots is None else _counts(shots)
     setup = {} if sampling is None else {"sampling": sampling}
-    extent = QUICK if quick else PAPER
+    size = QUICK if quick else PAPER
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
         with progress_bar("parts") as progress:
-            study = run_shot_noise(digits(), asked, seed=seed, shots=counts, extent=extent, progress=progress)
+            study = run_shot_noise(digits(), asked, seed=seed, shots=counts, size=size, progress=progress)
         _finish(folder, shot_noise_report(study, setup))
 
 
@@ -76,10 +76,10 @@ def brand_petruccione(
     asked = _backend(backend, None, sampling)
     counts = SHOTS if shots is None else _counts(shots)
     setup = {} if sampling is None else {"sampling": sampling}
-    extent = QUICK if quick else PAPER
+    size = QUICK if quick else PAPER
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
         with progress_bar("parts") as progress:
-            study = run_brand_petruccione(asked, snapshot=snapshot, seed=seed, shots=counts, extent=extent, progress=progress)
+            study = run_brand_petruccione(asked, snapshot=snapshot, seed=seed, shots=counts, size=size, progress=progress)
         _finish(folder, brand_petruccione_report(study, setup))
 
 

@@ -19,8 +19,8 @@ __all__ = [
     "Instance",
     "MaxDeviceSeconds",
     "Run",
+    "StatusReporter",
     "Submit",
-    "Teller",
     "device_options",
     "measured_qubits",
     "resumable",
@@ -48,7 +48,7 @@ _OPTIONS = {
 _NOT_THE_RUN = ("out", "force", "dry_run", "max_device_seconds", "account", "instance", "submit", "run")
 
 
-class Teller:
+class StatusReporter:
     """Passes on what a backend waits for, to whoever shows it."""
 
     def __init__(self) -> None:

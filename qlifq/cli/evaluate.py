@@ -12,8 +12,8 @@ from qlifq.cli.devices import (
     Instance,
     MaxDeviceSeconds,
     Run,
+    StatusReporter,
     Submit,
-    Teller,
     device_options,
     measured_qubits,
     resumable,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qlifq.backends import Backend
     from qlifq.calibration import Calibration, Correction
     from qlifq.training import Design, LabelledImages, Network
-    from qlifq.training.cross_backend import Answered
+    from qlifq.training.cross_backend import BackendEvaluation
 
 __all__ = ["evaluate"]
 
@@ -71,7 +71,14 @@ def evaluate(
     from qlifq.reporting.run_folder import check_folder, run_folder
     from qlifq.training import NEURONS, load_dataset
     from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers, one_for_each
-    from qlifq.training.cross_backend import FILES, answered_in_words, asked_images, elsewhere_report, rebuilt, whole_plan
+    from qlifq.training.cross_backend import (
+        FILES,
+        cross_backend_report,
+        describe_evaluation,
+        evaluation_images,
+        load_network,
+        whole_plan,
+    )
     from qlifq.training.run_folder import read_run
 
     content, design = read_run(trained)
@@ -84,25 +91,25 @@ def evaluate(
         # angles has no law.
         sampling = "law"
     records = [load(path) for path in calibration or []]
-    teller = Teller()
-    options = backend_options(noise, sampling, device_options(context, teller))
+    reporter = StatusReporter()
+    options = backend_options(noise, sampling, device_options(context, reporter))
     if records or backend == "twin":
         records = one_for_each(records, design.neuron_layers)
     if not dry_run:
         check_folder(out, command=context.obj, files=FILES, force=force)
     there = _backends(backend, options, records, design.neuron_layers)
     data = load_dataset(content["identity"]["data"], data_dir).first(content["identity"]["images"])
-    tested = asked_images(content, data, samples)
+    tested = evaluation_images(content, data, samples)
 
-    network = rebuilt(content, design, there, shots)
-    where = answered_in_words(network, sampling=sampling)
+    network = load_network(content, design, there, shots)
+    where = describe_evaluation(network, sampling=sampling)
     print(
         f"{'network':<12} {design.network}, {design.neuron}, hidden {', '.join(map(str, design.hidden))}, {design.steps} steps"
     )
     print(f"{'asked of':<12} {where}")
-    contenders = [("analytic, exact", rebuilt(content, design, "analytic", None)), (where, network)]
+    contenders = [("analytic, exact", load_network(content, design, "analytic", None)), (where, network)]
     if records or calibrate is not None:
-        corrected = rebuilt(content, design, there, shots)
+        corrected = load_network(content, design, there, shots)
         contenders.append((f"{where}, calibrated", corrected))
     if records:
         _tell(correct_layers(corrected, records))
@@ -116,8 +123,8 @@ def evaluate(
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder, resumable(there[0], context.obj):
         if calibrate is not None:
             _tell(correct_layers(corrected, calibrate_layers(corrected, shots=calibrate, seed=seed)))
-        answers = [_answered(name, each, design, tested, batch, seed, teller) for name, each in contenders]
-        report = elsewhere_report(
+        answers = [_answered(name, each, design, tested, batch, seed, reporter) for name, each in contenders]
+        report = cross_backend_report(
             design,
             data,
             tested,
@@ -162,12 +169,12 @@ def _tell(corrections: "list[Correction]") -> None:
 
 
 def _answered(
-    name: str, network: "Network", design: "Design", tested: "LabelledImages", batch: int, seed: int, teller: Teller
-) -> "Answered":
+    name: str, network: "Network", design: "Design", tested: "LabelledImages", batch: int, seed: int, reporter: StatusReporter
+) -> "BackendEvaluation":
     """What a network says in one place."""
     from qlifq.training import evaluate
-    from qlifq.training.cross_backend import Answered, whole_plan
+    from qlifq.training.cross_backend import BackendEvaluation, whole_plan
 
-    with progress_bar(name, teller) as progress:
+    with progress_bar(name, reporter) as progress:
         answer = evaluate(network, design, tested, batch=batch, seed=seed, progress=progress)
-    return Answered(name, answer, whole_plan(network, design, len(tested.images), batch).evaluations)
+    return BackendEvaluation(name, answer, whole_plan(network, design, len(tested.images), batch).evaluations)

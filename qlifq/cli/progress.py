@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from qlifq.cli.devices import Teller
+from qlifq.cli.devices import StatusReporter
 
 __all__ = ["AFTER_SECONDS", "progress_bar"]
 
@@ -13,12 +13,12 @@ AFTER_SECONDS = 1.0
 
 
 @contextmanager
-def progress_bar(counted: str, teller: Teller | None = None) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(counted: str, reporter: StatusReporter | None = None) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar for a run that takes longer than `AFTER_SECONDS`, on a terminal; nothing elsewhere.
 
     Args:
         counted: what is counted, such as "steps".
-        teller: who tells what is waited for; it stands beside the bar.
+        reporter: who tells what is waited for; it stands beside the bar.
 
     Yields:
         A function to be called as `progress(done, total)`, or None.
@@ -39,8 +39,8 @@ def progress_bar(counted: str, teller: Teller | None = None) -> Iterator[Callabl
             bar.start()
         bar.update(task, description=f"{counted} · {text}")
 
-    if teller is not None:
-        teller.show = show
+    if reporter is not None:
+        reporter.show = show
 
     def update(done: int, total: int) -> None:
         if not bar.live.is_started and time.monotonic() - begun > AFTER_SECONDS:

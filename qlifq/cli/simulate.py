@@ -13,8 +13,8 @@ from qlifq.cli.devices import (
     Instance,
     MaxDeviceSeconds,
     Run,
+    StatusReporter,
     Submit,
-    Teller,
     device_options,
     measured_qubits,
     resumable,
@@ -77,15 +77,15 @@ def simulate(
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
     from qlifq.reporting.run_folder import check_folder, run_folder
-    from qlifq.studies import plan_in_words, replay, run_simulation
+    from qlifq.studies import describe_plan, replay, run_simulation
     from qlifq.studies import run_folder as simulation_folder
 
     choice("mode", mode, ("closed-loop", "replay"))
     files = replay.FILES if mode == "replay" else simulation_folder.FILES
     check_folder(out, command=context.obj, files=files, force=force)
     place = run_folder(out, command=context.obj, files=files, force=force)
-    teller = Teller()
-    on_device = device_options(context, teller)
+    reporter = StatusReporter()
+    on_device = device_options(context, reporter)
     options = backend_options(noise, sampling, on_device)
     calibrated = None
     if calibration is not None:
@@ -117,14 +117,14 @@ def simulate(
         "calibration": calibration and str(calibration),
     }
     if mode == "replay":
-        _replay(layer, current, asked, shots, seed, calibrated, place, context.obj, details, teller, dry_run)
+        _replay(layer, current, asked, shots, seed, calibrated, place, context.obj, details, reporter, dry_run)
         return
     if calibrated is not None:
         calibrated.apply_to(layer)
     if dry_run:
-        print(plan_in_words(layer, steps=current.shape[0], batch=current.shape[1]))
+        print(describe_plan(layer, steps=current.shape[0], batch=current.shape[1]))
         return
-    with place as folder, resumable(asked, context.obj), progress_bar("steps", teller) as progress:
+    with place as folder, resumable(asked, context.obj), progress_bar("steps", reporter) as progress:
         done = run_simulation(layer, current, progress=progress)
         contents = simulation_folder.simulation_contents(done, details=details | {"device": device}, picture=picture)
         tell_problems(folder.write(contents))
@@ -142,7 +142,7 @@ def _replay(
     place: "AbstractContextManager[RunFolder]",
     command: str,
     details: dict[str, object],
-    teller: Teller,
+    reporter: StatusReporter,
     dry_run: bool,
 ) -> None:
     """The exact trajectory, and all of its decisions asked at once."""
@@ -156,7 +156,7 @@ def _replay(
         print(f"{'backend':<12} {asked.describe(drawn)}")
         print(f"{'all at once':<12} {asked.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
         return
-    with place as folder, resumable(asked, command), progress_bar("replay", teller):
+    with place as folder, resumable(asked, command), progress_bar("replay", reporter):
         replay = run_replay(layer, current, asked, shots=drawn, seed=seed, calibration=calibrated)
         setup = {name: value for name, value in details.items() if value is not None}
         tell_problems(folder.write(report_contents(replay_report(replay, setup), command)))

@@ -171,7 +171,7 @@ class BrandPetruccione(nn.Module):
             )
         held = len(theta) if steps is None else steps
         threshold = comparable(self.threshold, self.shots, theta.dtype)
-        if held and self._in_one(theta, tau, state.population):
+        if held and self._can_fuse(theta, tau, state.population):
             published = self.leak == "published"
             numbers = {"threshold": threshold, "t1": self.t1}
             whole = run_rotations(theta, tau, x.detach(), state.population, steps=held, published=published, **numbers)
@@ -209,7 +209,7 @@ class BrandPetruccione(nn.Module):
             f"leak={self.leak}, gradient={self.gradient}"
         )
 
-    def _in_one(self, *inputs: Tensor) -> bool:
+    def _can_fuse(self, *inputs: Tensor) -> bool:
         """Whether `run_rotations` does what this layer does: it has the gradient of the relaxation alone."""
         exact = self.backend.ideal and self.shots is None and self.delay_t1 is None
         if transformed(*inputs):
@@ -227,16 +227,16 @@ class BrandPetruccione(nn.Module):
         relaxed = before * (-tau / self.t1).exp()
         if self.delay_t1 is None:
             gamma = -preparing_angle(relaxed) if self.leak == "published" else preparing_angle(relaxed) - phi
-            after = self._ask(_ROTATION, phi, torch.where(driven, theta, gamma), below, drive_seeds)
+            after = self._evaluate(_ROTATION, phi, torch.where(driven, theta, gamma), below, drive_seeds)
         else:
             # Two circuits: a device cannot be told by an angle whether to rotate or to wait.
             waited = self._wait(phi, tau * (self.delay_t1 / self.t1), relaxed, below & ~driven, wait_seeds)
-            after = self._ask(_ROTATION, phi, theta, below & driven, drive_seeds) + waited
+            after = self._evaluate(_ROTATION, phi, theta, below & driven, drive_seeds) + waited
         if self.gradient == "published" and after.requires_grad:
             after = _Published.apply(after, before.detach())  # type: ignore[no-untyped-call]
         return after
 
-    def _ask(
+    def _evaluate(
         self,
         circuit: circuits.SpikeCircuit,
         phi: Tensor,
@@ -260,9 +260,9 @@ class BrandPetruccione(nn.Module):
     def _wait(self, phi: Tensor, seconds: Tensor, relaxed: Tensor, where: Tensor, seeds: Sequence[int | None]) -> Tensor:
         """The population after a delay on the backend."""
         if self.backend.capabilities.differentiable:
-            return self._ask(_WAIT, phi, seconds, where, seeds)
+            return self._evaluate(_WAIT, phi, seconds, where, seeds)
         # No rotation can be shifted to differentiate a delay; its law is known, so its gradient is that of the law.
-        measured = self._ask(_WAIT, phi, seconds, where, seeds, gradient="none")
+        measured = self._evaluate(_WAIT, phi, seconds, where, seeds, gradient="none")
         return straight_through(measured, relaxed * where)
 
     def _spike(self, population: Tensor, threshold: float) -> Tensor:

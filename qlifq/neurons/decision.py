@@ -11,7 +11,7 @@ from qlifq._transforms import constant
 from qlifq._validation import finite
 from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
-from qlifq.backends.sampling import Share, bernoulli, masked, straight_through
+from qlifq.backends.sampling import BatchShard, bernoulli, masked, straight_through
 from qlifq.circuits import RYSpike
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.step_functions import slope
@@ -48,14 +48,14 @@ class QuantumDecision(NamedTuple):
     gradient: str
     gradient_shots: int | None
 
-    def decide(self, angle: Tensor, active: Tensor | None, seeds: Sequence[int], share: Share | None) -> Decided:
+    def decide(self, angle: Tensor, active: Tensor | None, seeds: Sequence[int], shard: BatchShard | None) -> Decided:
         """Ask every active neuron's qubits once.
 
         Args:
             angle: θ, `(batch, num_neurons)`, radians.
             active: bool, the neurons that are asked; None asks all.
             seeds: of the run, of the gradient and of the draw.
-            share: as for `qlifq.backends.sampling.bernoulli`.
+            shard: as for `qlifq.backends.sampling.bernoulli`.
         """
         run_seed, gradient_seed, draw_seed = seeds
         settings = self.settings
@@ -91,7 +91,7 @@ class QuantumDecision(NamedTuple):
             # One shot is one Bernoulli(p) draw already.
             spikes = estimate
         else:
-            spikes = constant(estimate, partial(bernoulli, seed=draw_seed, share=share))
+            spikes = constant(estimate, partial(bernoulli, seed=draw_seed, shard=shard))
         return Decided(straight_through(spikes, probability), probability, angle)
 
     def _exceeds(self, estimate: Tensor, ones: Tensor | None) -> Tensor:
@@ -109,7 +109,7 @@ def classic(
     modulation: Tensor | None,
     active: Tensor | None,
     seed: int,
-    share: Share | None,
+    shard: BatchShard | None,
 ) -> Decided:
     """The decision without a qubit: a step with a surrogate gradient, or a draw with p = σ(base_alpha Δ)."""
     if not settings.stochastic:
@@ -118,7 +118,7 @@ def classic(
     probability = (gap * slope(settings.base_alpha, settings, dynamic, modulation)).sigmoid()
     if active is not None:
         probability = probability * active
-    spikes = constant(probability, partial(bernoulli, seed=seed, share=share))
+    spikes = constant(probability, partial(bernoulli, seed=seed, shard=shard))
     return Decided(straight_through(spikes, probability), probability, None)
 
 

@@ -34,11 +34,11 @@ class Dynamics(NamedTuple):
     step: Tensor
     eta: Tensor | None
     noise_scale: float
-    adaptation_kept: float
+    adaptation_decay: float
     recovered: float
-    ahp_kept: float
-    dynamic_kept: float
-    threshold_kept: float
+    ahp_decay: float
+    dynamic_decay: float
+    threshold_decay: float
     rate_step: float
 
     @classmethod
@@ -65,11 +65,11 @@ class Dynamics(NamedTuple):
             step=dt / tau,
             eta=eta,
             noise_scale=settings.noise_std * math.sqrt(dt),
-            adaptation_kept=settings.adaptation_decay**dt,
+            adaptation_decay=settings.adaptation_decay**dt,
             recovered=1 - (1 - settings.recovery_rate) ** dt,
-            ahp_kept=math.exp(-dt / settings.tau_ahp),
-            dynamic_kept=math.exp(-dt / settings.tau_adapt),
-            threshold_kept=math.exp(-dt / settings.tau_threshold),
+            ahp_decay=math.exp(-dt / settings.tau_ahp),
+            dynamic_decay=math.exp(-dt / settings.tau_adapt),
+            threshold_decay=math.exp(-dt / settings.tau_threshold),
             rate_step=dt / settings.homeostasis_tau,
         )
 
@@ -185,16 +185,16 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
         fraction = spikes * settings.reset_fraction
         changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), fraction)
     if settings.spike_increase:
-        changed["adaptation"] = torch.add(state.adaptation * dynamics.adaptation_kept, spikes, alpha=settings.spike_increase)
+        changed["adaptation"] = torch.add(state.adaptation * dynamics.adaptation_decay, spikes, alpha=settings.spike_increase)
     if settings.depression_rate:
         recovered = torch.lerp(state.efficiency, dynamics.rested.expand_as(spikes), dynamics.recovered)
         used = -settings.depression_rate
         changed["efficiency"] = torch.addcmul(recovered, state.efficiency, spikes, value=used)
     if settings.use_ahp:
-        raised = torch.add(state.ahp * dynamics.ahp_kept, spikes, alpha=settings.ahp_jump)
+        raised = torch.add(state.ahp * dynamics.ahp_decay, spikes, alpha=settings.ahp_jump)
         changed["ahp"] = raised.clamp(max=AHP_MAX)
     if settings.allow_dynamic_spike_probability:
-        changed["dynamic"] = torch.add(spikes, state.dynamic, alpha=dynamics.dynamic_kept)
+        changed["dynamic"] = torch.add(spikes, state.dynamic, alpha=dynamics.dynamic_decay)
     lowest, highest = dynamics.lowest_shift, dynamics.highest_shift
     if settings.homeostasis_enabled:
         rate = torch.lerp(state.rate, spikes, dynamics.rate_step)
@@ -204,7 +204,7 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
         changed["homeostasis_shift"] = moved.clamp(lowest, highest)
         lowest, highest = lowest - changed["homeostasis_shift"], highest - changed["homeostasis_shift"]
     if settings.use_adaptive_threshold and dynamics.eta is not None:
-        risen = torch.addcmul(state.threshold_shift * dynamics.threshold_kept, dynamics.eta, spikes)
+        risen = torch.addcmul(state.threshold_shift * dynamics.threshold_decay, dynamics.eta, spikes)
         changed["threshold_shift"] = risen.clamp(lowest, highest)
     if settings.refractory_period:
         left = (state.refractory - 1).clamp(min=0)

@@ -107,7 +107,7 @@ class _Rotations(torch.autograd.Function):
         numbers: _Numbers,
     ) -> tuple[Tensor, Tensor]:
         threshold, t1, steps, published = numbers
-        leak = _backwards if published else torch.mul
+        leak = _published_leak if published else torch.mul
         half = theta / 2
         cosine, sine, kept = half.cos(), half.sin(), (-tau / t1).exp()
         populations = theta.new_empty((steps, *population.shape))
@@ -158,7 +158,7 @@ class _Rotations(torch.autograd.Function):
         return of_theta, of_tau, None, carried, None
 
 
-def _backwards(population: Tensor, kept: Tensor) -> Tensor:
+def _published_leak(population: Tensor, kept: Tensor) -> Tensor:
     """The published leak."""
     decayed = population * kept
     return _sqrt_((1 - decayed).mul_(population)).sub_(_sqrt_((1 - population).mul_(decayed))).square_()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from qlifq._transforms import backward_again, is_batched
-from qlifq.backends.sampling import Share, bernoulli, straight_through
+from qlifq.backends.sampling import BatchShard, bernoulli, straight_through
 from qlifq.circuits import RYSpike
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 from qlifq.random.streams import SeedStream
@@ -94,12 +94,12 @@ def run_plain(current: Tensor, voltage: Tensor, constants: Constants, seeds: See
         The spikes, `(time, batch, num_neurons)`, and V after the last step.
     """
     drawn = _drawn(len(current), seeds)
-    return cast(tuple[Tensor, Tensor], _Plain.apply(current, voltage, constants, drawn, seeds.share))  # type: ignore[no-untyped-call]
+    return cast(tuple[Tensor, Tensor], _Plain.apply(current, voltage, constants, drawn, seeds.shard))  # type: ignore[no-untyped-call]
 
 
 def trace_plain(current: Tensor, voltage: Tensor, constants: Constants, seeds: SeedStream) -> tuple[Traces, Tensor]:
     """Run a sequence without a gradient and keep what happened; arguments and V after the last step as for `run_plain`."""
-    potential, spikes, voltage = _advance(current, voltage, constants, _drawn(len(current), seeds), seeds.share)
+    potential, spikes, voltage = _advance(current, voltage, constants, _drawn(len(current), seeds), seeds.shard)
     return Traces(potential, spikes, constants), voltage
 
 
@@ -109,7 +109,7 @@ def _drawn(steps: int, seeds: SeedStream) -> list[int]:
 
 
 def _advance(
-    current: Tensor, voltage: Tensor, constants: Constants, drawn: list[int], share: Share | None
+    current: Tensor, voltage: Tensor, constants: Constants, drawn: list[int], shard: BatchShard | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """V at every decision, the spikes, and V after the last step."""
     step, q_scale, offset, V_th, V_reset = constants
@@ -122,7 +122,7 @@ def _advance(
         # sin²(θ/2), with θ/2 = (π/2) σ(…) to the last bit.
         torch.sub(potentials[time], V_th, out=angle).mul_(q_scale).add_(offset)
         probability = angle.sigmoid_().mul_(math.pi / 2).sin_().square_()
-        fired = spikes[time].copy_(bernoulli(probability, drawn[time], share))
+        fired = spikes[time].copy_(bernoulli(probability, drawn[time], shard))
         torch.lerp(potentials[time], V_reset, fired, out=voltage)
     return potentials, spikes, voltage
 
@@ -145,9 +145,9 @@ class _Plain(torch.autograd.Function):
         before: Tensor,
         constants: Constants,
         drawn: list[int],
-        share: Share | None,
+        shard: BatchShard | None,
     ) -> tuple[Tensor, Tensor]:
-        potentials, spikes, voltage = _advance(current, before, constants, drawn, share)
+        potentials, spikes, voltage = _advance(current, before, constants, drawn, shard)
         ctx.save_for_backward(current, before, potentials.sub_(constants.V_th), spikes, *constants)
         return spikes, voltage
 
@@ -159,7 +159,7 @@ class _Plain(torch.autograd.Function):
             return *backward_again(again, (current, before), grads), None, None, None
         step, q_scale, offset, V_th, V_reset = constants
         of_spikes, of_voltage = grads
-        of_current = torch.empty_like(gaps)
+        grad_current = torch.empty_like(gaps)
         carried, kept, slope = of_voltage.clone(), 1 - step, q_scale * (math.pi / 2)
         sigma, derivative, before = (torch.empty_like(carried) for _ in range(3))
         for time in range(len(gaps) - 1, -1, -1):
@@ -171,6 +171,6 @@ class _Plain(torch.autograd.Function):
             torch.add(gap, V_th, out=before).sub_(V_reset)
             of_spike = torch.addcmul(of_spikes[time], carried, before, value=-1)
             carried.addcmul_(carried, spikes[time], value=-1).addcmul_(of_spike, derivative)
-            torch.mul(carried, step, out=of_current[time])
+            torch.mul(carried, step, out=grad_current[time])
             carried.mul_(kept)
-        return of_current, carried, None, None, None
+        return grad_current, carried, None, None, None

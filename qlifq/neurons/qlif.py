@@ -23,7 +23,7 @@ from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import PER_NEURON, Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.state import QLIFState, check_state
-from qlifq.neurons.step_functions import Programme, pieces
+from qlifq.neurons.step_functions import MappingParameters, step_functions
 from qlifq.random.streams import SeedStream
 
 __all__ = ["QLIF", "Step"]
@@ -131,7 +131,7 @@ class QLIF(nn.Module):
         #: The dtypes in which the settings were found to be finite.
         self._suited: set[torch.dtype] = set()
         self.compiled = check.flag("compile", compile)
-        pieces(compiled=self.compiled)
+        step_functions(compiled=self.compiled)
         self.constants = self._constants()
 
     @uncompiled
@@ -151,7 +151,7 @@ class QLIF(nn.Module):
         Raises:
             QLIFError: if an input cannot be used.
         """
-        if modulation is None and self._is_plain(current, _voltage(state)):
+        if modulation is None and self._can_fuse(current, _voltage(state)):
             current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
             if not len(current):
                 return torch.zeros_like(current), state
@@ -202,7 +202,7 @@ class QLIF(nn.Module):
         """
         voltage = _voltage(state)
         derived = any(isinstance(value, Tensor) and value.requires_grad for value in (current, voltage))
-        if modulation is not None or not self._is_plain(current, voltage) or (derived and torch.is_grad_enabled()):
+        if modulation is not None or not self._can_fuse(current, voltage) or (derived and torch.is_grad_enabled()):
             return None
         current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
         traces, voltage = trace_plain(current, state.voltage, self._plain_constants(), self.seeds)
@@ -292,21 +292,21 @@ class QLIF(nn.Module):
         return current, self.initial_state(batch) if state is None else state, modulation
 
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
-        settings, step = self.settings, pieces(compiled=self.compiled)
-        dynamics, programme = self.dynamics(), self._programme()
+        settings, step = self.settings, step_functions(compiled=self.compiled)
+        dynamics, mapping_parameters = self.dynamics(), self._mapping_parameters()
         decision = QuantumDecision(settings, self.backend, self.shots, self.gradient, self.gradient_shots)
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
             # As many whatever is drawn, so that the next step's do not depend on this one's options.
             noise_seed, *seeds = self.seeds.next_seeds(4 if settings.quantum_mode else 2)
-            share = self.seeds.share
-            noise = constant(now, partial(shared, torch.randn, seed=noise_seed, share=share)) if settings.noise_std else None
+            shard = self.seeds.shard
+            noise = constant(now, partial(shared, torch.randn, seed=noise_seed, shard=shard)) if settings.noise_std else None
             active = state.refractory.bool().logical_not() if settings.refractory_period else None
-            state, gap, angle = step.approach(state, now, dynamics, programme, modulation=m, noise=noise)
+            state, gap, angle = step.pre_spike(state, now, dynamics, mapping_parameters, modulation=m, noise=noise)
             if angle is None:
-                decided = classic(settings, gap, state.dynamic, m, active, seeds[0], share)
+                decided = classic(settings, gap, state.dynamic, m, active, seeds[0], shard)
             else:
-                decided = decision.decide(angle, active, seeds, share)
+                decided = decision.decide(angle, active, seeds, shard)
             potential = state.voltage
             state = step.settle(state, decided.spikes, dynamics, modulation=m)
             yield Step(state, gap, potential, decided, active)
@@ -316,13 +316,13 @@ class QLIF(nn.Module):
         """The constants of the dynamics as they are now, for `integrate` and `settle`."""
         return Dynamics.of(self.settings, self.V_th, self.tau, self.eta if "eta" in self.constants else None)
 
-    def _programme(self) -> Programme | None:
+    def _mapping_parameters(self) -> MappingParameters | None:
         settings = self.settings
         if not settings.quantum_mode:
             return None
-        return Programme(self.q_scale, self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias)
+        return MappingParameters(self.q_scale, self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias)
 
-    def _is_plain(self, *inputs: object) -> bool:
+    def _can_fuse(self, *inputs: object) -> bool:
         """Whether `run_plain` does what this layer does: nothing differs from the plain neuron, and no constant is trained.
 
         It has no derivative but the one that goes backward, to the input and the voltage.
@@ -336,10 +336,12 @@ class QLIF(nn.Module):
         return all(getattr(self.settings, name) == getattr(plain, name) for name in _PARAMETERS if name not in _PLAIN)
 
     def _plain_constants(self) -> Constants:
-        programme = cast(Programme, self._programme())
+        mapping_parameters = cast(MappingParameters, self._mapping_parameters())
         step = (self.settings.dt / self.tau).detach()
         reset = step.new_tensor(self.settings.V_reset)
-        return Constants(step, programme.q_scale.detach(), programme.offset.detach(), self.V_th.detach(), reset)
+        return Constants(
+            step, mapping_parameters.q_scale.detach(), mapping_parameters.offset.detach(), self.V_th.detach(), reset
+        )
 
     def _constant(self, name: str) -> Tensor:
         if name not in self.constants:

@@ -14,10 +14,10 @@ from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
-__all__ = ["Approach", "Pieces", "Programme", "approach", "pieces", "slope"]
+__all__ = ["MappingParameters", "PreSpike", "StepFunctions", "pre_spike", "slope", "step_functions"]
 
 
-class Programme(NamedTuple):
+class MappingParameters(NamedTuple):
     """What turns a gap into an angle.
 
     Args:
@@ -29,13 +29,13 @@ class Programme(NamedTuple):
     offset: Tensor
 
 
-class Approach(NamedTuple):
+class PreSpike(NamedTuple):
     """A step up to its decision.
 
     Args:
         state: the state with its new voltage.
         gap: Δ, `(batch, num_neurons)`.
-        angle: θ, radians, same shape; None without a programme.
+        angle: θ, radians, same shape; None without a mapping_parameters.
     """
 
     state: QLIFState
@@ -43,10 +43,10 @@ class Approach(NamedTuple):
     angle: Tensor | None
 
 
-class Pieces(NamedTuple):
+class StepFunctions(NamedTuple):
     """The two functions that a step consists of around its decision."""
 
-    approach: Callable[..., Approach]
+    pre_spike: Callable[..., PreSpike]
     settle: Callable[..., QLIFState]
 
 
@@ -59,38 +59,38 @@ def slope(base: Tensor | float, settings: Settings, dynamic: Tensor, modulation:
     return base
 
 
-def approach(
+def pre_spike(
     state: QLIFState,
     current: Tensor,
     dynamics: Dynamics,
-    programme: Programme | None,
+    mapping_parameters: MappingParameters | None,
     *,
     modulation: Tensor | None,
     noise: Tensor | None,
-) -> Approach:
-    """Integrate, and map the gap to an angle; arguments as for `integrate`, with a programme where a qubit decides."""
+) -> PreSpike:
+    """Integrate, and map the gap to an angle; arguments as for `integrate`, with a mapping_parameters where a qubit decides."""
     settings = dynamics.settings
     state, gap = integrate(state, current, dynamics, modulation=modulation, noise=noise)
     angle = None
-    if programme is not None:
-        scale = slope(programme.q_scale, settings, state.dynamic, modulation)
-        angle = MAPPINGS[settings.mapping].angle(gap, scale, programme.offset, settings.theta_max)
-    return Approach(state, gap, angle)
+    if mapping_parameters is not None:
+        scale = slope(mapping_parameters.q_scale, settings, state.dynamic, modulation)
+        angle = MAPPINGS[settings.mapping].angle(gap, scale, mapping_parameters.offset, settings.theta_max)
+    return PreSpike(state, gap, angle)
 
 
-def pieces(*, compiled: bool) -> Pieces:
+def step_functions(*, compiled: bool) -> StepFunctions:
     """The functions of a step; compiled ones agree with the others to rounding.
 
     Raises:
         QLIFError: if they are to be compiled and there is no C++ compiler.
     """
-    return _compiled() if compiled else Pieces(approach, settle)
+    return _compiled() if compiled else StepFunctions(pre_spike, settle)
 
 
 @functools.cache
-def _compiled() -> Pieces:
+def _compiled() -> StepFunctions:
     if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
         raise MissingPackageError(
             "Argument `compile` must be False here: torch.compile needs a C++ compiler, and c++, g++ and clang++ are not found."
         )
-    return Pieces(torch.compile(approach), torch.compile(settle))
+    return StepFunctions(torch.compile(pre_spike), torch.compile(settle))

@@ -13,7 +13,7 @@ import torch
 
 from qlifq._validation import integer
 from qlifq.backends.interface import MAX_SEED
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import UnsupportedError
 from qlifq.random.recomputation import Recomputation, surrounding_regions
 
@@ -46,31 +46,31 @@ class SeedStream:
 
     Those who name a root mean it. The same seeds come from two streams with one root, from a copy of a stream whose root was
     given, and from one that is pickled otherwise, into a file or for a task of a pool of processes; and in every process from
-    one with a `share`.
+    one with a `shard`.
 
     Args:
         root: from 0 to 2⁶³ − 1; None draws one from torch's global generator, so that `torch.manual_seed` governs it. A forked
             process in which torch is given no other seed draws others than its siblings all the same.
-        share: the rows of a batch that are drawn for, where several processes hold one together; None for all.
+        shard: the rows of a batch that are drawn for, where several processes hold one together; None for all.
 
     Raises:
         QLIFError: if the root is out of range.
 
     Example:
         >>> first, again = SeedStream(7), SeedStream(7)
-        >>> first.take() == again.take(), first.take() == again.position
+        >>> first.next_seed() == again.next_seed(), first.next_seed() == again.position
         (True, False)
     """
 
-    def __init__(self, root: int | None = None, share: Share | None = None) -> None:
+    def __init__(self, root: int | None = None, shard: BatchShard | None = None) -> None:
         self._given = root is not None
         self.root = integer("seed", _PROCESS.drawn_root() if root is None else root, at_least=0, at_most=MAX_SEED)
-        self.share = share
+        self.shard = shard
         #: How many children were taken; set it to continue a stream that was interrupted.
         self.position = 0
         self._register()
 
-    def take(self) -> int:
+    def next_seed(self) -> int:
         """The next child seed, from 0 to 2⁶³ − 1."""
         return self.next_seeds(1)[0]
 
@@ -102,15 +102,15 @@ class SeedStream:
         return twin
 
     def __getstate__(self) -> dict[str, object]:
-        state: dict[str, object] = {"root": self.root, "position": self.position, "share": self.share, "_given": self._given}
-        if self.share is None and get_spawning_popen() is not None:
+        state: dict[str, object] = {"root": self.root, "position": self.position, "share": self.shard, "_given": self._given}
+        if self.shard is None and get_spawning_popen() is not None:
             # What is pickled is an argument of a process that is spawned now.
             with _LOCK:
                 state |= {"root": self._bequeath(), "position": 0}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.root, self.position, self.share = state["root"], state["position"], state["share"]
+        self.root, self.position, self.shard = state["root"], state["position"], state["share"]
         # A stream from before copies were told apart repeats itself, as it did.
         self._given = state.get("_given", True)
         self._register()
@@ -143,7 +143,7 @@ class SeedStream:
 
     def _inherit(self) -> None:
         """Become the stream of a child process."""
-        if self.share is None:
+        if self.shard is None:
             self.root, self.position, self._heirs = self._bequeath(), 0, 0
 
 

@@ -2,7 +2,7 @@
 
 from qlifq.reporting.run_folder import check_folder
 from qlifq.studies.run_folder import write_simulation
-from qlifq.studies.simulation import SimulationRun, plan_in_words, run_simulation
+from qlifq.studies.simulation import SimulationRun, describe_plan, run_simulation
 from qlifq.studies.simulation_figure import simulation_figure
 
-__all__ = ["SimulationRun", "check_folder", "plan_in_words", "run_simulation", "simulation_figure", "write_simulation"]
+__all__ = ["SimulationRun", "check_folder", "describe_plan", "run_simulation", "simulation_figure", "write_simulation"]

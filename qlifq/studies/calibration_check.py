@@ -15,7 +15,7 @@ from qlifq import _validation as check
 from qlifq._files import PathLike, as_path, named_errors, read_json
 from qlifq.backends import Backend, Plan
 from qlifq.calibration import Calibration, Correction, save
-from qlifq.calibration.design import Programme
+from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.record import read_record
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
@@ -35,7 +35,7 @@ __all__ = [
     "calibration_figure",
     "check_correction",
     "check_record_path",
-    "plan_in_words",
+    "describe_plan",
     "record_run",
     "round_plan",
     "write_calibration_figure",
@@ -139,7 +139,7 @@ def check_correction(
     Raises:
         QLIFError: if an argument cannot be used, or the backend is another than was calibrated.
     """
-    programme = calibration.measurement.programme
+    design = calibration.measurement.design
     calibration.check_backend(backend)
     check.integer("shots", shots, at_least=1)
     correction = calibration.correct(p0=p0, slope=slope, span=span)
@@ -148,9 +148,9 @@ def check_correction(
         span = _common_span(correction)
     gaps = torch.linspace(*span, _GAPS, dtype=torch.float64)
     q_scale = torch.where(correction.q_scale.isnan(), target.q_scale, correction.q_scale)
-    offset = torch.where(correction.q_bias.isnan(), target.offset, correction.q_bias - programme.leak)
+    offset = torch.where(correction.q_bias.isnan(), target.offset, correction.q_bias - design.leak)
     sets = ((target.q_scale, target.offset), (q_scale, offset))
-    angles = torch.cat([MAPPINGS[programme.mapping].angle(gaps[:, None], *pair, programme.theta_max) for pair in sets])
+    angles = torch.cat([MAPPINGS[design.mapping].angle(gaps[:, None], *pair, design.theta_max) for pair in sets])
     ones = backend.run(calibration.circuit, angles.unsqueeze(-1), shots=shots, seed=seed).ones
     if ones is None:
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} gave none.")
@@ -225,12 +225,12 @@ def calibration_contents(path: PathLike, result: CalibrationCheck) -> Contents:
 
 def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
     """What each round of `qlifq.calibration.fit` would cost; spends nothing."""
-    cells = len(Programme("sigmoid", neurons).angles)
+    cells = len(CalibrationDesign("sigmoid", neurons).angles)
     per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
     return backend.plan(RYSpike(), cells, neurons, shots=per_round)
 
 
-def plan_in_words(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
+def describe_plan(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
     """What would be measured, and what a calibration and its check would cost, one line each; spends nothing."""
     plans = (
         (f"each of {rounds} rounds", round_plan(backend, neurons, shots=shots, rounds=rounds)),
@@ -266,7 +266,7 @@ def calibration_figure(result: CalibrationCheck) -> "Figure":
         measured = result.calibration.measurement
         put_heading(
             figure,
-            f"Calibration of {measured.source}, {measured.sites:,} neurons, mapping {measured.programme.mapping}, "
+            f"Calibration of {measured.source}, {measured.sites:,} neurons, mapping {measured.design.mapping}, "
             f"{measured.total_shots:,} shots per angle, {measured.time_utc}",
         )
     return figure
@@ -296,7 +296,7 @@ def _common_span(correction: Correction) -> tuple[float, float]:
 def _calibrated(axes: "Axes", result: CalibrationCheck, site: int) -> None:
     """What the calibration measured on one site, against the angle."""
     measured = result.calibration.measurement
-    theta = measured.programme.angles[:, site]
+    theta = measured.design.angles[:, site]
     share, bars = _estimate(measured.ones.sum(0)[:, site], measured.total_shots)
     axes.set_title(f"Neuron {site}, farthest from the target: response of its qubit")
     turn = torch.linspace(float(theta.min()), float(theta.max()), 200, dtype=torch.float64)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from qlifq._validation import integer
 from qlifq.backends import Backend, describe_shots, describe_source
-from qlifq.backends.mitigation import Mitigated
+from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration import Calibration
 from qlifq.circuits import RYSpike
 from qlifq.errors import UnsupportedError
@@ -158,9 +158,9 @@ def run_replay(
     outcome = asked.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
     measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
     eps = eta = torch.zeros(neurons, dtype=torch.float64)
-    if isinstance(asked, Mitigated):
+    if isinstance(asked, ReadoutMitigated):
         eps, eta = asked.eps.expand(neurons), asked.eta.expand(neurons)
-    details = {name: value for name, value in outcome.metadata.items() if name != "widening"}
+    details = {name: value for name, value in outcome.metadata.items() if name != "error_inflation"}
     predicted, spikes = predicted.cpu(), recording.spikes.cpu()
     return Replay(backend.name, details, predicted, measured, eps, eta, shots, spikes, calibration is not None)
 

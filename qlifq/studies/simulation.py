@@ -10,7 +10,7 @@ from torch import Tensor
 from qlifq.neurons import QLIF, Recording, simulate
 from qlifq.neurons.description import describe_decisions
 
-__all__ = ["SimulationRun", "counted", "duration", "plan_in_words", "run_simulation"]
+__all__ = ["SimulationRun", "counted", "describe_plan", "duration", "run_simulation"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def run_simulation(layer: QLIF, current: Tensor, *, progress: Callable[[int, int
     return SimulationRun(layer, current, recording, time.perf_counter() - start)
 
 
-def plan_in_words(layer: QLIF, *, steps: int, batch: int) -> str:
+def describe_plan(layer: QLIF, *, steps: int, batch: int) -> str:
     """What a run would cost, one step and all of them; spends nothing.
 
     Args:

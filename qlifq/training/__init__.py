@@ -1,6 +1,6 @@
 """Data, encoders, and networks that learn."""
 
-from qlifq.training.data.datasets import DATASETS, Dataset, LabelledImages, digits, load_current, load_dataset, published
+from qlifq.training.data.datasets import DATASETS, Dataset, LabelledImages, digits, load_current, load_dataset, load_idx
 from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.data.waveforms import pulses, ramp, staircase
 from qlifq.training.evaluation import Evaluation, evaluate
@@ -30,9 +30,9 @@ __all__ = [
     "latency",
     "load_current",
     "load_dataset",
+    "load_idx",
     "matched",
     "poisson",
-    "published",
     "pulses",
     "ramp",
     "resolve_recipe",

@@ -54,7 +54,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 leak=settings.quantum_leak,
                 shots=shots,
                 rounds=_ROUNDS,
-                seed=seeds.take(),
+                seed=seeds.next_seed(),
                 **MAPPINGS[layer.mapping].own(settings),
             )
         )

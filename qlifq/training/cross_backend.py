@@ -18,14 +18,22 @@ from qlifq.training.figures import confusion_figure
 from qlifq.training.networks import Design, Network, build
 from qlifq.training.report import class_rows, compared, frame, measured, percent
 
-__all__ = ["FILES", "Answered", "answered_in_words", "asked_images", "elsewhere_report", "rebuilt", "whole_plan"]
+__all__ = [
+    "FILES",
+    "BackendEvaluation",
+    "cross_backend_report",
+    "describe_evaluation",
+    "evaluation_images",
+    "load_network",
+    "whole_plan",
+]
 
 #: What the report is written to.
 FILES = ("report.md", "places.csv", "classes.csv", "confusion.png")
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class BackendEvaluation:
     """What a network said in one place.
 
     Args:
@@ -39,7 +47,7 @@ class Answered:
     evaluations: int
 
 
-def rebuilt(
+def load_network(
     content: Mapping[str, Any], design: Design, backend: str | Backend | Sequence[Backend], shots: int | None
 ) -> Network:
     """A trained network, its decisions asked of a backend.
@@ -61,7 +69,7 @@ def rebuilt(
     return network
 
 
-def asked_images(content: Mapping[str, Any], data: Dataset, samples: int | None) -> LabelledImages:
+def evaluation_images(content: Mapping[str, Any], data: Dataset, samples: int | None) -> LabelledImages:
     """The test images that a trained network is asked about.
 
     Args:
@@ -87,7 +95,7 @@ def whole_plan(network: Network, design: Design, images: int, batch: int) -> Pla
     return Plan.total([once[size] for size in sizes]).times(design.steps)
 
 
-def answered_in_words(network: Network, **options: str | None) -> str:
+def describe_evaluation(network: Network, **options: str | None) -> str:
     """Where a network is asked, such as "aer, noise of the snapshot fake_torino, 1 shot, sampling law".
 
     Args:
@@ -98,8 +106,8 @@ def answered_in_words(network: Network, **options: str | None) -> str:
     return ", ".join([*words, *(f"{name} {value}" for name, value in options.items() if value is not None)])
 
 
-def elsewhere_report(
-    design: Design, data: Dataset, tested: LabelledImages, answers: list[Answered], setup: Mapping[str, object]
+def cross_backend_report(
+    design: Design, data: Dataset, tested: LabelledImages, answers: list[BackendEvaluation], setup: Mapping[str, object]
 ) -> Report:
     """The report of `qlifq evaluate`.
 
@@ -151,12 +159,12 @@ def elsewhere_report(
     )
 
 
-def _figure(answer: Answered, design: Design) -> str:
+def _figure(answer: BackendEvaluation, design: Design) -> str:
     judged = measured(answer.tested, design.reconstructs)
     return f"binary cross entropy {judged}" if design.reconstructs else percent(judged)
 
 
-def _row(answer: Answered, first: Answered, design: Design) -> dict[str, object]:
+def _row(answer: BackendEvaluation, first: BackendEvaluation, design: Design) -> dict[str, object]:
     tested, base = answer.tested, first.tested
     row: dict[str, object] = {"asked of": answer.where}
     row |= measured(tested, design.reconstructs).columns("loss" if design.reconstructs else "accuracy")
@@ -164,7 +172,7 @@ def _row(answer: Answered, first: Answered, design: Design) -> dict[str, object]
         difference = (
             large_sample_mean((tested.losses - base.losses).numpy())
             if design.reconstructs
-            else paired_difference(tested.right.numpy(), base.right.numpy())
+            else paired_difference(tested.correct.numpy(), base.correct.numpy())
         )
         row |= difference.columns("ahead_by")
     return {

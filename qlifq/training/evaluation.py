@@ -13,9 +13,9 @@ from qlifq.errors import ShapeError
 from qlifq.neurons import SeedStream
 from qlifq.training.data.datasets import LabelledImages
 from qlifq.training.networks import Design, Network
-from qlifq.training.processes import ALONE, Processes
+from qlifq.training.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["Evaluation", "evaluate", "numbered"]
+__all__ = ["Evaluation", "child_seed", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +37,14 @@ class Evaluation:
     seconds: float
 
     @property
-    def right(self) -> Tensor:
+    def correct(self) -> Tensor:
         """Which images are recognised, `(images,)` bool."""
         return self.predicted == self.labels
 
     @property
     def accuracy(self) -> float:
         """The fraction that is recognised."""
-        return float(self.right.to(torch.float64).mean())
+        return float(self.correct.to(torch.float64).mean())
 
     @property
     def loss(self) -> float:
@@ -56,11 +56,11 @@ class Evaluation:
         return torch.bincount(classes * self.labels + self.predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def numbered(root: int, number: int) -> int:
+def child_seed(root: int, number: int) -> int:
     """Child `number` of a root seed: what is drawn with it depends on no other draw."""
     seeds = SeedStream(root)
     seeds.position = number
-    return seeds.take()
+    return seeds.next_seed()
 
 
 def evaluate(
@@ -71,7 +71,7 @@ def evaluate(
     batch: int = 500,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Ask a network about images, without gradients.
@@ -104,10 +104,10 @@ def evaluate(
     with torch.no_grad():
         for number, start in enumerate(range(0, len(images), batch)):
             stop = min(start + batch, len(images))
-            share, rows = processes.share(stop - start)
+            shard, rows = processes.share(stop - start)
             here, shown = images[start:stop][rows].to(device), labels[start:stop][rows].to(device)
-            network.stage(numbered(seed, 2 * number), share)
-            run = network.run(design.encode(here, numbered(seed, 2 * number + 1), share))
+            network.reseed(child_seed(seed, 2 * number), shard)
+            run = network.run(design.encode(here, child_seed(seed, 2 * number + 1), shard))
             predicted[start:stop][rows] = run.answer.scores.argmax(dim=1).to(torch.float64)
             losses[start:stop][rows] = design.losses(run.answer, here, shown).to(torch.float64)
             # A sum and not a mean, which is no number for a process that holds no image of a small batch.
@@ -115,7 +115,7 @@ def evaluate(
             if progress is not None:
                 progress(stop, len(images))
     for values in (predicted, losses, rates):
-        processes.summed(values)
+        processes.all_reduce_sum(values)
     return Evaluation(
         labels=labels,
         predicted=predicted.to("cpu", torch.int64),

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from qlifq.backends import Backend
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.neurons.description import describe_layers
 from qlifq.training.data.datasets import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate
-from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, held_back, train, untrained
+from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, split_validation, train, untrained
 from qlifq.training.networks import Design, Network, matched
 from qlifq.training.networks.neurons import CLASSICAL, NEURONS
-from qlifq.training.processes import ALONE, Processes
+from qlifq.training.processes import SINGLE_PROCESS, Processes
 from qlifq.training.settings import TrainingSettings
 
 __all__ = [
@@ -121,10 +121,10 @@ def checked_contenders(
     backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[tuple[str, Design]]:
     """Those of `contenders_of`, or the reason why one of them cannot be trained; arguments as for `run_experiment`."""
-    held_back(data.train, settings.validation)
+    split_validation(data.train, settings.validation)
     untrained(design, settings, 0, backend=backend, shots=shots, device=device, processes=processes)
     network, *others = contenders_of(design)
     for _, other in others:
@@ -143,7 +143,7 @@ def run_experiment(
     options: Mapping[str, object] = MappingProxyType({}),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     progress: Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]] | None = None,
     after_epoch: Callable[[Design, Epoch], None] | None = None,
 ) -> Experiment:
@@ -201,9 +201,9 @@ def _examples(network: Network, design: Design, data: Dataset, device: torch.dev
         if bool((data.test.labels == label).any())
     ]
     images = data.test.images[firsts].to(device)
-    share = Share(0, len(images))
-    network.stage(_TEST_SEED, share)
-    signal = design.encode(images, _TEST_SEED, share)
+    shard = BatchShard(0, len(images))
+    network.reseed(_TEST_SEED, shard)
+    signal = design.encode(images, _TEST_SEED, shard)
     with torch.no_grad():
         run = network.run(signal)
     return tuple(

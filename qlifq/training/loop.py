@@ -18,12 +18,12 @@ from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
 from qlifq.training.data.datasets import Dataset, LabelledImages
-from qlifq.training.evaluation import evaluate, numbered
+from qlifq.training.evaluation import child_seed, evaluate
 from qlifq.training.networks import Design, Network, build
-from qlifq.training.processes import ALONE, Processes
+from qlifq.training.processes import SINGLE_PROCESS, Processes
 from qlifq.training.settings import TrainingSettings
 
-__all__ = ["Epoch", "Trained", "held_back", "identity_of", "train", "untrained"]
+__all__ = ["Epoch", "Trained", "identity_of", "split_validation", "train", "untrained"]
 
 #: How long a training may go on without a checkpoint, seconds.
 CHECKPOINT_SECONDS = 30.0
@@ -62,7 +62,7 @@ class Trained(NamedTuple):
     history: tuple[Epoch, ...]
 
 
-def held_back(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
+def split_validation(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
     """The images to learn from, and a fraction of all that is held back, spread evenly over them.
 
     Raises:
@@ -89,7 +89,7 @@ def identity_of(
 ) -> dict[str, object]:
     """What a training is of: another one cannot go on from its checkpoint."""
     return {
-        "design": design.plain(),
+        "design": design.to_dict(),
         "data": data.name,
         "images": len(data.train.images),
         "fingerprint": data.fingerprint(),
@@ -111,7 +111,7 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
     after_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
@@ -144,8 +144,8 @@ def train(
     """
     device = torch.device(device)
     seeds = SeedStream(settings.seed)
-    network = untrained(design, settings, seeds.take(), backend=backend, shots=shots, device=device, processes=processes)
-    run = _Run(design, data, settings, network, device, processes, order_seed=seeds.take(), noise_seed=seeds.take())
+    network = untrained(design, settings, seeds.next_seed(), backend=backend, shots=shots, device=device, processes=processes)
+    run = _Run(design, data, settings, network, device, processes, order_seed=seeds.next_seed(), noise_seed=seeds.next_seed())
     identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots, options)
     if checkpoint is not None and checkpoint.exists():
         content = load_checkpoint(checkpoint, device)
@@ -182,7 +182,7 @@ def untrained(
     backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Network:
     """The network that a training begins with, or the reason why there can be none; arguments as for `train`."""
     settings.check_device(torch.device(device))
@@ -219,7 +219,7 @@ class _Run:
         self.design, self.settings, self.network = design, settings, network
         self.device, self.processes = device, processes
         self.order_seed, self.noise_seed = order_seed, noise_seed
-        learned, self.validation = held_back(data.train, settings.validation)
+        learned, self.validation = split_validation(data.train, settings.validation)
         self.images, self.labels = (values.to(device) for values in learned)
         if not len(self.images):
             raise ArgumentError("Argument `data` must hold images to learn from, but holds none.")
@@ -278,7 +278,7 @@ class _Run:
     def batches(self) -> Iterator[None]:
         """The steps of the optimiser that are left of this epoch; yields after each."""
         order = torch.randperm(
-            len(self.images), generator=generator(numbered(self.order_seed, len(self.history)), torch.device("cpu"))
+            len(self.images), generator=generator(child_seed(self.order_seed, len(self.history)), torch.device("cpu"))
         )
         while self.batch < self.per_epoch:
             begun = time.perf_counter()
@@ -321,13 +321,13 @@ class _Run:
             self.network.load_state_dict(self.best)
 
     def _step(self, rows: Tensor) -> None:
-        """One step of the optimiser on a batch, of which this process holds its share."""
-        share, held = self.processes.share(len(rows))
+        """One step of the optimiser on a batch, of which this process holds its shard."""
+        shard, held = self.processes.share(len(rows))
         here = rows[held].to(self.device)
         images, labels = self.images[here], self.labels[here]
         # Even numbers for the neurons, odd ones for the input.
-        self.network.stage(numbered(self.noise_seed, 2 * self.steps_done), share)
-        signal = self.design.encode(images, numbered(self.noise_seed, 2 * self.steps_done + 1), share)
+        self.network.reseed(child_seed(self.noise_seed, 2 * self.steps_done), shard)
+        signal = self.design.encode(images, child_seed(self.noise_seed, 2 * self.steps_done + 1), shard)
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate_at(self.steps_done, self.steps)
         try:
@@ -347,7 +347,7 @@ class _Run:
         self.scaler.update()
         with torch.no_grad():
             right = (answer.scores.argmax(dim=1) == labels).sum()
-            self.sums += self.processes.summed(torch.stack((losses.sum(), right)).to(torch.float64))
+            self.sums += self.processes.all_reduce_sum(torch.stack((losses.sum(), right)).to(torch.float64))
 
     def _has_finite_weights(self) -> bool:
         return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError
 
-__all__ = ["ALONE", "Processes", "joined", "started_together"]
+__all__ = ["SINGLE_PROCESS", "Processes", "joined", "started_together"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Processes:
         """Whether this is the one that prints and writes."""
         return self.rank == 0
 
-    def share(self, total: int) -> tuple[Share, slice]:
+    def share(self, total: int) -> tuple[BatchShard, slice]:
         """The rows of a batch that this process holds: neighbours, as many as the others' or one more or less."""
         start, stop = (total * number // self.count for number in (self.rank, self.rank + 1))
-        return Share(start, total), slice(start, stop)
+        return BatchShard(start, total), slice(start, stop)
 
-    def summed(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes, on each of them."""
         if self.count > 1:
             torch.distributed.all_reduce(values)
@@ -64,7 +64,7 @@ class Processes:
         return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
-ALONE = Processes(0, 1)
+SINGLE_PROCESS = Processes(0, 1)
 
 
 def started_together() -> int:
@@ -95,7 +95,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
         raise ArgumentError(f"Argument `device` must be cpu here, since torch finds no GPU, but is {device!r}.")
     count = started_together()
     if count == 1:
-        yield ALONE, chosen
+        yield SINGLE_PROCESS, chosen
         return
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

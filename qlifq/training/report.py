@@ -84,7 +84,7 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
 
 def measured(tested: Evaluation, reconstructs: bool) -> Interval:
     """The figure that a network is judged by: its accuracy, or an autoencoder's loss."""
-    return large_sample_mean(tested.losses.numpy()) if reconstructs else proportion(tested.right.numpy())
+    return large_sample_mean(tested.losses.numpy()) if reconstructs else proportion(tested.correct.numpy())
 
 
 def percent(interval: Interval) -> str:
@@ -99,7 +99,7 @@ def compared(name: str, tested: Evaluation, other: str, others: Evaluation, reco
         ahead, behind = difference.high < 0, difference.low > 0
         words = f"{difference.value:+.4f} in loss ({difference.low:+.4f} to {difference.high:+.4f})"
     else:
-        difference = paired_difference(tested.right.numpy(), others.right.numpy())
+        difference = paired_difference(tested.correct.numpy(), others.correct.numpy())
         ahead, behind = difference.low > 0, difference.high < 0
         words = f"{100 * difference.value:+.2f} points ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
     if ahead:
@@ -129,7 +129,7 @@ def _row(contender: Contender, first: Contender) -> dict[str, Any]:
         difference = large_sample_mean((first.tested.losses - tested.losses).numpy())
         row |= measured(tested, True).columns("loss")
     else:
-        difference = paired_difference(first.tested.right.numpy(), tested.right.numpy())
+        difference = paired_difference(first.tested.correct.numpy(), tested.correct.numpy())
         row |= {**measured(tested, False).columns("accuracy"), "loss": tested.loss}
     if contender is not first:
         row |= difference.columns("ahead_by")

@@ -56,4 +56,4 @@ def read_run(folder: PathLike) -> tuple[dict[str, Any], Design]:
     content = load_checkpoint(path / CHECKPOINT)
     if not content["finished"]:
         raise FileError(f"Folder {path} must hold a finished training: the same `qlifq train` command goes on with it.")
-    return content, Design.from_plain(content["identity"]["design"])
+    return content, Design.from_dict(content["identity"]["design"])

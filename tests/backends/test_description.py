@@ -6,7 +6,7 @@ from torch import Tensor
 
 from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, describe_source, get
 from qlifq.backends.conformance import check
-from qlifq.backends.mitigation import Mitigated
+from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration import compare, fit, load, save
 from qlifq.circuits import RYSpike, SpikeCircuit
 from qlifq.neurons import QLIF, BrandPetruccione
@@ -79,7 +79,7 @@ def test_a_calibration_and_all_that_follows_from_it_names_what_was_measured(tmp_
     assert load(f"{tmp_path}/record.json").source == source
     assert get("twin", record=f"{tmp_path}/record.json").describe(None) == f"twin of {source}, exact"
     device = get("analytic", noise=DeviceNoise(readout_p01=0.25))
-    assert Mitigated(device, 0.25, 0.0).description == "mitigated-analytic, noise readout_p01=0.25"
+    assert ReadoutMitigated(device, 0.25, 0.0).description == "mitigated-analytic, noise readout_p01=0.25"
 
 
 class Forgetful(Backend):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qlifq.backends import DeviceNoise
-from qlifq.backends.noise import SiteNoise, noise_in_words
+from qlifq.backends.noise import SiteNoise, describe_noise
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
 
@@ -21,21 +21,21 @@ def test_the_default_is_no_noise() -> None:
 
 def test_equal_noise_has_the_same_words_and_another_has_others() -> None:
     assert (
-        noise_in_words(None) == noise_in_words(DeviceNoise()) == noise_in_words(DeviceNoise(readout_p01=(0.0, 0.0))) == "none"
+        describe_noise(None) == describe_noise(DeviceNoise()) == describe_noise(DeviceNoise(readout_p01=(0.0, 0.0))) == "none"
     )
-    assert noise_in_words(DeviceNoise(readout_p01=0.02, t1=1e-4, gate_time=5e-8)) == (
+    assert describe_noise(DeviceNoise(readout_p01=0.02, t1=1e-4, gate_time=5e-8)) == (
         "t1=0.0001, t2=0.0002, gate_time=5e-08, readout_p01=0.02"
     )
     # A gate takes time from a qubit that decays alone.
-    assert noise_in_words(DeviceNoise(readout_p01=0.02, gate_time=5e-8)) == "readout_p01=0.02"
-    assert noise_in_words(DeviceNoise(t1=1e-4)) == noise_in_words(DeviceNoise(t1=1e-4, t2=2e-4)) == "t1=0.0001, t2=0.0002"
-    assert noise_in_words(DeviceNoise(readout_p01=0.3)) == noise_in_words(DeviceNoise(readout_p01=(0.1 + 0.2, 0.3)))
+    assert describe_noise(DeviceNoise(readout_p01=0.02, gate_time=5e-8)) == "readout_p01=0.02"
+    assert describe_noise(DeviceNoise(t1=1e-4)) == describe_noise(DeviceNoise(t1=1e-4, t2=2e-4)) == "t1=0.0001, t2=0.0002"
+    assert describe_noise(DeviceNoise(readout_p01=0.3)) == describe_noise(DeviceNoise(readout_p01=(0.1 + 0.2, 0.3)))
     several = [(0.1, 0.3, 0.2), (0.1, 0.2, 0.3), (0.1, 0.3, 0.2 + 1e-11), (0.1, 0.3)]
-    words = [noise_in_words(DeviceNoise(readout_p01=values, readout_p10=0.1)) for values in several]
+    words = [describe_noise(DeviceNoise(readout_p01=values, readout_p10=0.1)) for values in several]
     for each in words:
         assert re.fullmatch(r"readout_p01=0\.1 to 0\.3, readout_p10=0\.1, sha256 [0-9a-f]{16}", each)
     assert len(set(words)) == len(words)
-    assert words[0] == noise_in_words(DeviceNoise(readout_p01=[0.1, 0.1 + 0.2, 0.2], readout_p10=(0.1, 0.1, 0.1)))
+    assert words[0] == describe_noise(DeviceNoise(readout_p01=[0.1, 0.1 + 0.2, 0.2], readout_p10=(0.1, 0.1, 0.1)))
 
 
 def test_t2_is_at_most_twice_t1_and_that_by_default() -> None:

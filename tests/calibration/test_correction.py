@@ -15,7 +15,7 @@ import qlifq
 from qlifq.backends import DeviceNoise, get
 from qlifq.calibration import Calibration, fit, solve
 from qlifq.calibration.correction import Target, at_a_point, over_a_range
-from qlifq.circuits import Law
+from qlifq.circuits import SinusoidalResponse
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
@@ -28,8 +28,8 @@ def one(*values: float) -> list[Tensor]:
     return [torch.tensor([value], dtype=torch.float64) for value in values]
 
 
-def law_of(eps: float, eta: float, skew: float) -> Law:
-    return Law(*one((1 + eps - eta) / 2, -(1 - eps - eta) / 2, skew))
+def law_of(eps: float, eta: float, skew: float) -> SinusoidalResponse:
+    return SinusoidalResponse(*one((1 + eps - eta) / 2, -(1 - eps - eta) / 2, skew))
 
 
 def target_of(mapping: str, q_scale: float, q_bias: float) -> Target:
@@ -37,7 +37,7 @@ def target_of(mapping: str, q_scale: float, q_bias: float) -> Target:
     return Target(mapping, scale, bias, THETA_MAX)
 
 
-def response_of(law: Law, target: Target, q_scale: Tensor, q_bias: Tensor) -> tuple[float, float]:
+def response_of(law: SinusoidalResponse, target: Target, q_scale: Tensor, q_bias: Tensor) -> tuple[float, float]:
     """P(1) and its slope at gap 0, by autograd through mapping and law."""
     gap = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     p = law.probability(MAPPINGS[target.mapping].angle(gap, q_scale, q_bias, target.theta_max))
@@ -147,7 +147,7 @@ def test_what_is_out_of_reach_is_said() -> None:
 
 def test_the_reach_of_a_sigmoid_ends_at_half_a_turn() -> None:
     """With c < 0 the lowest P(1) is at an angle in (0, π) and the highest beyond π, which `sigmoid` never gets to."""
-    law, target = Law(*one(0.5, -0.4, -0.1)), target_of("sigmoid", 4.0, 0.0)
+    law, target = SinusoidalResponse(*one(0.5, -0.4, -0.1)), target_of("sigmoid", 4.0, 0.0)
     found = at_a_point(target, law, NO_COVARIANCE, 0.0)
     angles = torch.linspace(0, math.pi, 100_001, dtype=torch.float64)[:, None]
     reached = law.probability(angles)

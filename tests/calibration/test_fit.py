@@ -10,7 +10,7 @@ import torch
 from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.calibration import fit, shots_for
-from qlifq.calibration.design import CORNERS, Programme
+from qlifq.calibration.design import CORNERS, CalibrationDesign
 from qlifq.calibration.likelihood import Model, information, maximise
 from qlifq.calibration.models import NEURON, law_model, neuron_model, neuron_units
 from qlifq.circuits import SpikeCircuit
@@ -58,11 +58,11 @@ class Countless(Recording):
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
 def test_the_model_has_the_derivatives_of_autograd(mapping: str) -> None:
-    programme = Programme(mapping, 2, leak=0.1)
+    design = CalibrationDesign(mapping, 2, leak=0.1)
     at = torch.tensor([[1.3, 0.2, 0.04, 0.11], [0.7, -0.3, 0.0, 0.02]], dtype=torch.float64)
     models: list[tuple[Model, torch.Tensor]] = [
-        (neuron_model(mapping, programme.gaps.T, CORNERS, programme.leak, programme.theta_max), at),
-        (law_model(programme.angles.T), at[:, :3]),
+        (neuron_model(mapping, design.gaps.T, CORNERS, design.leak, design.theta_max), at),
+        (law_model(design.angles.T), at[:, :3]),
     ]
     for model, values in models:
         leaf = values.clone().requires_grad_()
@@ -78,8 +78,8 @@ def test_what_ran_is_what_is_recorded() -> None:
     assert [shots for _, shots, _ in backend.asked] == [51, 50] == list(measured.shots)
     assert len({seed for _, _, seed in backend.asked}) == 2
     for (angles, _, _), order in zip(backend.asked, measured.order, strict=True):
-        # Cell by cell, what ran at that moment was the angle of the programme.
-        torch.testing.assert_close(angles[..., 0].gather(0, order), measured.programme.angles, rtol=0, atol=0)
+        # Cell by cell, what ran at that moment was the angle of the design.
+        torch.testing.assert_close(angles[..., 0].gather(0, order), measured.design.angles, rtol=0, atol=0)
     # On a qubit without errors the corners are certain: row 0 is |0⟩ and row 1 is |1⟩.
     assert measured.ones[:, 0].tolist() == [[0] * 3] * 2
     assert measured.ones[:, 1].tolist() == [[51] * 3, [50] * 3]
@@ -104,11 +104,11 @@ def test_the_default_gaps_tell_as_much_as_the_best_even_grid(mapping: str) -> No
     """By the size of the confidence region: the eighth root of its volume squared is a mean standard error."""
 
     def size(gaps: torch.Tensor | None) -> float:
-        programme = Programme(mapping, 1, gaps=gaps)
-        model = neuron_model(mapping, programme.gaps.T, CORNERS, 0.0, THETA_MAX)
+        design = CalibrationDesign(mapping, 1, gaps=gaps)
+        model = neuron_model(mapping, design.gaps.T, CORNERS, 0.0, THETA_MAX)
         at = torch.tensor([[MAPPINGS[mapping].q_scale, MAPPINGS[mapping].q_bias, 0.02, 0.02]], dtype=torch.float64)
         shots = torch.tensor(1e6, dtype=torch.float64)
-        return float(information(model, at, shots, neuron_units(programme.gaps.T))[0].det() ** 0.125)
+        return float(information(model, at, shots, neuron_units(design.gaps.T))[0].det() ** 0.125)
 
     # Up to one turn of `linear`: beyond it an even grid tells more, and may be one period off.
     widths = (0.25, 0.5, 1.0) if mapping == "linear" else (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -171,22 +171,22 @@ def test_what_the_gaps_cannot_tell_gets_no_number(
     fits |= dict(zip(NEURON, calibration.analysis.neuron.value[0].tolist(), strict=True))
     for name in lost:
         assert math.isnan(fits[name]), name
-        assert f"{name} of site 0 cannot be identified: " in str(calibration.why_not(name, 0))
+        assert f"{name} of site 0 cannot be identified: " in str(calibration.unidentified_reason(name, 0))
     for name in kept:
         assert math.isfinite(fits[name]), name
-        assert calibration.why_not(name, 0) is None
+        assert calibration.unidentified_reason(name, 0) is None
     assert "unidentified" in str(calibration)
 
 
 def test_too_few_shots_are_said() -> None:
     calibration = fit(DEVICE, neurons=1, shots=2, seed=4)
-    assert calibration.why_not("q_scale", 0) is not None
+    assert calibration.unidentified_reason("q_scale", 0) is not None
     with pytest.raises(
         ArgumentError, match=re.escape("`parameter` must be one of a, b, c, q_scale, q_bias, eps, eta, but is 'd'")
     ):
-        calibration.why_not("d", 0)
+        calibration.unidentified_reason("d", 0)
     with pytest.raises(ArgumentError, match="`site` must be at least 0 and at most 0, but is 1"):
-        calibration.why_not("a", 1)
+        calibration.unidentified_reason("a", 1)
 
 
 def test_a_flat_direction_does_not_stop_the_others() -> None:

@@ -1,4 +1,4 @@
-"""Mitigated estimates are unbiased, as uncertain as they say, never clipped, and no spikes."""
+"""ReadoutMitigated estimates are unbiased, as uncertain as they say, never clipped, and no spikes."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from torch import Tensor
 import qlifq
 from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.backends.conformance import check
-from qlifq.backends.mitigation import Mitigated
+from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration import fit
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
@@ -26,13 +26,13 @@ ANGLES = torch.tensor([0.0, 0.4, 1.5, 3.0, math.pi], dtype=torch.float64)[:, Non
 
 
 def test_exact_estimates_are_those_of_a_perfect_readout() -> None:
-    found = Mitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=None, seed=None).probability
+    found = ReadoutMitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=None, seed=None).probability
     torch.testing.assert_close(found, (ANGLES[..., 0] / 2).sin().square(), rtol=0, atol=1e-14)
 
 
 def test_estimates_are_unbiased_with_the_error_that_is_stated() -> None:
     """2,000 estimates of 500 shots at every angle, |0⟩ and |1⟩ among them."""
-    backend, repeats, shots = Mitigated(NOISY, EPS, ETA), 2000, 500
+    backend, repeats, shots = ReadoutMitigated(NOISY, EPS, ETA), 2000, 500
     truth = (ANGLES[..., 0] / 2).sin().square()
     outcome = backend.run(RYSpike(), ANGLES.repeat(repeats, 1, 1), shots=shots, seed=8)
     estimate = outcome.probability.reshape(repeats, len(ANGLES), 2)
@@ -52,22 +52,22 @@ def test_estimates_are_unbiased_with_the_error_that_is_stated() -> None:
 
 
 def test_the_widening_is_told() -> None:
-    outcome = Mitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=100, seed=1)
-    assert outcome.metadata["widening"] == pytest.approx((1 / 0.89, 1 / 0.73))
+    outcome = ReadoutMitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=100, seed=1)
+    assert outcome.metadata["error_inflation"] == pytest.approx((1 / 0.89, 1 / 0.73))
     assert outcome.ones is None
     assert outcome.shots == 100
-    exact = Mitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=None, seed=None)
-    assert float(Mitigated(NOISY, EPS, ETA).standard_error(exact).max()) == 0.0
+    exact = ReadoutMitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=None, seed=None)
+    assert float(ReadoutMitigated(NOISY, EPS, ETA).standard_error(exact).max()) == 0.0
 
 
 def test_what_is_not_wanted_stays_0_and_the_gradient_is_there() -> None:
     angles = ANGLES.clone().requires_grad_()
     where = torch.tensor([[True, False]]).expand(5, 2)
-    found = Mitigated(NOISY, EPS, ETA).run(RYSpike(), angles, shots=None, seed=None, where=where).probability
+    found = ReadoutMitigated(NOISY, EPS, ETA).run(RYSpike(), angles, shots=None, seed=None, where=where).probability
     assert found[:, 1].tolist() == [0.0] * 5
     (gradient,) = torch.autograd.grad(found.sum(), angles)
     torch.testing.assert_close(gradient[:, 0], angles.detach()[:, 0].sin() / 2, rtol=0, atol=1e-14)
-    assert Mitigated(NOISY, EPS, ETA).plan(RYSpike(), 2, 2, shots=5) == NOISY.plan(RYSpike(), 2, 2, shots=5)
+    assert ReadoutMitigated(NOISY, EPS, ETA).plan(RYSpike(), 2, 2, shots=5) == NOISY.plan(RYSpike(), 2, 2, shots=5)
 
 
 def test_a_calibration_mitigates_its_backend() -> None:
@@ -79,7 +79,7 @@ def test_a_calibration_mitigates_its_backend() -> None:
 
 
 def test_single_spikes_are_refused() -> None:
-    backend = Mitigated(NOISY, EPS, ETA)
+    backend = ReadoutMitigated(NOISY, EPS, ETA)
     with pytest.raises(UnsupportedError, match="`shots` must be above 1 where the readout is mitigated: one shot is a spike"):
         backend.run(RYSpike(), ANGLES, shots=1, seed=1)
     layer = qlifq.QLIF(2, backend=backend, shots=1, decision="expectation")
@@ -99,8 +99,8 @@ def test_single_spikes_are_refused() -> None:
     ],
     ids=["sample", "sample exact", "BrandPetruccione", "fit", "shot noise", "study"],
 )
-def test_what_would_clip_the_estimates_is_refused_before_it_runs(use: Callable[[Mitigated], object], what: str) -> None:
-    backend = Mitigated(NOISY, EPS, ETA)
+def test_what_would_clip_the_estimates_is_refused_before_it_runs(use: Callable[[ReadoutMitigated], object], what: str) -> None:
+    backend = ReadoutMitigated(NOISY, EPS, ETA)
     assert NOISY.capabilities.bounded
     assert not backend.capabilities.bounded
     message = f"within [0, 1] for {what}"
@@ -110,23 +110,23 @@ def test_what_would_clip_the_estimates_is_refused_before_it_runs(use: Callable[[
 
 def test_the_conformance_suite_sends_one_to_the_backend_inside() -> None:
     with pytest.raises(UnsupportedError, match="but backend mitigated-analytic declares that it does not: check the backend"):
-        check(Mitigated(NOISY, EPS, ETA))
+        check(ReadoutMitigated(NOISY, EPS, ETA))
 
 
 def test_expectations_and_thresholds_take_the_estimates_as_they_are() -> None:
     """A graded spike below 0 is no mistake: its mean is that of P(1)."""
-    layer = qlifq.QLIF(2, backend=Mitigated(NOISY, EPS, ETA), shots=20, decision="expectation", seed=2)
+    layer = qlifq.QLIF(2, backend=ReadoutMitigated(NOISY, EPS, ETA), shots=20, decision="expectation", seed=2)
     emitted, _ = layer(torch.full((40, 25, 2), -3.0))
     assert float(emitted.min()) < 0.0
-    qlifq.QLIF(2, backend=Mitigated(NOISY, EPS, ETA), shots=20, decision="threshold")(torch.ones(1, 1, 2))
+    qlifq.QLIF(2, backend=ReadoutMitigated(NOISY, EPS, ETA), shots=20, decision="threshold")(torch.ones(1, 1, 2))
 
 
-def coverage(shots: int, bounds: Callable[[Mitigated, Outcome], tuple[Tensor, Tensor]]) -> Tensor:
+def coverage(shots: int, bounds: Callable[[ReadoutMitigated, Outcome], tuple[Tensor, Tensor]]) -> Tensor:
     """How often the bounds hold P(1), by the exact binomial of the shots read as 1, `(points, sites)`.
 
     The points lie close at both ends, which are among them.
     """
-    backend = Mitigated(NOISY, EPS, ETA)
+    backend = ReadoutMitigated(NOISY, EPS, ETA)
     middle = torch.linspace(0.0, 1.0, 1601, dtype=torch.float64)
     edge = torch.logspace(-6, -2, 60, dtype=torch.float64)
     truth = torch.cat((middle, edge, 1 - edge))
@@ -147,7 +147,7 @@ def coverage(shots: int, bounds: Callable[[Mitigated, Outcome], tuple[Tensor, Te
 def test_the_standard_error_is_honest_at_the_ends(shots: int, least: float) -> None:
     """By enumeration, nothing is drawn; √(p̂ (1 − p̂) / shots) holds 0.33 where nothing was read as 1 in 10 shots."""
 
-    def bounds(backend: Mitigated, outcome: Outcome) -> tuple[Tensor, Tensor]:
+    def bounds(backend: ReadoutMitigated, outcome: Outcome) -> tuple[Tensor, Tensor]:
         reach = 1.96 * backend.standard_error(outcome)
         return outcome.probability - reach, outcome.probability + reach
 
@@ -165,7 +165,7 @@ def test_the_interval_holds_with_its_confidence_whatever_the_truth(shots: int, c
 
 
 def test_an_interval_of_an_exact_estimate_is_the_estimate() -> None:
-    backend = Mitigated(NOISY, EPS, ETA)
+    backend = ReadoutMitigated(NOISY, EPS, ETA)
     exact = backend.run(RYSpike(), ANGLES.float(), shots=None, seed=None)
     low, high = backend.interval(exact)
     assert torch.equal(low, exact.probability)
@@ -177,20 +177,24 @@ def test_an_interval_of_an_exact_estimate_is_the_estimate() -> None:
 
 
 REFUSED: list[tuple[Callable[[], object], type[QLIFError], str]] = [
-    (lambda: Mitigated("aer", 0.1, 0.1), DtypeError, "`backend` must be a Backend, but is str"),  # type: ignore[arg-type]
-    (lambda: Mitigated(Mitigated(NOISY, EPS, ETA), EPS, ETA), UnsupportedError, "`backend` must not be mitigated already"),
-    (lambda: Mitigated(NOISY, 0.1, ETA), ShapeError, "`eps` and `eta` must have as many values, but have 1 and 2"),
+    (lambda: ReadoutMitigated("aer", 0.1, 0.1), DtypeError, "`backend` must be a Backend, but is str"),  # type: ignore[arg-type]
     (
-        lambda: Mitigated(NOISY, (0.1, 0.5), (0.1, 0.5)),
+        lambda: ReadoutMitigated(ReadoutMitigated(NOISY, EPS, ETA), EPS, ETA),
+        UnsupportedError,
+        "`backend` must not be mitigated already",
+    ),
+    (lambda: ReadoutMitigated(NOISY, 0.1, ETA), ShapeError, "`eps` and `eta` must have as many values, but have 1 and 2"),
+    (
+        lambda: ReadoutMitigated(NOISY, (0.1, 0.5), (0.1, 0.5)),
         ArgumentError,
         "must add up to less than 1, but are 0.5 and 0.5 at site 1",
     ),
-    (lambda: Mitigated(NOISY, math.nan, 0.1), ArgumentError, "`eps` must be finite, but is nan"),
-    (lambda: Mitigated(NOISY, 0.1, 1.0), ArgumentError, "`eta` must be above -1 and below 1, but is 1"),
-    (lambda: Mitigated(NOISY, "many", 0.1), DtypeError, "`eps` must be a number, but is 'many'"),  # type: ignore[arg-type]
-    (lambda: Mitigated(NOISY, [], []), ShapeError, "`eps` must hold one number per site, but is empty"),
+    (lambda: ReadoutMitigated(NOISY, math.nan, 0.1), ArgumentError, "`eps` must be finite, but is nan"),
+    (lambda: ReadoutMitigated(NOISY, 0.1, 1.0), ArgumentError, "`eta` must be above -1 and below 1, but is 1"),
+    (lambda: ReadoutMitigated(NOISY, "many", 0.1), DtypeError, "`eps` must be a number, but is 'many'"),  # type: ignore[arg-type]
+    (lambda: ReadoutMitigated(NOISY, [], []), ShapeError, "`eps` must hold one number per site, but is empty"),
     (
-        lambda: Mitigated(get("analytic"), EPS, ETA).run(RYSpike(), torch.zeros(1, 3, 1), shots=None, seed=None),
+        lambda: ReadoutMitigated(get("analytic"), EPS, ETA).run(RYSpike(), torch.zeros(1, 3, 1), shots=None, seed=None),
         ShapeError,
         "`angles` must have 2 sites, as `eps` has, but has 3",
     ),

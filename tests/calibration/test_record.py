@@ -37,11 +37,11 @@ def test_a_record_comes_back_as_it_was(calibration: Calibration, written: Path) 
     assert torch.equal(one.ones, other.ones)
     assert torch.equal(one.order, other.order)
     for name in ("q_scale", "q_bias", "gaps", "angles"):
-        assert torch.equal(getattr(one.programme, name), getattr(other.programme, name)), name
+        assert torch.equal(getattr(one.design, name), getattr(other.design, name)), name
     for name in ("backend", "details", "shots", "seed", "time_utc", "versions"):
         assert getattr(one, name) == getattr(other, name), name
     for name in ("mapping", "leak", "theta_max", "neurons"):
-        assert getattr(one.programme, name) == getattr(other.programme, name), name
+        assert getattr(one.design, name) == getattr(other.design, name), name
     assert str(back) == str(calibration)
     assert float(compare(calibration, back).shift.max()) == 0.0
 
@@ -61,7 +61,7 @@ def test_a_record_says_where_it_is_from(written: Path) -> None:
 def test_what_was_not_identified_is_null_and_comes_back_as_such(tmp_path: Path) -> None:
     save(fit(get("analytic"), neurons=1, gaps=torch.tensor([9.0, 9.5]), shots=100, seed=1), tmp_path / "cal.json")
     assert json.loads((tmp_path / "cal.json").read_text())["laws"]["c"] == [None]
-    assert load(tmp_path / "cal.json").why_not("c", 0) is not None
+    assert load(tmp_path / "cal.json").unidentified_reason("c", 0) is not None
     with pytest.raises(ArgumentError, match="`record` must hold the law of every site, but 1 lack theirs, first 0"):
         get("twin", record=tmp_path / "cal.json")
 

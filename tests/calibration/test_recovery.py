@@ -13,7 +13,7 @@ from torch import Tensor
 from qlifq.backends import DeviceNoise, get
 from qlifq.backends.sampling import draw, generator
 from qlifq.calibration import Calibration, fit
-from qlifq.calibration.design import Programme
+from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import NEURON
 from qlifq.neurons.mapping import MAPPINGS
@@ -41,15 +41,15 @@ def planted(mapping: str) -> Tensor:
 
 def simulated(mapping: str, truth: Tensor) -> Calibration:
     """A calibration of devices that answer with the planted numbers, whatever was programmed."""
-    programme = Programme(mapping, SITES)
+    design = CalibrationDesign(mapping, SITES)
     q_scale, q_bias, eps, eta = truth.unbind(-1)
-    angles = programme.angles.clone()
-    angles[2:] = MAPPINGS[mapping].angle(programme.gaps, q_scale, q_bias, programme.theta_max)
+    angles = design.angles.clone()
+    angles[2:] = MAPPINGS[mapping].angle(design.gaps, q_scale, q_bias, design.theta_max)
     chance = eps + (1 - eps - eta) * (angles / 2).sin().square()
     ones = [draw(chance, shots, seed).ones for seed, shots in enumerate(SHOTS, start=21)]
     order = torch.arange(len(angles))[None, :, None].expand(len(SHOTS), -1, SITES)
     counts = torch.stack([each for each in ones if each is not None])
-    return Calibration(Measurement("simulated", {}, programme, SHOTS, counts, order, 0, "2026-01-31T12:00:00Z", {}))
+    return Calibration(Measurement("simulated", {}, design, SHOTS, counts, order, 0, "2026-01-31T12:00:00Z", {}))
 
 
 @pytest.fixture(scope="module", params=sorted(MAPPINGS))

@@ -18,7 +18,7 @@ from qlifq.backends.conformance import check
 from qlifq.backends.reference import ReferenceBackend
 from qlifq.calibration import fit, save
 from qlifq.calibration.twin import TwinBackend
-from qlifq.circuits import Law, LeakySpike, RYSpike, SpikeCircuit
+from qlifq.circuits import LeakySpike, RYSpike, SinusoidalResponse, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, FileFormatError, QLIFError, ShapeError, UnsupportedError
 
 NOISE = DeviceNoise(
@@ -35,15 +35,15 @@ class Measured(NamedTuple):
     """A calibration as far as the twin needs it, with a law of one's own."""
 
     circuit: SpikeCircuit
-    response: Law
+    response: SinusoidalResponse
     source: str = "a law of one's own"
 
 
 def twin_of(*law: list[float]) -> TwinBackend:
-    return TwinBackend(Measured(RYSpike(), Law(*(torch.tensor(part, dtype=torch.float64) for part in law))))
+    return TwinBackend(Measured(RYSpike(), SinusoidalResponse(*(torch.tensor(part, dtype=torch.float64) for part in law))))
 
 
-def exact_law() -> Law:
+def exact_law() -> SinusoidalResponse:
     return AnalyticBackend(NOISE).law(RYSpike(), torch.device("cpu"))
 
 
@@ -67,7 +67,7 @@ def test_it_agrees_with_the_law_it_was_given() -> None:
 )
 def test_any_law_stays_within_0_and_1(middle: float, swing: float, phase: float, theta: float, dtype: str) -> None:
     phi = torch.tensor([phase], dtype=torch.float64)
-    law = Law(torch.tensor([middle], dtype=torch.float64), -swing * phi.cos(), -swing * phi.sin())
+    law = SinusoidalResponse(torch.tensor([middle], dtype=torch.float64), -swing * phi.cos(), -swing * phi.sin())
     twin = TwinBackend(Measured(RYSpike(), law))
     angles = torch.tensor([[[theta]], [[phase]], [[phase + torch.pi]]], dtype=getattr(torch, dtype))
     probability = twin.run(RYSpike(), angles, shots=None, seed=None).probability
@@ -134,7 +134,7 @@ def test_a_layer_trains_on_it() -> None:
         (3, DtypeError, "`record` must be a calibration or the path of its file, but is int"),
         ("nowhere.json", FileFormatError, "File nowhere.json cannot be read: no such file or directory"),
         (
-            Measured(RYSpike(), Law(*torch.tensor([[0.5, torch.nan], [-0.5, -0.5], [0.0, 0.0]]))),
+            Measured(RYSpike(), SinusoidalResponse(*torch.tensor([[0.5, torch.nan], [-0.5, -0.5], [0.0, 0.0]]))),
             ArgumentError,
             "must hold the law of every site, but 1 lack theirs, first 1",
         ),

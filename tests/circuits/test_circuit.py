@@ -104,7 +104,7 @@ def test_rotations_of_one_axis_add_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("circuit", "num_angles", "shiftable", "has_law"),
+    ("circuit", "num_angles", "shiftable", "is_sinusoidal"),
     [
         (RYSpike(), 1, True, True),
         (LeakySpike(), 2, True, False),
@@ -117,8 +117,8 @@ def test_rotations_of_one_axis_add_up() -> None:
     ],
     ids=lambda value: value.draw() if isinstance(value, SpikeCircuit) else "",
 )
-def test_a_circuit_knows_its_slots(circuit: SpikeCircuit, num_angles: int, shiftable: bool, has_law: bool) -> None:
-    assert (circuit.num_angles, circuit.shiftable, circuit.has_law) == (num_angles, shiftable, has_law)
+def test_a_circuit_knows_its_slots(circuit: SpikeCircuit, num_angles: int, shiftable: bool, is_sinusoidal: bool) -> None:
+    assert (circuit.num_angles, circuit.shiftable, circuit.is_sinusoidal) == (num_angles, shiftable, is_sinusoidal)
 
 
 def test_circuits_are_frozen_and_equal_by_content() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlifq.backends.noise import DeviceNoise
-from qlifq.circuits import Gate, Law, LeakySpike, RYSpike, Slot, SpikeCircuit, bloch
-from qlifq.circuits.sinusoidal import LAW_ANGLES
+from qlifq.circuits import Gate, LeakySpike, RYSpike, SinusoidalResponse, Slot, SpikeCircuit, bloch
+from qlifq.circuits.sinusoidal import RESPONSE_ANGLES
 
 NOISE = DeviceNoise(
     t1=(50e-6, 120e-6), t2=(40e-6, 90e-6), gate_time=3e-7, gate_error=(0.01, 0.002), readout_p01=(0.02, 0.1), readout_p10=0.05
@@ -30,9 +30,9 @@ def general(circuit: SpikeCircuit, theta: torch.Tensor, noise: DeviceNoise | Non
     return noise.read(bloch.probability(circuit.gates, theta[..., None], noise.channel(theta.dtype, theta.device)))
 
 
-def law_of(circuit: SpikeCircuit, noise: DeviceNoise | None) -> Law:
-    theta = torch.tensor(LAW_ANGLES, dtype=torch.float64)[:, None].expand(-1, 2)
-    return Law.through(*general(circuit, theta, noise))
+def law_of(circuit: SpikeCircuit, noise: DeviceNoise | None) -> SinusoidalResponse:
+    theta = torch.tensor(RESPONSE_ANGLES, dtype=torch.float64)[:, None].expand(-1, 2)
+    return SinusoidalResponse.through(*general(circuit, theta, noise))
 
 
 @each_circuit
@@ -64,14 +64,14 @@ def test_the_ideal_ry() -> None:
 
 @given(st.floats(1e-12, 1e-3))
 def test_a_small_probability_keeps_its_relative_precision(theta: float) -> None:
-    law = Law(*(torch.tensor(value, dtype=torch.float64) for value in (0.5, -0.5, 0.0)))
+    law = SinusoidalResponse(*(torch.tensor(value, dtype=torch.float64) for value in (0.5, -0.5, 0.0)))
     found = law.probability(torch.tensor(theta, dtype=torch.float64)).item()
     assert found == pytest.approx(math.sin(theta / 2) ** 2, rel=1e-14)
 
 
 @given(st.floats(-10, 10))
 def test_rounding_never_leaves_the_interval(theta: float) -> None:
-    law = Law(*(torch.tensor(value, dtype=torch.float64) for value in (0.5, -0.5, -5.6e-17)))
+    law = SinusoidalResponse(*(torch.tensor(value, dtype=torch.float64) for value in (0.5, -0.5, -5.6e-17)))
     found = law.probability(torch.tensor([theta, theta * 1e-17], dtype=torch.float64))
     assert bool(((found >= 0) & (found <= 1)).all())
 

@@ -22,7 +22,7 @@ def _small_and_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     small = replace(shot_noise.QUICK, repeats=20, runs=6, steps=20, images=20, passes=1, epochs=1)
     monkeypatch.setattr(shot_noise, "QUICK", small)
-    monkeypatch.setattr(brand_petruccione, "QUICK", brand_petruccione.Extent(trials=3, steps=20, runs=20, run_steps=20))
+    monkeypatch.setattr(brand_petruccione, "QUICK", brand_petruccione.StudySize(trials=3, steps=20, runs=20, run_steps=20))
 
 
 def succeed(capsys: Captured, *arguments: str) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from qlifq.calibration.design import Programme
+from qlifq.calibration.design import CalibrationDesign
 from qlifq.cli import main
 from qlifq.errors import FileError
 from qlifq.training import Design
@@ -150,7 +150,7 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     assert main([*command, "--calibrate", "512", "--out", "there"]) == 0
     printed = capsys.readouterr().out
     # The network is asked twice, and in two rounds its 12 neurons for two corners and their gaps.
-    points = len(Programme("sigmoid", 12).angles)
+    points = len(CalibrationDesign("sigmoid", 12).angles)
     assert f"60 images · evaluations {2 * 60 * 4 * 12 + 2 * points * 12:,} · " in printed
     assert "calibration  12 neurons corrected, 0 on qubits that none can help\n" in printed
     places = pd.read_csv("there/places.csv")

@@ -17,12 +17,12 @@ from qlifq._validation import integer, optional_integer
 from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.conformance import Line, Report, check
-from qlifq.backends.conformance.harness import MISS, Bench
+from qlifq.backends.conformance.harness import MISS, Harness
 from qlifq.backends.conformance.shot_noise import _independent
 from qlifq.backends.conformance.suite import CHECKS, FALSE_FAIL
 from qlifq.backends.reference import ReferenceBackend
 from qlifq.backends.snapshots import load_backend
-from qlifq.circuits import Gate, Law, RYSpike, Slot, SpikeCircuit
+from qlifq.circuits import Gate, RYSpike, SinusoidalResponse, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, ConformanceError, DtypeError, UnsupportedError
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     """A calibration that found the truth."""
 
     circuit: SpikeCircuit
-    response: Law
+    response: SinusoidalResponse
     source: str = "a law of its own"
 
 
@@ -697,7 +697,7 @@ class Lawful(Honest):
     """Knows circuits of one angle alone."""
 
     def answer(self, call: Call) -> Outcome:
-        if isinstance(call.circuit, SpikeCircuit) and not call.circuit.has_law:
+        if isinstance(call.circuit, SpikeCircuit) and not call.circuit.is_sinusoidal:
             raise UnsupportedError(f"circuit {call.circuit.name} has no law")
         return super().answer(call)
 
@@ -790,27 +790,27 @@ def test_names_of_checks_are_unique() -> None:
 @pytest.mark.parametrize("chance", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
 @pytest.mark.parametrize("bias", [0.02, -0.02])
 def test_the_shots_are_enough_to_see_the_bias(chance: float, bias: float) -> None:
-    bench = Bench(Honest(), ReferenceBackend(), None, abs(bias), 0, torch.device("cpu"), FALSE_FAIL / len(CHECKS))
-    shots = bench.shots_to_see(abs(bias), 1)
+    harness = Harness(Honest(), ReferenceBackend(), None, abs(bias), 0, torch.device("cpu"), FALSE_FAIL / len(CHECKS))
+    shots = harness.shots_to_see(abs(bias), 1)
     wrong = binom(shots, min(max(chance + bias, 0.0), 1.0))
     # Of the counts that the bias gives, all but a millionth are at least as far off as this one. The quantile is exact and the
     # number of shots is a normal approximation, hence the tenth.
     nearest = wrong.ppf(1.1 * MISS) if bias > 0 else wrong.isf(1.1 * MISS)
     truth = torch.tensor([[chance]], dtype=torch.float64)
     with pytest.raises(ConformanceError, match=f"but should be {chance:.4f}"):
-        bench.plausible(np.array([[int(nearest)]]), shots, truth, truth.unsqueeze(-1))
+        harness.plausible(np.array([[int(nearest)]]), shots, truth, truth.unsqueeze(-1))
 
 
 @pytest.mark.parametrize("shots", [1, 7, 1000])
 @pytest.mark.parametrize("chance", [0.0, 1e-6, 0.3, 0.5, 1.0])
 def test_honest_counts_fail_no_more_often_than_stated(shots: int, chance: float) -> None:
     level = 1e-3
-    bench = Bench(Honest(), ReferenceBackend(), None, 0.02, 0, torch.device("cpu"), level)
+    harness = Harness(Honest(), ReferenceBackend(), None, 0.02, 0, torch.device("cpu"), level)
     truth = torch.tensor([[chance]], dtype=torch.float64)
     failing = 0.0
     for ones in range(shots + 1):
         try:
-            bench.plausible(np.array([[ones]]), shots, truth, truth.unsqueeze(-1))
+            harness.plausible(np.array([[ones]]), shots, truth, truth.unsqueeze(-1))
         except ConformanceError:
             failing += float(binom.pmf(ones, shots, chance))
     assert failing <= level
@@ -820,12 +820,12 @@ def test_honest_counts_fail_no_more_often_than_stated(shots: int, chance: float)
 def test_honest_dispersions_fail_no_more_often_than_stated(alike: bool) -> None:
     # An honest 2,000, with equal chances or not, at a level of 1e-2 each, fail more often than this one time in 1e9.
     source = np.random.default_rng(5)
-    bench = Bench(Honest(), ReferenceBackend(), None, 0.02, 0, torch.device("cpu"), 1e-2)
+    harness = Harness(Honest(), ReferenceBackend(), None, 0.02, 0, torch.device("cpu"), 1e-2)
     p, q = (np.full(64, 0.5),) * 2 if alike else (source.random(64), source.random(64))
     failed = 0
     for _ in range(2000):
         try:
-            _independent(bench, source.random(64) < p, source.random(64) < q, p, q, 1, "two", 1)
+            _independent(harness, source.random(64) < p, source.random(64) < q, p, q, 1, "two", 1)
         except ConformanceError:
             failed += 1
     assert failed <= binom.isf(1e-9, 2000, 1e-2)

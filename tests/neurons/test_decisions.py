@@ -46,8 +46,8 @@ class Recorder(Backend):
 
 def inverse_sigmoid(probability: float) -> float:
     """The current at which the default neuron with τ = dt has this probability."""
-    share = 2 * math.asin(math.sqrt(probability)) / math.pi
-    return 1.0 + math.log(share / (1 - share)) / 4
+    shard = 2 * math.asin(math.sqrt(probability)) / math.pi
+    return 1.0 + math.log(shard / (1 - shard)) / 4
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from qlifq import QLIF, BrandPetruccione
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.neurons import SeedStream
 
 # From 3.12 on Python warns of a fork beside threads, which torch and some tests here have.
@@ -51,7 +51,7 @@ def in_a_fork(ask: Callable[[], list[int]]) -> list[int]:
 
 
 def children(stream: SeedStream, count: int = 3) -> list[int]:
-    return [stream.root, *(stream.take() for _ in range(count))]
+    return [stream.root, *(stream.next_seed() for _ in range(count))]
 
 
 class Spikes(Dataset[Tensor]):
@@ -127,7 +127,7 @@ def test_a_layer_made_in_a_fork_has_a_root_of_its_own_until_torch_is_seeded() ->
 
 @forks
 def test_with_a_share_processes_draw_for_one_batch() -> None:
-    stream = SeedStream(8, Share(2, 6))
+    stream = SeedStream(8, BatchShard(2, 6))
     assert in_a_fork(lambda: children(stream)) == children(stream)
 
 
@@ -154,7 +154,7 @@ def test_a_spawned_process_has_a_stream_of_its_own(seed: int | None) -> None:
         runs.append([spikes_of(twin).numpy().tobytes() for twin in (*spawned, layer)])
     assert len(set(runs[0])) == 4
     assert runs[0] == runs[1]
-    shared = SeedStream(8, Share(2, 6))
+    shared = SeedStream(8, BatchShard(2, 6))
     with spawning():
         assert children(pickle.loads(pickle.dumps(shared))) == children(shared)
 
@@ -198,11 +198,11 @@ def test_a_file_keeps_the_place_in_the_noise(seed: int | None) -> None:
 
 def test_a_stream_from_a_file_of_an_earlier_version_goes_on() -> None:
     stream = SeedStream.__new__(SeedStream)
-    stream.__setstate__({"root": 9, "_high": 1234, "share": Share(1, 4), "position": 3})
-    expected = SeedStream(9, Share(1, 4))
+    stream.__setstate__({"root": 9, "_high": 1234, "share": BatchShard(1, 4), "position": 3})
+    expected = SeedStream(9, BatchShard(1, 4))
     expected.position = 3
     assert children(stream) == children(expected)
-    assert stream.share == expected.share
+    assert stream.shard == expected.shard
 
 
 def test_a_state_dict_leaves_the_stream_and_root_and_position_continue_it() -> None:
@@ -221,7 +221,7 @@ def test_threads_take_every_child_once() -> None:
 
     def work(mine: list[int]) -> None:
         for _ in range(4000):
-            mine.append(stream.take())
+            mine.append(stream.next_seed())
             mine.extend(stream.next_seeds(2))
 
     threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
@@ -245,7 +245,7 @@ def test_a_fork_while_threads_take_finds_no_stream_held() -> None:
 
     def work() -> None:
         while not done.is_set():
-            stream.take()
+            stream.next_seed()
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:

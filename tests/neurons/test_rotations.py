@@ -23,7 +23,7 @@ def results(together: bool, constant: bool) -> list[Tensor]:
     leaves = [value.requires_grad_() for value in (rotation, interval, start)]
     layer = BrandPetruccione(30, t1=40.0, threshold=0.7)
     if not together:
-        layer._in_one = lambda *_: False  # type: ignore[method-assign]
+        layer._can_fuse = lambda *_: False  # type: ignore[method-assign]
     theta, tau, x = torch.pi * rotation.abs(), 200 * interval.abs(), (rotation.detach() > 0).to(torch.float64)
     populations, spikes, state = layer.run(theta, tau, x, BrandPetruccioneState(start), steps=25 if constant else None)
     assert torch.equal(state.population, populations[-1])
@@ -48,7 +48,7 @@ def test_where_nothing_is_trained_it_agrees_with_the_steps_of_every_variant(leak
     x = (torch.rand(40, 5, 20, generator=source) > 0.6).to(torch.float32)
     for dtype in (torch.float64, torch.float32):
         together, apart = (BrandPetruccione(20, leak=leak, gradient=gradient) for _ in range(2))
-        apart._in_one = lambda *_: False  # type: ignore[method-assign]
+        apart._can_fuse = lambda *_: False  # type: ignore[method-assign]
         one, other = (layer.run(theta.to(dtype), tau.to(dtype), x.to(dtype), start) for layer in (together, apart))
         assert 0.05 < float(one[1].mean()) < 0.5
         if dtype == torch.float64:

@@ -115,7 +115,7 @@ def test_neurons_of_one_step_do_not_share_shots() -> None:
 
 def low_words(root: int, children: int) -> Iterator[int]:
     stream = SeedStream(root)
-    return (stream.take() & 0xFFFFFFFF for _ in range(children))
+    return (stream.next_seed() & 0xFFFFFFFF for _ in range(children))
 
 
 @pytest.mark.parametrize("root", [0, 2**63 - 1])
@@ -127,17 +127,17 @@ def test_no_child_seed_repeats_in_its_low_word(root: int) -> None:
 
 def test_neither_does_it_after_folding_into_a_generator() -> None:
     stream = SeedStream(5)
-    seeds = {generator(stream.take(), torch.device("cpu")).initial_seed() for _ in range(2**16)}
+    seeds = {generator(stream.next_seed(), torch.device("cpu")).initial_seed() for _ in range(2**16)}
     assert len(seeds) == 2**16
 
 
 def test_child_seeds_are_in_range_and_a_stream_continues_at_a_position() -> None:
     stream = SeedStream(9)
-    children = [stream.take() for _ in range(1000)]
+    children = [stream.next_seed() for _ in range(1000)]
     assert all(0 <= child < 2**63 for child in children)
     later = SeedStream(9)
     later.position = 600
-    assert [later.take() for _ in range(400)] == children[600:]
+    assert [later.next_seed() for _ in range(400)] == children[600:]
     assert repr(stream) == "SeedStream(root=9, position=1000)"
 
 

@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 
 from qlifq import QLIF, simulate
 from qlifq.backends import DeviceNoise, get
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError
 from qlifq.neurons import QLIFState, SeedStream, qlif
 from qlifq.neurons import fused_lif as sequence
@@ -66,9 +66,9 @@ def test_a_sequence_in_parts_and_a_share_of_a_batch() -> None:
     assert torch.equal(torch.cat((first, second)), whole)
     assert torch.equal(state.voltage, end.voltage)
     part = QLIF(5, tau=2.0)
-    part.seeds = SeedStream(2, Share(2, 6))
+    part.seeds = SeedStream(2, BatchShard(2, 6))
     assert torch.equal(part(current[:, 2:5])[0], whole[:, 2:5])
-    part.seeds = SeedStream(2, Share(2, 6))
+    part.seeds = SeedStream(2, BatchShard(2, 6))
     assert torch.equal(simulate(part, current[:, 2:5], "potential").spikes, whole[:, 2:5])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from qlifq import QLIF, BrandPetruccione
 from qlifq.backends import Backend, Outcome, Plan
 from qlifq.backends.analytic import AnalyticBackend
-from qlifq.backends.mitigation import Mitigated
+from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.circuits import SpikeCircuit
 from qlifq.neurons import BrandPetruccioneState
 from qlifq.neurons.thresholds import comparable, just_above, largest_silent_count
@@ -152,7 +152,7 @@ def test_an_angle_that_is_the_threshold_does_not_spike_without_shots(dtype: torc
 def test_estimates_that_are_no_fraction_of_the_shots_are_compared_as_they_are() -> None:
     """Half of the shots, corrected for symmetric readout errors, is one half: a tie, within rounding."""
     for dtype in DTYPES:
-        backend = Mitigated(EveryCount(), 0.07, 0.07)
+        backend = ReadoutMitigated(EveryCount(), 0.07, 0.07)
         layer = QLIF(11, backend=backend, shots=10, decision="threshold", quantum_threshold=math.pi / 2).to(dtype)
         spikes, _ = layer(torch.ones(1, 1, 11, dtype=dtype))
         assert torch.equal(spikes.flatten(), (torch.arange(11) > 5).to(dtype))

@@ -221,5 +221,5 @@ def test_what_a_user_saves_is_loaded_as_weights_alone(tmp_path: Path) -> None:
         [sys.executable, "-c", LOADING, str(tmp_path / "saved.pt")], capture_output=True, text=True, check=False, timeout=120
     )
     assert ran.returncode == 0, ran.stderr
-    kinds = "['QLIFState', 'BrandPetruccioneState', 'tuple', 'Recording', 'Outcome', 'Step', 'Law']"
+    kinds = "['QLIFState', 'BrandPetruccioneState', 'tuple', 'Recording', 'Outcome', 'Step', 'SinusoidalResponse']"
     assert ran.stdout == f"{kinds} QLIFState\n"

@@ -23,14 +23,14 @@ from qlifq.studies.brand_petruccione.report import brand_petruccione_report
 from qlifq.studies.brand_petruccione.study import (
     ACCURACY,
     BrandPetruccioneStudy,
-    Extent,
+    StudySize,
     enough_shots,
     run_brand_petruccione,
     squared_errors,
 )
 
-SMALL = Extent(trials=16, steps=80, runs=150, run_steps=40)
-TINY = Extent(trials=2, steps=20, runs=20, run_steps=10)
+SMALL = StudySize(trials=16, steps=80, runs=150, run_steps=40)
+TINY = StudySize(trials=2, steps=20, runs=20, run_steps=10)
 SHOTS = (10, 1_000, 100_000)
 #: Half width of an interval of the study in standard errors.
 WIDTH = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
@@ -38,7 +38,7 @@ TABLES = [item.name for item in dataclasses.fields(BrandPetruccioneStudy) if "Da
 
 
 def run(**options: Any) -> BrandPetruccioneStudy:
-    return run_brand_petruccione(**{"extent": SMALL, "shots": SHOTS, "seed": 3, "snapshot": "fake_manila", **options})
+    return run_brand_petruccione(**{"size": SMALL, "shots": SHOTS, "seed": 3, "snapshot": "fake_manila", **options})
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_tables(study: BrandPetruccioneStudy) -> No
 
 
 def test_another_seed_gives_other_tables() -> None:
-    first, second = (run(seed=seed, extent=TINY) for seed in (3, 4))
+    first, second = (run(seed=seed, size=TINY) for seed in (3, 4))
     assert not first.curve["rate"].equals(second.curve["rate"])
     assert not first.shots["population_error"].equals(second.shots["population_error"])
 
@@ -224,7 +224,7 @@ def test_the_time_of_a_step_is_shots_times_duration_and_pause(study: BrandPetruc
 
 def test_without_the_runtime_client_the_rest_is_there_and_the_report_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime.fake_provider", None)
-    bare = run(snapshot="fake_torino", extent=TINY)
+    bare = run(snapshot="fake_torino", size=TINY)
     assert bare.resources is None
     report = brand_petruccione_report(bare, {})
     assert "nothing was counted. The snapshot fake_torino needs the package `qiskit_ibm_runtime`" in report.found[-1]
@@ -263,7 +263,7 @@ def test_a_sentence_holds_the_interval_of_its_table(study: BrandPetruccioneStudy
 
 def test_progress_counts_to_its_total() -> None:
     calls: list[tuple[int, int]] = []
-    run(extent=TINY, progress=lambda *call: calls.append(call))
+    run(size=TINY, progress=lambda *call: calls.append(call))
     assert [done for done, _ in calls] == list(range(1, calls[0][1] + 1))
 
 

@@ -17,10 +17,10 @@ from qlifq.errors import QLIFError
 from qlifq.reporting.intervals import CONFIDENCE, Interval
 from qlifq.reporting.report import records
 from qlifq.studies.shot_noise.report import shot_noise_report
-from qlifq.studies.shot_noise.study import Extent, ShotNoiseStudy, run_shot_noise
+from qlifq.studies.shot_noise.study import ShotNoiseStudy, StudySize, run_shot_noise
 from qlifq.training import digits
 
-SMALL = Extent(repeats=500, runs=40, steps=150, images=60, passes=2, epochs=6)
+SMALL = StudySize(repeats=500, runs=40, steps=150, images=60, passes=2, epochs=6)
 SHOTS = (1, 10, 100, 1_000, 10_000)
 NOISE = DeviceNoise(t1=80e-6, gate_time=60e-9, gate_error=0.002, readout_p01=0.01, readout_p10=0.03)
 #: Standard errors beyond which a normal statistic is once in 10⁹, two-sided, and the same for one of seven.
@@ -49,7 +49,7 @@ class Lifted(Backend):
 
 
 def run(backend: str | Backend = "analytic", **options: Any) -> ShotNoiseStudy:
-    return run_shot_noise(digits(), backend, **{"shots": SHOTS, "extent": SMALL, "seed": 11, **options})
+    return run_shot_noise(digits(), backend, **{"shots": SHOTS, "size": SMALL, "seed": 11, **options})
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +169,14 @@ def test_accuracy_and_loss_belong_together(ideal: ShotNoiseStudy) -> None:
 
 def test_threads_and_the_global_generator_are_left_as_they_were(ideal: ShotNoiseStudy) -> None:
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    run(shots=(1, 2, 3), extent=replace(SMALL, repeats=2, runs=2, steps=5))
+    run(shots=(1, 2, 3), size=replace(SMALL, repeats=2, runs=2, steps=5))
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_progress_counts_to_its_total() -> None:
     calls: list[tuple[int, int]] = []
-    run(shots=(1, 2, 3), extent=replace(SMALL, repeats=2, runs=2, steps=5), progress=lambda *call: calls.append(call))
+    run(shots=(1, 2, 3), size=replace(SMALL, repeats=2, runs=2, steps=5), progress=lambda *call: calls.append(call))
     assert [done for done, _ in calls] == list(range(1, calls[0][1] + 1))
     assert len({total for _, total in calls}) == 1
 
@@ -225,7 +225,7 @@ def test_every_table_and_figure_is_in_the_report(ideal: ShotNoiseStudy) -> None:
         ({"shots": "123"}, "`shots` must be a list of integers, but is '123'"),
         ({"seed": -1}, "`seed` must be at least 0"),
         ({"backend": "nowhere"}, "Unknown backend `nowhere`"),
-        ({"extent": replace(SMALL, images=1000)}, "at least 2000 samples, half of them to train on, but holds 1797"),
+        ({"size": replace(SMALL, images=1000)}, "at least 2000 samples, half of them to train on, but holds 1797"),
     ],
 )
 def test_what_cannot_be_run_is_refused(options: dict[str, Any], message: str) -> None:
@@ -242,6 +242,6 @@ def test_a_remote_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_and_labels_are_checked() -> None:
     data = digits()
     with pytest.raises(QLIFError, match="`labels` must have shape"):
-        run_shot_noise((data.images, data.labels[:-1]), extent=SMALL)
+        run_shot_noise((data.images, data.labels[:-1]), size=SMALL)
     with pytest.raises(QLIFError, match="`images` must have dtype float32"):
-        run_shot_noise((data.images.double(), data.labels), extent=SMALL)
+        run_shot_noise((data.images.double(), data.labels), size=SMALL)

@@ -11,7 +11,7 @@ import torch
 
 import qlifq
 from qlifq.errors import ArgumentError, FileError
-from qlifq.studies import SimulationRun, check_folder, plan_in_words, run_simulation, simulation_figure, write_simulation
+from qlifq.studies import SimulationRun, check_folder, describe_plan, run_simulation, simulation_figure, write_simulation
 from qlifq.studies.simulation import counted, duration
 
 
@@ -67,12 +67,12 @@ def test_one_thing_is_singular() -> None:
 
 def test_a_plan_counts_what_the_run_then_asks() -> None:
     layer = qlifq.QLIF(3, seed=0)
-    text = plan_in_words(layer, steps=50, batch=4)
+    text = describe_plan(layer, steps=50, batch=4)
     assert text.startswith("backend      analytic, exact\none step     evaluations 12 · ")
     whole = re.search(r"all 50 +evaluations (\d+)", text)
     assert whole is not None
     assert int(whole[1]) == run_simulation(layer, torch.ones(50, 4, 3)).recording.evaluations
-    assert "no qubit is asked" in plan_in_words(qlifq.QLIF(3, quantum_mode=False), steps=5, batch=1)
+    assert "no qubit is asked" in describe_plan(qlifq.QLIF(3, quantum_mode=False), steps=5, batch=1)
 
 
 def test_the_figure_draws_what_was_recorded() -> None:

@@ -58,7 +58,7 @@ def test_every_layer_is_calibrated_with_its_own_numbers_and_answers_as_it_was_de
     assert [(record.sites, len(record.measurement.shots)) for record in found] == [(7, 2), (4, 2)]
     assert len({record.measurement.seed for record in found}) == 2
     for layer, record in zip(qlifs(network), found, strict=True):
-        programme = record.measurement.programme
+        programme = record.measurement.design
         assert torch.equal(programme.q_scale.float(), layer.q_scale)
         assert torch.equal(programme.q_bias.float(), layer.q_bias)
     wanted = [(angle_at_threshold(layer) / 2).sin().square() for layer in qlifs(network)]
@@ -77,7 +77,7 @@ def test_the_plan_is_what_is_asked(device: Backend, records: list[Calibration]) 
     assert planned.evaluations == sum(record.measurement.ones.numel() for record in records)
     # Where a call executes, both rounds of both layers do.
     executed = calibration_plan(build(DESIGN, backend=get("lightning"), seed=0), shots=shots).executions
-    points = len(records[0].measurement.programme.angles)
+    points = len(records[0].measurement.design.angles)
     assert executed == sum(-(-points * sites // 8) * shots for sites in (7, 4))
 
 

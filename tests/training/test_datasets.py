@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from qlifq.errors import ArgumentError, DtypeError, FileFormatError, UnsupportedError
-from qlifq.training import digits, load_current, load_dataset, published
+from qlifq.training import digits, load_current, load_dataset, load_idx
 from qlifq.training.data.datasets import OPENML
 
 
@@ -139,19 +139,19 @@ def test_two_data_sets_have_the_same_fingerprint_where_they_are_the_same(tmp_pat
 
 def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"must be a folder of IDX files, but .* is none"):
-        published("mnist", tmp_path / "none")
+        load_idx("mnist", tmp_path / "none")
     with pytest.raises(
         FileFormatError, match=r"must hold the file train-images-idx3-ubyte or train-images-idx3-ubyte\.gz, but"
     ):
-        published("mnist", tmp_path)
+        load_idx("mnist", tmp_path)
     write_files(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, dtype=np.uint8)))
     with pytest.raises(FileFormatError, match="must hold 4 labels, one per image, but holds 5"):
-        published("mnist", tmp_path)
+        load_idx("mnist", tmp_path)
     write_files(tmp_path)
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(idx(np.zeros((3, 3, 3), dtype=np.uint8)))
     with pytest.raises(FileFormatError, match=re.escape("training are (2, 2) and those for testing (3, 3)")):
-        published("mnist", tmp_path)
+        load_idx("mnist", tmp_path)
 
 
 def test_the_digits_are_split_and_need_no_folder(tmp_path: Path) -> None:

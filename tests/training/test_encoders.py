@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
 from qlifq.training import current, latency, poisson
 
@@ -115,5 +115,5 @@ def test_a_share_of_a_batch_gets_the_spikes_that_it_has_there(first: int, last: 
     first, last = sorted((first, last))
     images = torch.rand(6, 4)
     whole = poisson(images, 5, rate=0.5, seed=3)
-    part = poisson(images[first:last], 5, rate=0.5, seed=3, share=Share(first, 6))
+    part = poisson(images[first:last], 5, rate=0.5, seed=3, shard=BatchShard(first, 6))
     assert torch.equal(part, whole[:, first:last])

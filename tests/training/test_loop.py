@@ -18,7 +18,7 @@ from qlifq.errors import ArgumentError, FileError, FileFormatError, QLIFError, U
 from qlifq.training import Dataset, Design, Epoch, LabelledImages, TrainingSettings, evaluate, resolve_recipe, train
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.events import event_log
-from qlifq.training.loop import held_back
+from qlifq.training.loop import split_validation
 
 State = dict[str, Tensor]
 
@@ -64,7 +64,7 @@ def test_it_learns_and_says_how_it_went(data: Dataset, design: Design, settings:
     tested = evaluate(trained.network, design, data.test)
     assert tested.accuracy > 0.75
     assert tested.confusion(10).sum() == 100
-    assert tested.confusion(10).diagonal().sum() == tested.right.sum()
+    assert tested.confusion(10).diagonal().sum() == tested.correct.sum()
     assert 0 < tested.rates[0] < 1
 
 
@@ -262,12 +262,12 @@ def test_it_stops_early_with_the_best_weights(data: Dataset, design: Design, set
 
 def test_images_are_held_back_evenly() -> None:
     images = LabelledImages(torch.arange(10.0)[:, None], torch.arange(10))
-    learn, rest = held_back(images, 0.3)
+    learn, rest = split_validation(images, 0.3)
     assert rest.labels.tolist() == [3, 6, 9]
     assert learn.labels.tolist() == [0, 1, 2, 4, 5, 7, 8]
-    learn, rest = held_back(images, 0.0)
+    learn, rest = split_validation(images, 0.0)
     assert (len(learn.images), len(rest.images)) == (10, 0)
-    assert len(held_back(images, 0.1)[1].images) == 1
+    assert len(split_validation(images, 0.1)[1].images) == 1
 
 
 @pytest.mark.parametrize("patience", [None, 2])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import Backend, get
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, QLIFError, ShapeError, UnsupportedError
 from qlifq.training import NETWORKS, NEURONS, Design, build, load_dataset, matched, resolve_recipe
 from qlifq.training.networks.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
@@ -41,19 +41,19 @@ DESIGNS = {
 }
 
 
-def asked(design: Design, samples: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Share]:
+def asked(design: Design, samples: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, BatchShard]:
     """Images, their labels, and the share that is all of them."""
     source = torch.Generator().manual_seed(seed)
     images = torch.rand(samples, design.pixels, generator=source)
-    return images, torch.arange(samples) % design.classes, Share(0, samples)
+    return images, torch.arange(samples) % design.classes, BatchShard(0, samples)
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_hidden_layers_pass_real_spikes_and_gradients_reach_every_layer(design: Design) -> None:
     network = build(design, seed=1)
-    images, labels, share = asked(design)
-    network.stage(3, share)
-    run = network.run(design.encode(images, 4, share))
+    images, labels, shard = asked(design)
+    network.reseed(3, shard)
+    run = network.run(design.encode(images, 4, shard))
     for spikes in run.spikes:
         assert set(spikes.unique().tolist()) == {0.0, 1.0}  # type: ignore[no-untyped-call]
     losses = design.losses(run.answer, images, labels)
@@ -64,9 +64,9 @@ def test_hidden_layers_pass_real_spikes_and_gradients_reach_every_layer(design: 
         assert bool((parameter.grad != 0).any()), name
     # Every one of them, and not just some: cut one layer's spikes off, and what is before it gets none.
     cut = build(design, seed=1)
-    cut.stage(3, share)
+    cut.reseed(3, shard)
     cut.layers[-1].register_forward_hook(lambda module, inputs, output: output.detach())
-    torch.autograd.backward(design.losses(cut(design.encode(images, 4, share)), images, labels).mean())
+    torch.autograd.backward(design.losses(cut(design.encode(images, 4, shard)), images, labels).mean())
     assert all(parameter.grad is None for parameter in cut.layers.parameters())
 
 
@@ -75,8 +75,8 @@ def test_every_neuron_fits_into_the_slot_of_a_layer_with_weights(neuron: str) ->
     design = replace(MLP, neuron=neuron, parameters={"tau": 1.5})
     network = build(design, seed=0)
     assert network.parameter_count() == build(MLP, seed=0).parameter_count()
-    images, _, share = asked(design)
-    answer = network(design.encode(images, 0, share))
+    images, _, shard = asked(design)
+    answer = network(design.encode(images, 0, shard))
     assert answer.trace.shape == (1, 5, 10)
     layers = list(network.neurons())
     assert all(isinstance(layer, QLIF) for layer in layers)
@@ -91,13 +91,13 @@ def test_the_paper_s_networks_have_its_sizes() -> None:
     assert [layer.num_neurons for layer in network.neurons()] == [12 * 24 * 24, 64 * 8 * 8, 10]
     weights = 12 * 25 + 12 + 64 * 12 * 25 + 64 + 1024 * 10 + 10
     assert network.parameter_count() == 2 * weights
-    images, _, share = asked(convolutional, samples=2)
-    answer = network(convolutional.encode(images, 0, share))
+    images, _, shard = asked(convolutional, samples=2)
+    answer = network(convolutional.encode(images, 0, shard))
     assert answer.trace.shape == (3, 2, 10)
     # A prediction counts spikes, and tells equal counts apart by the populations; as published it does not.
     assert torch.allclose(answer.scores - answer.scores.floor(), answer.trace.mean(dim=0), atol=1e-6)
     published = replace(convolutional, neuron="brand-petruccione-published")
-    answer = build(published, seed=0)(published.encode(images, 0, share))
+    answer = build(published, seed=0)(published.encode(images, 0, shard))
     assert torch.equal(answer.scores, answer.scores.round())
 
 
@@ -146,7 +146,7 @@ def test_the_intervals_of_a_layer_have_an_effect_where_its_input_changes_alone()
     for encoding in ("current", "poisson"):
         design = replace(DESIGNS["paper"], encoding=encoding, hidden=(20,))
         network = build(design, seed=0)
-        answer = network(design.encode(torch.rand(4, 64, generator=torch.Generator().manual_seed(1)), 2, Share(0, 4)))
+        answer = network(design.encode(torch.rand(4, 64, generator=torch.Generator().manual_seed(1)), 2, BatchShard(0, 4)))
         torch.autograd.backward(design.losses(answer, torch.rand(4, 64), torch.tensor([0, 1, 2, 3])).sum())
         weights = network.get_parameter("layers.0.weights.weight").grad
         assert weights is not None
@@ -159,8 +159,8 @@ def test_the_intervals_of_a_layer_have_an_effect_where_its_input_changes_alone()
 def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_computed_for_them() -> None:
     design = replace(DESIGNS["paper"], neuron="brand-petruccione-published")
     network = build(design, seed=0)
-    images, labels, share = asked(design)
-    run = network.run(design.encode(images, 0, share))
+    images, labels, shard = asked(design)
+    run = network.run(design.encode(images, 0, shard))
     assert not any(spikes.requires_grad for spikes in run.spikes)
     torch.autograd.backward(design.losses(run.answer, images, labels).sum())
     trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
@@ -168,7 +168,7 @@ def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_compu
     # It is so by the definition of that gradient, and not by a choice: where it is computed, it is zero.
     network.layers.requires_grad_(True)
     network.zero_grad()
-    torch.autograd.backward(design.losses(network(design.encode(images, 0, share)), images, labels).sum())
+    torch.autograd.backward(design.losses(network(design.encode(images, 0, shard)), images, labels).sum())
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in network.layers.parameters())
 
 
@@ -191,20 +191,20 @@ def test_a_constant_input_is_weighted_once() -> None:
 
 def test_the_loss_of_the_paper_is_summed_over_the_steps_and_that_of_an_autoencoder_is_over_pixels() -> None:
     design = DESIGNS["paper"]
-    images, labels, share = asked(design)
-    answer = build(design, seed=0)(design.encode(images, 0, share))
+    images, labels, shard = asked(design)
+    answer = build(design, seed=0)(design.encode(images, 0, shard))
     wanted = sum(nn.functional.cross_entropy(each, labels) for each in answer.trace)
     assert torch.allclose(design.losses(answer, images, labels).mean(), torch.as_tensor(wanted))
     design = DESIGNS["autoencoder"]
-    answer = build(design, seed=0)(design.encode(images, 0, share))
+    answer = build(design, seed=0)(design.encode(images, 0, shard))
     wanted = nn.functional.binary_cross_entropy(answer.scores.sigmoid(), images)
     assert torch.allclose(design.losses(answer, images, labels).mean(), wanted)
 
 
 def test_the_readout_averages_before_it_weighs() -> None:
     network = build(MLP, seed=0)
-    images, _, share = asked(MLP)
-    run = network.run(MLP.encode(images, 0, share))
+    images, _, shard = asked(MLP)
+    run = network.run(MLP.encode(images, 0, shard))
     weights = network.readout.weights
     assert isinstance(weights, nn.Module)
     assert torch.allclose(weights(run.spikes[-1]).mean(dim=0), run.answer.scores, atol=1e-6)
@@ -279,19 +279,19 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_generator_alone
 def test_a_share_of_a_batch_has_the_spikes_that_it_has_in_the_whole(neuron: str) -> None:
     design = replace(MLP, neuron=neuron, encoding="poisson", rate=0.7, parameters={"tau": 1.5, "noise_std": 0.2})
     network = build(design, seed=0)
-    images, _, share = asked(design, samples=6)
+    images, _, shard = asked(design, samples=6)
 
     def spikes(first: int, last: int) -> list[Tensor]:
-        part = Share(first, share.total)
-        network.stage(9, part)
+        part = BatchShard(first, shard.total)
+        network.reseed(9, part)
         return list(network.run(design.encode(images[first:last], 8, part)).spikes)
 
     whole = spikes(0, 6)
     for first, last in ((0, 3), (3, 6), (1, 2), (4, 4)):
         for mine, all_of_them in zip(spikes(first, last), whole, strict=True):
             assert torch.equal(mine, all_of_them[:, first:last])
-    network.stage(10, share)
-    assert not torch.equal(network.run(design.encode(images, 8, share)).spikes[0], whole[0])
+    network.reseed(10, shard)
+    assert not torch.equal(network.run(design.encode(images, 8, shard)).spikes[0], whole[0])
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
@@ -308,7 +308,7 @@ def test_every_layer_of_neurons_is_asked_where_it_is_said(design: Design) -> Non
 
 def test_a_design_survives_plain_values() -> None:
     design = replace(MLP, parameters={"tau": (1.0,) * 20, "reset": "soft"}, encoding="latency")
-    assert Design.from_plain(design.plain()) == design
+    assert Design.from_dict(design.to_dict()) == design
 
 
 @pytest.mark.parametrize(
@@ -353,10 +353,10 @@ def test_the_same_weights_run_on_another_backend(backend: str) -> None:
     made: Backend = get(backend)
     trained, elsewhere = build(MLP, seed=0), build(MLP, backend=made, shots=1, seed=1)
     elsewhere.load_state_dict(trained.state_dict())
-    images, _, share = asked(MLP, samples=2000)
-    elsewhere.stage(1, share)
+    images, _, shard = asked(MLP, samples=2000)
+    elsewhere.reseed(1, shard)
     with torch.no_grad():
-        signal = MLP.encode(images, 2, share)[:1]
+        signal = MLP.encode(images, 2, shard)[:1]
         layer = trained.layers[0]
         assert isinstance(layer, CurrentLayer)
         p = simulate(layer.neurons, layer.weights(signal[0])[None], ["probability"])["probability"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, build, evaluate, load_dataset, train
-from qlifq.training.processes import ALONE, Processes, joined
+from qlifq.training.processes import SINGLE_PROCESS, Processes, joined
 
 #: In batches of 61 two processes hold 30 and 31 images.
 SETTINGS = TrainingSettings(epochs=3, batch=61, learning_rate=1e-2, validation=0.1, seed=5)
@@ -40,7 +40,7 @@ torch.set_num_threads(1)
 out = Path(sys.argv[1])
 given = json.loads((out / "given.json").read_text())
 data = load_dataset("digits").first(300)
-design, settings = Design.from_plain(given["design"]), TrainingSettings(**given["settings"])
+design, settings = Design.from_dict(given["design"]), TrainingSettings(**given["settings"])
 with joined("cpu") as (processes, device):
     trained = train(design, data, settings, checkpoint=out / "network.pt", processes=processes, device=device)
     tested = evaluate(trained.network, design, data.test, processes=processes)
@@ -52,7 +52,7 @@ with joined("cpu") as (processes, device):
 
 def test_a_process_without_an_image_of_the_last_batch_adds_nothing_to_the_rates() -> None:
     class Unheard(Processes):
-        def summed(self, values: torch.Tensor) -> torch.Tensor:
+        def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
             return values
 
     images = LabelledImages(*(values[:11] for values in load_dataset("digits").test))
@@ -69,7 +69,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     alone = train(DESIGN, data, SETTINGS)
     predicted = evaluate(alone.network, DESIGN, data.test).predicted.tolist()
     (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "given.json").write_text(json.dumps({"design": DESIGN.plain(), "settings": asdict(SETTINGS)}))
+    (tmp_path / "given.json").write_text(json.dumps({"design": DESIGN.to_dict(), "settings": asdict(SETTINGS)}))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*launcher, str(tmp_path / "script.py"), str(tmp_path)],
@@ -96,17 +96,17 @@ def test_shares_are_neighbours_and_cover_the_batch() -> None:
             shares = [Processes(rank, count).share(total) for rank in range(count)]
             rows = [row for _, part in shares for row in range(total)[part]]
             assert rows == list(range(total))
-            assert all(share == Share(part.start, total) for share, part in shares)
+            assert all(shard == BatchShard(part.start, total) for shard, part in shares)
             sizes = [part.stop - part.start for _, part in shares]
             assert max(sizes) - min(sizes) <= 1
 
 
 def test_alone_nothing_is_joined() -> None:
     with joined("cpu") as (processes, device):
-        assert (processes, device) == (ALONE, torch.device("cpu"))
+        assert (processes, device) == (SINGLE_PROCESS, torch.device("cpu"))
         assert not torch.distributed.is_initialized()
-    assert ALONE.summed(torch.ones(2)).tolist() == [1, 1]
-    ALONE.wait()
+    assert SINGLE_PROCESS.all_reduce_sum(torch.ones(2)).tolist() == [1, 1]
+    SINGLE_PROCESS.wait()
 
 
 @pytest.mark.parametrize("device", ["tpu", "meta", "gpu:0"])

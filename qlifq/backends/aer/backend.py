@@ -20,13 +20,13 @@ from qlifq.backends.aer.circuits import Lane, program, settled
 from qlifq.backends.aer.layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
 from qlifq.backends.aer.model import from_noise_model
 from qlifq.backends.aer.noise import IDEAL, QubitModel, calibrated, digest, on_site
-from qlifq.backends.batching import Asked, Floats, answer, ask, shot_parts
+from qlifq.backends.batching import Batch, Floats, answer, ask, shot_parts
 from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
-from qlifq.backends.noise import DeviceNoise, noise_in_words
+from qlifq.backends.noise import DeviceNoise, describe_noise
 from qlifq.backends.sampling import draw, masked
 from qlifq.backends.snapshots import check_qubits, choose, load_snapshot, read_qubits
-from qlifq.circuits import Gate, Law, Slot, SpikeCircuit
-from qlifq.circuits.sinusoidal import LAW_ANGLES
+from qlifq.circuits import Gate, SinusoidalResponse, Slot, SpikeCircuit
+from qlifq.circuits.sinusoidal import RESPONSE_ANGLES
 from qlifq.errors import BackendError, DtypeError, UnsupportedError
 
 __all__ = ["AerBackend"]
@@ -92,12 +92,12 @@ class AerBackend(Backend):
         self._models: tuple[QubitModel, ...] = (IDEAL,)
         self._others: QubitModel | None = None
         #: The noise as `metadata` tells it.
-        self._told = noise_in_words(None)
+        self._told = describe_noise(None)
         if qubits is not None and (noise is None or isinstance(noise, DeviceNoise)):
             raise UnsupportedError("Argument `qubits` would be ignored: only a snapshot or a noise model has qubits to choose.")
         if isinstance(noise, DeviceNoise):
             self._models = tuple(on_site(noise.at(site)) for site in range(noise.sites or 1))
-            self._told = noise_in_words(noise)
+            self._told = describe_noise(noise)
         elif isinstance(noise, str | BackendV2):
             found = choose(load_snapshot(noise) if isinstance(noise, str) else read_qubits(noise), qubits)
             self.qubits = tuple(found)
@@ -117,7 +117,7 @@ class AerBackend(Backend):
         self.facts = {"noise": self._told}
         self._noisy = any(model != IDEAL for model in (*self._models, self._others or IDEAL))
         #: By the gates and the number of sites.
-        self._laws: dict[tuple[tuple[Gate, ...], int], Law] = {}
+        self._laws: dict[tuple[tuple[Gate, ...], int], SinusoidalResponse] = {}
 
     def run(
         self,
@@ -178,7 +178,7 @@ class AerBackend(Backend):
         """The noise of each site, once it is known that this circuit and so many sites can be run."""
         if isinstance(self.noise, DeviceNoise):
             self.noise.check_sites(sites)
-        if self.sampling == "law" and not circuit.has_law:
+        if self.sampling == "law" and not circuit.is_sinusoidal:
             raise UnsupportedError(
                 f"Argument `sampling` must be 'shots' for circuit {circuit.name}: only a circuit with one angle, in one "
                 f"rotation, has the law, but this is {circuit.draw()}."
@@ -196,7 +196,7 @@ class AerBackend(Backend):
                     )
         return models
 
-    def _law(self, circuit: SpikeCircuit, models: Sequence[QubitModel]) -> Law:
+    def _law(self, circuit: SpikeCircuit, models: Sequence[QubitModel]) -> SinusoidalResponse:
         """The law of each site, `(sites,)`, read off Aer's density matrix once."""
         key = (circuit.gates, len(models))
         if key not in self._laws:
@@ -205,15 +205,15 @@ class AerBackend(Backend):
             for model in distinct:
                 lane = Lane(circuit.gates, model)
                 built = program((lane,), 1, measure=False)
-                loads.append((built.circuit, built.binds([lane.native.values(np.array(LAW_ANGLES)[:, None])])))
+                loads.append((built.circuit, built.binds([lane.native.values(np.array(RESPONSE_ANGLES)[:, None])])))
             results = self._execute(loads, method="density_matrix", shots=1, seed=0) if loads else []
             ones = torch.tensor([np.asarray(result.data.density_matrix)[1, 1].real for result in results], dtype=torch.float64)
-            laws = Law.through(*ones.reshape(-1, len(LAW_ANGLES)).T)
+            laws = SinusoidalResponse.through(*ones.reshape(-1, len(RESPONSE_ANGLES)).T)
             place = {model: number for number, model in enumerate(distinct)}
-            self._laws[key] = Law(*(part[[place[model] for model in models]] for part in laws))
+            self._laws[key] = SinusoidalResponse(*(part[[place[model] for model in models]] for part in laws))
         return self._laws[key]
 
-    def _shoot(self, circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel], shots: int, seed: int | None) -> Counts:
+    def _shoot(self, circuit: SpikeCircuit, asked: Batch, models: Sequence[QubitModel], shots: int, seed: int | None) -> Counts:
         """The number of ones of each wanted evaluation."""
         ones = np.zeros(len(asked.values), dtype=np.int64)
         layout = self._layout(shots)
@@ -266,7 +266,7 @@ def _in_turn(items: tuple[T, ...], sites: int) -> tuple[T, ...]:
     return (items * -(-sites // len(items)))[:sites]
 
 
-def _kinds(circuit: SpikeCircuit, asked: Asked, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
+def _kinds(circuit: SpikeCircuit, asked: Batch, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
     """The lanes that differ, in noise or in delays, and the rows of `asked` that each runs."""
     distinct = list(dict.fromkeys(models))
     waits = [gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)]

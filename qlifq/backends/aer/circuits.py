@@ -21,7 +21,7 @@ from qlifq.backends.batching import Floats
 from qlifq.circuits import Gate, Slot
 from qlifq.errors import UnsupportedError
 
-__all__ = ["Lane", "Native", "Program", "program", "settled"]
+__all__ = ["Lane", "Native", "PackedCircuit", "program", "settled"]
 
 _GATES = get_standard_gate_name_mapping()
 
@@ -56,7 +56,7 @@ class Native(NamedTuple):
         return np.asarray(angles[:, : self.matrix.shape[1]] @ self.matrix.T + self.offset)
 
 
-class Program(NamedTuple):
+class PackedCircuit(NamedTuple):
     """A circuit of several lanes, with its parameters lane by lane, and one without effect where there are none."""
 
     circuit: QuantumCircuit
@@ -117,7 +117,7 @@ def _lower(gates: tuple[Gate, ...], basis: tuple[str, ...]) -> Native:
 
 
 @lru_cache(maxsize=512)
-def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> Program:
+def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> PackedCircuit:
     """The circuit of some lanes: lane j on qubit j mod qubits, read into bit j; a qubit that is used again is reset.
 
     Without measurements the density matrix is saved instead.
@@ -150,7 +150,7 @@ def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> Progr
             circuit.measure(qubit, place)
     if not measure:
         circuit.save_density_matrix()
-    return Program(circuit, tuple(parameters), idle)
+    return PackedCircuit(circuit, tuple(parameters), idle)
 
 
 def _append(circuit: QuantumCircuit, matrix: Matrix | None, qubit: int) -> None:

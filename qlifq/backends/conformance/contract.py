@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qlifq.backends.conformance.harness import ASKED, RY, TOLERANCE, Bench, counts, inside, near
+from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, RY, TOLERANCE, Harness, counts, inside, near
 from qlifq.backends.interface import MAX_SHOTS, Capabilities, Outcome, Plan
 from qlifq.errors import ConformanceError, QLIFError
 
@@ -21,9 +21,9 @@ __all__ = ["declaration", "dtype", "memory_layout", "outcome", "plain_values", "
 SINGLE_TOLERANCE = 1e-5
 
 
-def declaration(bench: Bench) -> str:
+def declaration(harness: Harness) -> str:
     """Name and capabilities."""
-    name, can = bench.backend.name, bench.can
+    name, can = harness.backend.name, harness.can
     if not isinstance(name, str) or not name:
         raise ConformanceError(f"`name` must be a string, but is {name!r}")
     if not isinstance(can, Capabilities):
@@ -33,14 +33,14 @@ def declaration(bench: Bench) -> str:
     return ", ".join(word for word in ("exact", "shots", "noisy", "differentiable", "remote") if getattr(can, word))
 
 
-def outcome(bench: Bench) -> str:
+def outcome(harness: Harness) -> str:
     """Shape, device, counts and shots, and that the angles are left alone."""
-    angles = bench.angles(RY, 3, bench.sites(2))
-    for shots in bench.modes:
+    angles = harness.angles(RY, 3, harness.sites(2))
+    for shots in harness.modes:
         given = angles.clone()
-        answered = bench.run(given, shots)
+        answered = harness.run(given, shots)
         _well_formed(answered, angles, shots)
-        for fact, value in bench.backend.facts.items():
+        for fact, value in harness.backend.facts.items():
             if answered.metadata.get(fact) != value:
                 raise ConformanceError(
                     f"its `facts` tell {fact} {value!r}, but the metadata of an outcome {answered.metadata.get(fact)!r}"
@@ -50,56 +50,56 @@ def outcome(bench: Bench) -> str:
     return "shape, device, counts and shots as asked"
 
 
-def dtype(bench: Bench) -> str:
+def dtype(harness: Harness) -> str:
     """The probability has the dtype of the angles."""
     for wanted in (torch.float32, torch.float64):
-        angles = bench.angles(RY, 3, bench.sites(2)).to(wanted)
-        for shots in bench.modes:
-            probability = bench.run(angles, shots).probability
+        angles = harness.angles(RY, 3, harness.sites(2)).to(wanted)
+        for shots in harness.modes:
+            probability = harness.run(angles, shots).probability
             if probability.dtype != wanted:
                 raise ConformanceError(f"angles in {wanted} give a probability in {probability.dtype}")
             if shots is None:
-                near((probability - bench.truth(RY, angles)).abs(), angles, SINGLE_TOLERANCE)
+                near((probability - harness.truth(RY, angles)).abs(), angles, SINGLE_TOLERANCE)
     return "float32 and float64"
 
 
-def plain_values(bench: Bench) -> str:
+def plain_values(harness: Harness) -> str:
     """No object of a vendor crosses."""
-    for shots in bench.modes:
-        answer = bench.run(bench.angles(RY, 2, bench.sites(2)), shots)
+    for shots in harness.modes:
+        answer = harness.run(harness.angles(RY, 2, harness.sites(2)), shots)
         for name, value in (("probability", answer.probability), ("ones", answer.ones), ("metadata", dict(answer.metadata))):
             _plain(name, value)
     return "tensors and plain Python values"
 
 
-def sizes(bench: Bench) -> str:
+def sizes(harness: Harness) -> str:
     """One evaluation alone, and nothing at all."""
-    asked = [(1, bench.sites(1)), (0, bench.sites(2)), *([] if bench.fixed_sites else [(2, 0), (0, 0)])]
+    asked = [(1, harness.sites(1)), (0, harness.sites(2)), *([] if harness.fixed_sites else [(2, 0), (0, 0)])]
     for batch, sites in asked:
-        angles = bench.angles(RY, batch, sites)
-        for shots in bench.modes:
-            _well_formed(bench.run(angles, shots), angles, shots)
+        angles = harness.angles(RY, batch, sites)
+        for shots in harness.modes:
+            _well_formed(harness.run(angles, shots), angles, shots)
     return ", ".join(map(str, asked))
 
 
-def memory_layout(bench: Bench) -> str:
+def memory_layout(harness: Harness) -> str:
     """The same angles, transposed and expanded."""
-    angles = bench.angles(RY, 3, bench.sites(2))
+    angles = harness.angles(RY, 3, harness.sites(2))
     for given in (angles.transpose(0, 1).contiguous().transpose(0, 1), angles[:1].expand(4, -1, -1)):
-        for shots in bench.modes:
-            error = (bench.run(given, shots).probability - bench.run(given.contiguous(), shots).probability).abs()
+        for shots in harness.modes:
+            error = (harness.run(given, shots).probability - harness.run(given.contiguous(), shots).probability).abs()
             near(error, given, TOLERANCE)
     return "transposed and expanded angles"
 
 
-def seeds(bench: Bench) -> str:
+def seeds(harness: Harness) -> str:
     """Neither another call nor a global generator touches a seeded call, nor does it touch them."""
-    angles = bench.angles(RY, 8, bench.sites(4))
-    for shots in bench.modes:
-        first = bench.run(angles, shots)
-        bench.run(angles, shots, seed=bench.seed + 1)
+    angles = harness.angles(RY, 8, harness.sites(4))
+    for shots in harness.modes:
+        first = harness.run(angles, shots)
+        harness.run(angles, shots, seed=harness.seed + 1)
         before = _global_generators()
-        again = bench.run(angles, shots)
+        again = harness.run(angles, shots)
         if _global_generators() != before:
             raise ConformanceError("a seeded call draws from a global generator")
         if not torch.equal(first.probability, again.probability):
@@ -107,10 +107,10 @@ def seeds(bench: Bench) -> str:
     return "the same seed, the same answer"
 
 
-def refusals(bench: Bench) -> str:
+def refusals(harness: Harness) -> str:
     """Each bad call ends in a `QLIFError`."""
-    angles = bench.angles(RY, 2, bench.sites(2))
-    where = torch.ones(angles.shape[:2], dtype=torch.bool, device=bench.device)
+    angles = harness.angles(RY, 2, harness.sites(2))
+    where = torch.ones(angles.shape[:2], dtype=torch.bool, device=harness.device)
     bad: dict[str, dict[str, object]] = {
         "a circuit that is a string": {"circuit": "RYSpike"},
         "angles with two dimensions": {"angles": angles[0]},
@@ -125,41 +125,41 @@ def refusals(bench: Bench) -> str:
         "where in float": {"where": where.double()},
         "where in a list": {"where": where.tolist()},
     }
-    if bench.device.type == "cpu":
+    if harness.device.type == "cpu":
         for value in (math.nan, math.inf, -math.inf):
             bad[f"an angle of {value}"] = {"angles": torch.cat((angles[:1], torch.full_like(angles[:1], value)))}
-        delayed = ASKED["BrandPetruccione delay"]
-        bad["a delay below 0"] = {"circuit": delayed, "angles": -bench.angles(delayed, 2, bench.sites(2))}
-    if not bench.can.exact:
+        delayed = CHECKED_CIRCUITS["BrandPetruccione delay"]
+        bad["a delay below 0"] = {"circuit": delayed, "angles": -harness.angles(delayed, 2, harness.sites(2))}
+    if not harness.can.exact:
         bad["shots=None without an exact mode"] = {"shots": None}
-    if not bench.can.shots:
+    if not harness.can.shots:
         bad["shots=10 without counts"] = {"shots": 10}
-    if bench.can.shots:
-        bad["shots above max_shots"] = {"shots": (bench.can.max_shots or MAX_SHOTS) + 1}
-    if bench.can.max_sites is not None:
-        bad["sites above max_sites"] = {"angles": angles[:, :1].repeat(1, bench.can.max_sites + 1, 1)}
-    good = {"circuit": RY, "angles": angles, "shots": bench.modes[0], "seed": bench.seed, "where": None}
-    _all_refused(bench.backend.run, good, bad)
+    if harness.can.shots:
+        bad["shots above max_shots"] = {"shots": (harness.can.max_shots or MAX_SHOTS) + 1}
+    if harness.can.max_sites is not None:
+        bad["sites above max_sites"] = {"angles": angles[:, :1].repeat(1, harness.can.max_sites + 1, 1)}
+    good = {"circuit": RY, "angles": angles, "shots": harness.modes[0], "seed": harness.seed, "where": None}
+    _all_refused(harness.backend.run, good, bad)
     return f"{len(bad)} bad calls"
 
 
-def plan(bench: Bench) -> str:
+def plan(harness: Harness) -> str:
     """The plan fits the sizes and the shots, refuses bad ones, and spends nothing."""
-    sites = bench.sites(3)
-    for shots in bench.modes:
-        planned = _planned(bench, 5, sites, shots)
+    sites = harness.sites(3)
+    for shots in harness.modes:
+        planned = _planned(harness, 5, sites, shots)
         if planned.evaluations != 5 * sites:
             raise ConformanceError(
                 f"`evaluations` must be {5 * sites} for batch 5 and sites {sites}, but is {planned.evaluations}"
             )
         if planned.executions % (shots or 1):
             raise ConformanceError(f"`executions` must be a multiple of {shots} shots, but is {planned.executions}")
-        if bench.can.remote and not (planned.executions and planned.jobs):
+        if harness.can.remote and not (planned.executions and planned.jobs):
             raise ConformanceError("a remote call must have executions and jobs, but none are planned")
-        if _planned(bench, 0, sites, shots).executions:
+        if _planned(harness, 0, sites, shots).executions:
             raise ConformanceError("an empty batch must not have executions, but some are planned")
     bad: dict[str, dict[str, object]] = {"batch=-1": {"batch": -1}, "sites=1.5": {"sites": 1.5}, "shots=0": {"shots": 0}}
-    _all_refused(bench.backend.plan, {"circuit": RY, "batch": 2, "sites": sites, "shots": bench.modes[0]}, bad)
+    _all_refused(harness.backend.plan, {"circuit": RY, "batch": 2, "sites": sites, "shots": harness.modes[0]}, bad)
     return f"batch 5, sites {sites}: {planned}"
 
 
@@ -218,9 +218,9 @@ def _all_refused(act: Callable[..., object], good: dict[str, object], bad: Mappi
         raise ConformanceError("; ".join(wrong))
 
 
-def _planned(bench: Bench, batch: int, sites: int, shots: int | None) -> Plan:
+def _planned(harness: Harness, batch: int, sites: int, shots: int | None) -> Plan:
     """The plan of a call, watched so that planning does not run anything."""
-    code = unwrap(type(bench.backend).run).__code__
+    code = unwrap(type(harness.backend).run).__code__
     ran: list[FrameType] = []
 
     def watch(frame: FrameType, event: str, argument: object) -> None:
@@ -230,7 +230,7 @@ def _planned(bench: Bench, batch: int, sites: int, shots: int | None) -> Plan:
     before = sys.getprofile()
     sys.setprofile(watch)
     try:
-        planned = bench.backend.plan(RY, batch, sites, shots=shots)
+        planned = harness.backend.plan(RY, batch, sites, shots=shots)
     finally:
         sys.setprofile(before)
     if ran:

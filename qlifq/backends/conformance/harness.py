@@ -14,7 +14,7 @@ from qlifq.backends.interface import MAX_SHOTS, Backend, Capabilities, Outcome
 from qlifq.circuits import CIRCUITS, BrandPetruccione, Gate, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ConformanceError
 
-__all__ = ["ASKED", "RY", "TOLERANCE", "Bench", "counts", "inside", "near", "population"]
+__all__ = ["CHECKED_CIRCUITS", "RY", "TOLERANCE", "Harness", "counts", "inside", "near", "population"]
 
 #: How far an exact float64 probability may be from the oracle.
 TOLERANCE = 1e-10
@@ -26,7 +26,7 @@ SECONDS_PER_RADIAN = 2e-5
 RY = RYSpike()
 #: What a backend is asked to run: the library, a circuit whose answer tells the sign and the place of each angle, and one
 #: with a constant, a slot that is used twice and slots out of order.
-ASKED: Mapping[str, SpikeCircuit] = {
+CHECKED_CIRCUITS: Mapping[str, SpikeCircuit] = {
     **{name: entry.build() for name, entry in CIRCUITS.items()},
     "BrandPetruccione delay": BrandPetruccione("delay"),
     "RY-RZ-RX": SpikeCircuit("Probe", (Gate("RY", Slot(0)), Gate("RZ", Slot(1)), Gate("RX", Slot(2)))),
@@ -35,7 +35,7 @@ ASKED: Mapping[str, SpikeCircuit] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Harness:
     """The backend under test, the truth, and ways to ask and to compare.
 
     Args:

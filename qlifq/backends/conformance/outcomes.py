@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from qlifq.backends.conformance.harness import RY, TOLERANCE, Bench, counts, inside, near
+from qlifq.backends.conformance.harness import RY, TOLERANCE, Harness, counts, inside, near
 from qlifq.backends.gradients import parameter_shift
 from qlifq.circuits import Slot, SpikeCircuit
 from qlifq.errors import ConformanceError
@@ -17,70 +17,70 @@ GRADIENT_TOLERANCE = 1e-8
 TURNS = (0.0, math.pi / 2, math.pi, 2 * math.pi, -math.pi / 2, -math.pi)
 
 
-def probabilities(circuit: SpikeCircuit, bench: Bench) -> str:
+def probabilities(circuit: SpikeCircuit, harness: Harness) -> str:
     """Exact P(1) at random angles and at the boundaries, where it must stay within [0, 1] to the last bit."""
-    agreed = bench.agree_exactly(circuit, bench.angles(circuit, 4, bench.sites(2), all_at=TURNS))
+    agreed = harness.agree_exactly(circuit, harness.angles(circuit, 4, harness.sites(2), all_at=TURNS))
     slots = sorted({gate.angle.index for gate in circuit.gates if gate.name != "Delay" and isinstance(gate.angle, Slot)})
     for wanted in (torch.float32, torch.float64):
         for turn in TURNS:
             # Rotations that add up to half turns, where rounding leads out: the arcsine of √P(1) is NaN from an ulp on.
-            angles = bench.angles(circuit, 24, bench.sites(2))
+            angles = harness.angles(circuit, 24, harness.sites(2))
             angles[..., slots[-1]] = turn - angles[..., slots[:-1]].sum(-1)
-            inside(bench.run(angles.to(wanted), None, circuit=circuit).probability, angles)
+            inside(harness.run(angles.to(wanted), None, circuit=circuit).probability, angles)
     return f"{agreed}, within [0, 1]"
 
 
-def counts_agree(circuit: SpikeCircuit, bench: Bench) -> str:
+def counts_agree(circuit: SpikeCircuit, harness: Harness) -> str:
     """The law of the counts at random angles and, where P(1) is 0 or 1 without noise, at the boundaries."""
     turns = (0.0, math.pi) if circuit == RY else ()
-    return bench.agree_in_law(circuit, bench.angles(circuit, 2, bench.sites(2), all_at=turns), bench.bias)
+    return harness.agree_in_law(circuit, harness.angles(circuit, 2, harness.sites(2), all_at=turns), harness.bias)
 
 
-def order(axis: str, bench: Bench) -> str:
+def order(axis: str, harness: Harness) -> str:
     """Angles that differ along one axis alone, over more places than one circuit of a packing backend has.
 
     P(1) of neighbours differs by 0.02 at the ends of the ladder and by 0.07 in its middle.
     """
-    places = bench.sites(19) if axis == "site" else 19
-    ladder = torch.linspace(0.3, 2.8, places, dtype=torch.float64, device=bench.device)
-    angles = ladder[None, :, None] if axis == "site" else ladder[:, None, None].expand(-1, bench.sites(1), -1)
-    return bench.agree(RY, angles, 0.05)
+    places = harness.sites(19) if axis == "site" else 19
+    ladder = torch.linspace(0.3, 2.8, places, dtype=torch.float64, device=harness.device)
+    angles = ladder[None, :, None] if axis == "site" else ladder[:, None, None].expand(-1, harness.sites(1), -1)
+    return harness.agree(RY, angles, 0.05)
 
 
-def equal_angles(bench: Bench) -> str:
+def equal_angles(harness: Harness) -> str:
     """Only the noise of a site can tell its answer from that of another."""
-    return bench.agree(RY, bench.angles(RY, 0, bench.sites(3), all_at=(math.pi, 0.0)), bench.bias)
+    return harness.agree(RY, harness.angles(RY, 0, harness.sites(3), all_at=(math.pi, 0.0)), harness.bias)
 
 
-def where(bench: Bench) -> str:
+def where(harness: Harness) -> str:
     """Some, none and all of the evaluations are wanted."""
-    angles = bench.angles(RY, 4, bench.sites(2))
-    truth = bench.truth(RY, angles)
-    some = torch.zeros(truth.shape, dtype=torch.bool, device=bench.device)
+    angles = harness.angles(RY, 4, harness.sites(2))
+    truth = harness.truth(RY, angles)
+    some = torch.zeros(truth.shape, dtype=torch.bool, device=harness.device)
     some[1:3] = True
     some[1, 0] = False
     for wanted in (some, torch.zeros_like(some), torch.ones_like(some)):
-        for shots in bench.modes:
-            outcome = bench.run(angles, shots, where=wanted)
+        for shots in harness.modes:
+            outcome = harness.run(angles, shots, where=wanted)
             if bool((outcome.probability[~wanted] != 0).any()):
                 raise ConformanceError("an evaluation that is not wanted has a probability other than 0")
             if shots is None:
                 near((outcome.probability - truth).abs() * wanted, angles, TOLERANCE)
             else:
-                bench.plausible(counts(outcome), shots, truth * wanted, angles)
+                harness.plausible(counts(outcome), shots, truth * wanted, angles)
     return "unwanted evaluations are 0, the others as without it"
 
 
-def gradient(circuit: SpikeCircuit, bench: Bench) -> str:
+def gradient(circuit: SpikeCircuit, harness: Harness) -> str:
     """The derivative of a differentiable backend; the others must carry no graph that leads nowhere."""
-    angles = bench.angles(circuit, 3, bench.sites(2)).requires_grad_()
-    for shots in bench.modes:
-        probability = bench.run(angles, shots, circuit=circuit).probability
-        if probability.requires_grad != bench.can.differentiable:
+    angles = harness.angles(circuit, 3, harness.sites(2)).requires_grad_()
+    for shots in harness.modes:
+        probability = harness.run(angles, shots, circuit=circuit).probability
+        if probability.requires_grad != harness.can.differentiable:
             carries = "carries a graph" if probability.requires_grad else "carries no graph"
-            raise ConformanceError(f"it declares differentiable={bench.can.differentiable}, but the probability {carries}")
+            raise ConformanceError(f"it declares differentiable={harness.can.differentiable}, but the probability {carries}")
         if probability.requires_grad:
             (derivative,) = torch.autograd.grad(probability.sum(), angles)
-            shifted = parameter_shift(bench.oracle, circuit, angles.detach(), shots=None, seed=None)
+            shifted = parameter_shift(harness.oracle, circuit, angles.detach(), shots=None, seed=None)
             near((derivative - shifted).abs().amax(-1), angles.detach(), GRADIENT_TOLERANCE, "∂P(1)/∂θ")
-    return "autograd equals parameter shift" if bench.can.differentiable else "no graph"
+    return "autograd equals parameter shift" if harness.can.differentiable else "no graph"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from qlifq.backends.conformance.harness import RY, Bench, counts, population
+from qlifq.backends.conformance.harness import RY, Harness, counts, population
 from qlifq.errors import ConformanceError
 
 __all__ = ["between_calls", "within"]
@@ -24,39 +24,39 @@ Floats = npt.NDArray[np.float64]
 ELEMENTS = 128
 
 
-def within(axis: str, bench: Bench) -> str:
+def within(axis: str, harness: Harness) -> str:
     """Between the elements of a batch, or between its sites, at every distance up to half of them."""
     along = 0 if axis == "elements" else 1
-    for shots in _odd_shots(bench):
-        bits, chance = _bits(bench, shots, bench.seed)
+    for shots in _odd_shots(harness):
+        bits, chance = _bits(harness, shots, harness.seed)
         lags = range(1, bits.shape[along] // 2 + 1)
         for lag in lags:
             first, second = _pairs(bits, along, lag)
-            _independent(bench, first, second, *_pairs(chance, along, lag), 2 * len(lags), f"{axis} {lag} apart", shots)
+            _independent(harness, first, second, *_pairs(chance, along, lag), 2 * len(lags), f"{axis} {lag} apart", shots)
     return f"independent between {axis}" if bits.shape[along] > 1 else f"one of the {axis} only"
 
 
-def between_calls(bench: Bench) -> str:
+def between_calls(harness: Harness) -> str:
     """Between calls with neighbouring seeds, and with seeds that are equal to a generator of 32 bits."""
-    others = (bench.seed + 1, bench.seed + 2**32)
-    for shots in _odd_shots(bench):
-        bits, chance = _bits(bench, shots, bench.seed)
+    others = (harness.seed + 1, harness.seed + 2**32)
+    for shots in _odd_shots(harness):
+        bits, chance = _bits(harness, shots, harness.seed)
         for other in others:
-            who = f"calls with seeds {bench.seed} and {other}"
-            _independent(bench, bits, _bits(bench, shots, other)[0], chance, chance, 2 * len(others), who, shots)
+            who = f"calls with seeds {harness.seed} and {other}"
+            _independent(harness, bits, _bits(harness, shots, other)[0], chance, chance, 2 * len(others), who, shots)
     return "independent between calls"
 
 
-def _odd_shots(bench: Bench) -> Iterator[int]:
+def _odd_shots(harness: Harness) -> Iterator[int]:
     """One shot, which a backend may draw in its own way, and several."""
-    return (shots for shots in (1, 15) if shots <= (bench.can.max_shots or shots))
+    return (shots for shots in (1, 15) if shots <= (harness.can.max_shots or shots))
 
 
-def _bits(bench: Bench, shots: int, seed: int) -> tuple[Bits, Floats]:
+def _bits(harness: Harness, shots: int, seed: int) -> tuple[Bits, Floats]:
     """One bit per evaluation, and its chance."""
-    angles = bench.angles(RY, 0, bench.sites(4), all_at=(math.pi / 2,)).repeat(ELEMENTS, 1, 1)
-    chance = binom.sf(shots // 2, shots, population(bench.truth(RY, angles[:1])))
-    bits = counts(bench.run(angles, shots, seed=seed)) * 2 > shots
+    angles = harness.angles(RY, 0, harness.sites(4), all_at=(math.pi / 2,)).repeat(ELEMENTS, 1, 1)
+    chance = binom.sf(shots // 2, shots, population(harness.truth(RY, angles[:1])))
+    bits = counts(harness.run(angles, shots, seed=seed)) * 2 > shots
     return bits, np.broadcast_to(np.asarray(chance, dtype=np.float64), bits.shape)
 
 
@@ -66,12 +66,12 @@ def _pairs(values: npt.NDArray[Any], axis: int, lag: int) -> tuple[npt.NDArray[A
     return values.take(first, axis), values.take(first + lag, axis)
 
 
-def _independent(bench: Bench, first: Bits, second: Bits, p: Floats, q: Floats, tests: int, who: str, shots: int) -> None:
+def _independent(harness: Harness, first: Bits, second: Bits, p: Floats, q: Floats, tests: int, who: str, shots: int) -> None:
     differ = p * (1 - q) + q * (1 - p)
     unequal = int((first != second).sum())
     # The chances vary with the noise of the sites: the least and the greatest of them bound the tails.
     tail = min(binom.cdf(unequal, differ.size, differ.min()), binom.sf(unequal - 1, differ.size, differ.max()))
-    if 2 * tail * tests < bench.level:
+    if 2 * tail * tests < harness.level:
         raise ConformanceError(
             f"{who} share their shot noise: {unequal} of {differ.size} pairs differ with {shots} shots, "
             f"but {differ.sum():.0f} should"

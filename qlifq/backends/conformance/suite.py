@@ -10,7 +10,7 @@ from qlifq._validation import integer, optional_integer, real
 from qlifq.backends.conformance import contract as conduct
 from qlifq.backends.conformance import outcomes as answers
 from qlifq.backends.conformance import shot_noise
-from qlifq.backends.conformance.harness import ASKED, Bench
+from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, Harness
 from qlifq.backends.conformance.report import Line, Report
 from qlifq.backends.interface import MAX_SEED, Backend, Capabilities
 from qlifq.backends.noise import DeviceNoise
@@ -37,16 +37,16 @@ class Check:
     """
 
     name: str
-    act: Callable[[Bench], str]
+    act: Callable[[Harness], str]
     needs: str = ""
     may_refuse: bool = False
 
 
 def _each(
-    name: str, act: Callable[[SpikeCircuit, Bench], str], needs: str = "", circuits: Iterable[str] = tuple(ASKED)
+    name: str, act: Callable[[SpikeCircuit, Harness], str], needs: str = "", circuits: Iterable[str] = tuple(CHECKED_CIRCUITS)
 ) -> list[Check]:
     """One check per circuit, of which only RYSpike must run on every backend."""
-    return [Check(f"{name} {label}", partial(act, ASKED[label]), needs, label != "RYSpike") for label in circuits]
+    return [Check(f"{name} {label}", partial(act, CHECKED_CIRCUITS[label]), needs, label != "RYSpike") for label in circuits]
 
 
 CHECKS: tuple[Check, ...] = (
@@ -128,7 +128,7 @@ def check(
         raise DtypeError(f"Argument `oracle` must be a Backend or None, but is {type(oracle).__name__}.")
     if not oracle.capabilities.exact:
         raise UnsupportedError(f"Argument `oracle` must have an exact mode, but is backend {oracle.name}, which has none.")
-    bench = Bench(
+    harness = Harness(
         backend=tested,
         oracle=oracle,
         fixed_sites=optional_integer("sites", sites, at_least=1) or (noise.sites if isinstance(noise, DeviceNoise) else None),
@@ -137,15 +137,15 @@ def check(
         device=torch.device(device),
         level=FALSE_FAIL / len(CHECKS),
     )
-    return Report(tested.description, tuple(_line(entry, bench) for entry in CHECKS))
+    return Report(tested.description, tuple(_line(entry, harness) for entry in CHECKS))
 
 
-def _line(entry: Check, bench: Bench) -> Line:
+def _line(entry: Check, harness: Harness) -> Line:
     """The verdict of one check; whatever the backend raises is a verdict too."""
     try:
-        if entry.needs and not getattr(bench.can, entry.needs):
+        if entry.needs and not getattr(harness.can, entry.needs):
             return Line(entry.name, "not declared", "")
-        return Line(entry.name, "passed", entry.act(bench))
+        return Line(entry.name, "passed", entry.act(harness))
     except ConformanceError as failure:
         return Line(entry.name, "failed", str(failure))
     except Exception as error:

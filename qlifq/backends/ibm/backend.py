@@ -14,7 +14,7 @@ from torch import Tensor
 from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
 from qlifq.backends import batching as flat
-from qlifq.backends.batching import Asked, ask
+from qlifq.backends.batching import Batch, ask
 from qlifq.backends.description import is_snapshot
 from qlifq.backends.ibm.channel import Channel, Patience
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
@@ -287,7 +287,7 @@ class IBMBackend(Backend):
             journal.set_session(known.name, self._session)
 
     def _works(
-        self, circuit: SpikeCircuit, asked: Asked, shape: Sequence[int], shots: int, seed: int | None
+        self, circuit: SpikeCircuit, asked: Batch, shape: Sequence[int], shots: int, seed: int | None
     ) -> tuple[list[Work], npt.NDArray[np.intp], float | None]:
         """The jobs of a call, the elements of the batch that they hold, and how far delays were changed."""
         batch, sites, slots = shape

@@ -90,7 +90,7 @@ def _show(view: CalibrationView) -> None:
     figures(
         {
             "neurons": f"{record.sites}",
-            "mapping": measurement.programme.mapping,
+            "mapping": measurement.design.mapping,
             "shots per angle": f"{measurement.total_shots:,}",
             "out of reach of the target": f"{int((~correction.reachable).sum())}",
         }

@@ -17,7 +17,7 @@ from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS
 from qlifq.neurons.parameters import Need
 from qlifq.reporting.intervals import binomial
-from qlifq.studies.calibration_check import plan_in_words
+from qlifq.studies.calibration_check import describe_plan
 
 __all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "table", "written"]
 
@@ -63,7 +63,7 @@ class CalibrationView(View):
 def planned(view: CalibrationView) -> str:
     """What measuring would cost, one line; spends nothing."""
     backend = build(view.backend, view.noise, view, None)
-    return plan_in_words(backend, view.neurons, shots=view.shots, rounds=view.rounds, check_shots=1).splitlines()[0]
+    return describe_plan(backend, view.neurons, shots=view.shots, rounds=view.rounds, check_shots=1).splitlines()[0]
 
 
 def measure(view: CalibrationView) -> Calibration:
@@ -91,7 +91,7 @@ def written(calibration: Calibration) -> bytes:
 
 
 def table(calibration: Calibration, correction: Correction) -> pd.DataFrame:
-    """What was fitted to every site with its standard error, and what to programme for the target."""
+    """What was fitted to every site with its standard error, and what to design for the target."""
     fits = calibration.analysis.neuron
     columns: dict[str, object] = {"neuron": np.arange(calibration.sites)}
     for place, name in enumerate(NEURON):
@@ -107,8 +107,8 @@ def table(calibration: Calibration, correction: Correction) -> pd.DataFrame:
 def calibration_charts(calibration: Calibration, correction: Correction, site: int) -> list[Chart]:
     """One site against the angle, as measured and fitted, and against the gap, with the target and the corrected numbers."""
     measured = calibration.measurement
-    programme, site = measured.programme, min(site, calibration.sites - 1)
-    theta = programme.angles[:, site].numpy()
+    design, site = measured.design, min(site, calibration.sites - 1)
+    theta = design.angles[:, site].numpy()
     ones = measured.ones.sum(0)[:, site].numpy()
     low, high = binomial(ones, measured.total_shots)
     law = calibration.response
@@ -143,9 +143,9 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     gaps = torch.linspace(-1.0, 1.0, 101, dtype=torch.float64)
     target = correction.target
     angles = {
-        "before": MAPPINGS[programme.mapping].angle(gaps, target.q_scale[site], target.offset[site], programme.theta_max),
-        "after": MAPPINGS[programme.mapping].angle(
-            gaps, correction.q_scale[site], correction.q_bias[site] - programme.leak, programme.theta_max
+        "before": MAPPINGS[design.mapping].angle(gaps, target.q_scale[site], target.offset[site], design.theta_max),
+        "after": MAPPINGS[design.mapping].angle(
+            gaps, correction.q_scale[site], correction.q_bias[site] - design.leak, design.theta_max
         ),
     }
     respond = {

@@ -66,7 +66,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
     Returns:
         The report, for `write_report`.
     """
-    extent = study.extent
+    size = study.size
     sections = [_leak(study), _responses(study), _t1(study), _delay(study), _shots(study), _resources(study)]
     return Report(
         title="QLIF against the neuron of Brand and Petruccione",
@@ -95,8 +95,8 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
             "snapshot": study.snapshot,
             **setup,
             "seed": study.seed,
-            "rates": f"{extent.trials} input trains of {extent.steps} steps for each input rate",
-            "shots": f"{extent.runs} input trains of {extent.run_steps} steps for each number of shots",
+            "rates": f"{size.trials} input trains of {size.steps} steps for each input rate",
+            "shots": f"{size.runs} input trains of {size.run_steps} steps for each number of shots",
         },
         sections=sections,
         source=f"{_EXACT}, and where shots are named {study.backend.description}",

@@ -27,7 +27,7 @@ from qlifq.studies.spike_trains import Integers, coefficient_of_variation, first
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["PAPER", "QUICK", "BrandPetruccioneStudy", "Extent", "run_brand_petruccione"]
+__all__ = ["PAPER", "QUICK", "BrandPetruccioneStudy", "StudySize", "run_brand_petruccione"]
 
 #: Time constant of the kernel of van Rossum, steps.
 KERNEL = 10.0
@@ -41,14 +41,14 @@ SHOTS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 INPUT_RATE, SLOW_RATE = 0.4, 0.15
 #: The errors of a population scale as a power of the shots from here on.
 ASYMPTOTIC = 1_000
-#: Share of first spikes within one step of the exact one that is asked for.
+#: BatchShard of first spikes within one step of the exact one that is asked for.
 ACCURACY = 0.95
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Extent:
+class StudySize:
     """How much is run.
 
     Args:
@@ -64,8 +64,8 @@ class Extent:
     run_steps: int
 
 
-PAPER = Extent(trials=200, steps=2000, runs=1000, run_steps=80)
-QUICK = Extent(trials=64, steps=300, runs=300, run_steps=60)
+PAPER = StudySize(trials=200, steps=2000, runs=1000, run_steps=80)
+QUICK = StudySize(trials=64, steps=300, runs=300, run_steps=60)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class BrandPetruccioneStudy:
     Args:
         backend: who drew the shots.
         seed: the root of all randomness.
-        extent: how much was run.
+        size: how much was run.
         leak: population left after an interval without input, from 0.5.
         gaps: input pulses until the first spike, by the gap between them.
         curve: output rate by input rate.
@@ -95,7 +95,7 @@ class BrandPetruccioneStudy:
 
     backend: Backend
     seed: int
-    extent: Extent
+    size: StudySize
     leak: "DataFrame"
     gaps: "DataFrame"
     curve: "DataFrame"
@@ -118,7 +118,7 @@ def run_brand_petruccione(
     snapshot: str = "fake_torino",
     seed: int = 0,
     shots: Sequence[int] = SHOTS,
-    extent: Extent = PAPER,
+    size: StudySize = PAPER,
     progress: Progress | None = None,
 ) -> BrandPetruccioneStudy:
     """Compare the two neurons.
@@ -129,7 +129,7 @@ def run_brand_petruccione(
             are not.
         seed: root of all randomness; the same seed gives the same tables.
         shots: at least three numbers of shots, rising; slopes need two of at least `ASYMPTOTIC`.
-        extent: how much is run, `PAPER`, `QUICK` or your own.
+        size: how much is run, `PAPER`, `QUICK` or your own.
         progress: called as `progress(done, total)`.
 
     Returns:
@@ -147,7 +147,7 @@ def run_brand_petruccione(
     except MissingPackageError as error:
         # What needs no snapshot is worth having without one; the report says why this part is missing.
         snapshot = str(error)
-    return _Run(asked, counts, seed, extent, costs, snapshot, progress).study()
+    return _Run(asked, counts, seed, size, costs, snapshot, progress).study()
 
 
 class _Run:
@@ -158,12 +158,12 @@ class _Run:
         backend: Backend,
         shots: tuple[int, ...],
         seed: int,
-        extent: Extent,
+        size: StudySize,
         costs: Mapping[str, Resources],
         snapshot: str,
         progress: Progress | None,
     ) -> None:
-        self.backend, self.shots, self.seed, self.extent, self.progress = backend, shots, seed, extent, progress
+        self.backend, self.shots, self.seed, self.size, self.progress = backend, shots, seed, size, progress
         self.costs, self.snapshot = costs, snapshot
         self.noisy = backend.name if backend.capabilities.noisy else "analytic"
         self.seeds = SeedStream(seed)
@@ -179,14 +179,14 @@ class _Run:
         return BrandPetruccioneStudy(
             backend=self.backend,
             seed=self.seed,
-            extent=self.extent,
+            size=self.size,
             leak=leak_table(),
             gaps=gap_table(),
             curve=curve,
             statistics=statistics,
             t1=self._t1(),
             device_t1=self._device_t1(),
-            delay=delay_table(self.noisy, self.seeds.take()),
+            delay=delay_table(self.noisy, self.seeds.next_seed()),
             delay_backend=self.noisy,
             shots=shots,
             scaling=scaling,
@@ -206,7 +206,7 @@ class _Run:
         return torch.from_numpy((self.rng.random((steps, trials)) < rate).astype(np.float64))
 
     def _drive(self, name: str, x: Tensor, t1: float = T1, shots: int | None = None) -> Response:
-        return drive(name, x, seed=self.seeds.take(), t1=t1, backend=None if shots is None else self.backend, shots=shots)
+        return drive(name, x, seed=self.seeds.next_seed(), t1=t1, backend=None if shots is None else self.backend, shots=shots)
 
     # Rates -----------------------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class _Run:
 
         curve, statistics = [], []
         for rate in RATES:
-            x = self._poisson(rate, self.extent.steps, self.extent.trials)
+            x = self._poisson(rate, self.size.steps, self.size.trials)
             responses = {name: self._drive(name, x) for name in NEURONS}
             for name, response in responses.items():
                 curve.append(
@@ -246,7 +246,7 @@ class _Run:
     def _t1(self) -> "DataFrame":
         from pandas import DataFrame
 
-        x = self._poisson(SLOW_RATE, self.extent.steps, self.extent.trials)
+        x = self._poisson(SLOW_RATE, self.size.steps, self.size.trials)
         rows = []
         for factor in T1_FACTORS:
             for name in NEURONS:
@@ -261,7 +261,7 @@ class _Run:
         """The leak as a delay for a T1 that was assumed, on a device that has another."""
         from pandas import DataFrame
 
-        x = self._poisson(SLOW_RATE, self.extent.steps, self.extent.trials)[:, :, None]
+        x = self._poisson(SLOW_RATE, self.size.steps, self.size.trials)[:, :, None]
         theta, tau = torch.full_like(x, THETA), torch.ones_like(x)
         rotated = BrandPetruccione(1, threshold=THRESHOLD, t1=T1)(theta, tau, x)[0][:, :, 0].numpy()
         rows = []
@@ -286,7 +286,7 @@ class _Run:
         """Decisions in shots against exact ones, each run with an input train of its own."""
         from pandas import DataFrame
 
-        x = self._poisson(INPUT_RATE, self.extent.run_steps, self.extent.runs)
+        x = self._poisson(INPUT_RATE, self.size.run_steps, self.size.runs)
         rows, scaling = [], []
         for name in SHOT_NEURONS:
             exact = self._drive(name, x)

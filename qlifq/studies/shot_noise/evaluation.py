@@ -85,7 +85,7 @@ def floors(run: Run, most: "DataFrame", repeats: int) -> "DataFrame":
         neurons=1,
         shots=CALIBRATION_ROUNDS * run.shots[-1],
         rounds=CALIBRATION_ROUNDS,
-        seed=run.seeds.take(),
+        seed=run.seeds.next_seed(),
     )
     run.tick()
     law = calibration.analysis.law
@@ -108,5 +108,5 @@ def floors(run: Run, most: "DataFrame", repeats: int) -> "DataFrame":
 def _ones(run: Run, ideal: Floats, count: int, repeats: int) -> Floats:
     """Counts of every repeat, `(repeats, probabilities)`, all asked of one site."""
     angles = torch.tensor(2 * np.arcsin(np.sqrt(ideal))).repeat(repeats)
-    outcome = run.backend.run(RYSpike(), angles.reshape(-1, 1, 1), shots=count, seed=run.seeds.take())
+    outcome = run.backend.run(RYSpike(), angles.reshape(-1, 1, 1), shots=count, seed=run.seeds.next_seed())
     return cast(Tensor, outcome.ones).numpy().reshape(repeats, len(ideal)).astype(np.float64)

@@ -56,7 +56,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
     Returns:
         The report, for `write_report`.
     """
-    extent = study.extent
+    size = study.size
     return Report(
         title="Shot noise against the model",
         asked=(
@@ -79,10 +79,10 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             **setup,
             "seed": study.seed,
             "shots": ", ".join(f"{count:,}" for count in study.shots),
-            "repeats of an evaluation": extent.repeats,
-            "trajectories": f"{extent.runs} runs of {extent.steps} steps",
-            "network": f"{HIDDEN} neurons, {STEPS} steps, {extent.epochs} epochs on {study.trained} digits, "
-            f"{counted(extent.passes, 'test')} on {extent.images} others",
+            "repeats of an evaluation": size.repeats,
+            "trajectories": f"{size.runs} runs of {size.steps} steps",
+            "network": f"{HIDDEN} neurons, {STEPS} steps, {size.epochs} epochs on {study.trained} digits, "
+            f"{counted(size.passes, 'test')} on {size.images} others",
         },
         sections=[_evaluation(study), _trajectory(study), _network(study)],
         source=f"{study.backend.description}, {study.shots[0]:,} to {counted(study.shots[-1], 'shot')}, beside analytic, exact",
@@ -159,7 +159,7 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
     return Section(
         title="One evaluation",
         asked=(
-            f"{len(floor)} angles with known P(1) were asked {study.extent.repeats} times each with every number of shots, on "
+            f"{len(floor)} angles with known P(1) were asked {study.size.repeats} times each with every number of shots, on "
             "one site. Without noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias "
             "that no number of shots takes away: the floor. Apart from that the site was calibrated: the law P(1) = a + b "
             "cos θ + c sin θ was fitted to counts of its own, which predicts the bias at every angle."
@@ -213,7 +213,7 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         found.append(
             f"`{name}`: the distance from the model goes from {Interval.of(first, 'distance')} at {few} to "
             f"{Interval.of(last, 'distance')} at {most}, where a share of {Interval.of(last, 'differing')} of the runs still "
-            f"differs{how} from it somewhere in {study.extent.steps} steps."
+            f"differs{how} from it somewhere in {study.size.steps} steps."
         )
     compared = []
     for name, reference in exact.items():
@@ -224,8 +224,8 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
     return Section(
         title="One trajectory",
         asked=(
-            f"One neuron with default parameters saw {study.extent.steps} steps of the same fluctuating current around "
-            f"threshold in every run; {study.extent.runs} runs for every decision and number of shots. Each is compared with "
+            f"One neuron with default parameters saw {study.size.steps} steps of the same fluctuating current around "
+            f"threshold in every run; {study.size.runs} runs for every decision and number of shots. Each is compared with "
             "a run of the model; for `sample` that one is random too, and another for every run. For `sample` theory expects "
             "no effect of shots: one shot is a spike with probability p, and so is a draw from the mean of many."
         ),
@@ -249,7 +249,7 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
             "isi_cv": "standard deviation over mean of these intervals",
             "distance": f"van Rossum, kernel of {KERNEL:g} steps",
             "differing": f"share of runs that differ from the model somewhere (graded spikes: by more than {GRADED_TOLERANCE})",
-            "first_difference": f"median first step in which they differ; {study.extent.steps} stands for never",
+            "first_difference": f"median first step in which they differ; {study.size.steps} stands for never",
         },
     )
 
@@ -301,7 +301,7 @@ def _evaluation_figure(study: ShotNoiseStudy) -> "Figure":
         points(left, aside, rows, "rmse", colour=colour, label=f"p = {p:g}", line=False)
     left.set(xscale="log", yscale="log", xlabel="shots", ylabel="root mean square error of P(1)")
     left.legend(ncols=2, fontsize=8.5)
-    left.set_title(f"Error of one estimate, {study.extent.repeats} repeats")
+    left.set_title(f"Error of one estimate, {study.size.repeats} repeats")
     floor = study.floor
     right.axhline(0, color=_GREY, linewidth=0.8)
     points(right, floor["p"] - 0.006, floor, "bias", colour="#1d1d1f", label=f"measured, {study.shots[-1]:,} shots", line=False)
@@ -339,7 +339,7 @@ def _trajectory_figure(study: ShotNoiseStudy) -> "Figure":
 def _raster_figure(study: ShotNoiseStudy) -> "Figure":
     figure, axes = new_figure(11, 4.6, 2, 1, sharex=True)
     labels = ["model", *(f"{count:,}" for count in study.shots)]
-    shown = min(study.extent.steps, 400)
+    shown = min(study.size.steps, 400)
     for panel, decision in zip(axes[:, 0], ("sample", "threshold"), strict=True):
         trains = [np.flatnonzero(train[:shown]) for train in study.trains[decision]]
         panel.eventplot(trains, colors=COLOURS[decision], linelengths=0.75, linewidths=1.1)

@@ -27,13 +27,13 @@ from qlifq.studies.shot_noise.trajectory import trajectories
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["PAPER", "QUICK", "SHOTS", "Extent", "ShotNoiseStudy", "run_shot_noise"]
+__all__ = ["PAPER", "QUICK", "SHOTS", "ShotNoiseStudy", "StudySize", "run_shot_noise"]
 
 SHOTS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
 @dataclass(frozen=True)
-class Extent:
+class StudySize:
     """How much is run.
 
     Args:
@@ -53,8 +53,8 @@ class Extent:
     epochs: int
 
 
-PAPER = Extent(repeats=1000, runs=200, steps=1000, images=597, passes=10, epochs=30)
-QUICK = Extent(repeats=200, runs=64, steps=300, images=297, passes=3, epochs=15)
+PAPER = StudySize(repeats=1000, runs=200, steps=1000, images=597, passes=10, epochs=30)
+QUICK = StudySize(repeats=200, runs=64, steps=300, images=297, passes=3, epochs=15)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ShotNoiseStudy:
         backend: who was asked.
         shots: the numbers of shots.
         seed: the root of all noise.
-        extent: how much was run.
+        size: how much was run.
         trained: how many digits the networks were trained on.
         evaluation: one row for every P(1) and number of shots: error and bias of the estimate.
         pooled: the error of all P(1) together, each in the unit of its own √(p(1 − p)/shots).
@@ -81,7 +81,7 @@ class ShotNoiseStudy:
     backend: Backend
     shots: tuple[int, ...]
     seed: int
-    extent: Extent
+    size: StudySize
     trained: int
     evaluation: "DataFrame"
     pooled: "DataFrame"
@@ -100,7 +100,7 @@ def run_shot_noise(
     *,
     seed: int = 0,
     shots: Sequence[int] = SHOTS,
-    extent: Extent = PAPER,
+    size: StudySize = PAPER,
     progress: Progress | None = None,
 ) -> ShotNoiseStudy:
     """Measure shot noise on a backend.
@@ -111,7 +111,7 @@ def run_shot_noise(
         backend: a name, or a `Backend` that draws shots; noise is its own.
         seed: root of all noise; the same seed gives the same tables.
         shots: at least three numbers of shots, rising.
-        extent: how much is run, `PAPER`, `QUICK` or your own.
+        size: how much is run, `PAPER`, `QUICK` or your own.
         progress: called as `progress(done, total)`.
 
     Returns:
@@ -126,14 +126,14 @@ def run_shot_noise(
     images, labels = data
     check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
     check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
-    if len(images) < 2 * extent.images:
+    if len(images) < 2 * size.images:
         raise ShapeError(
-            f"Argument `images` must hold at least {2 * extent.images} samples, half of them to train on, "
+            f"Argument `images` must hold at least {2 * size.images} samples, half of them to train on, "
             f"but holds {len(images)}."
         )
     with _one_thread():
         total = len(counts) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
-        return _study(Run(asked, counts, seed, total=total, progress=progress), extent, (images, labels))
+        return _study(Run(asked, counts, seed, total=total, progress=progress), size, (images, labels))
 
 
 @contextmanager
@@ -147,22 +147,22 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _study(run: Run, extent: Extent, data: tuple[Tensor, Tensor]) -> ShotNoiseStudy:
+def _study(run: Run, size: StudySize, data: tuple[Tensor, Tensor]) -> ShotNoiseStudy:
     from pandas import DataFrame
 
-    evaluation, pooled, scaling = evaluations(run, extent.repeats)
-    trajectory, exact, trains = trajectories(run, extent.runs, extent.steps)
-    network, trained = _networks(run, data, extent)
+    evaluation, pooled, scaling = evaluations(run, size.repeats)
+    trajectory, exact, trains = trajectories(run, size.runs, size.steps)
+    network, trained = _networks(run, data, size)
     return ShotNoiseStudy(
         backend=run.backend,
         shots=run.shots,
         seed=run.seed,
-        extent=extent,
+        size=size,
         trained=trained,
         evaluation=evaluation,
         pooled=pooled,
         scaling=scaling,
-        floor=floors(run, evaluation[evaluation["shots"] == run.shots[-1]], extent.repeats),
+        floor=floors(run, evaluation[evaluation["shots"] == run.shots[-1]], size.repeats),
         trajectory=trajectory,
         trajectory_exact=exact,
         network=network,
@@ -171,22 +171,22 @@ def _study(run: Run, extent: Extent, data: tuple[Tensor, Tensor]) -> ShotNoiseSt
     )
 
 
-def _networks(run: Run, data: tuple[Tensor, Tensor], extent: Extent) -> tuple["DataFrame", int]:
+def _networks(run: Run, data: tuple[Tensor, Tensor], size: StudySize) -> tuple["DataFrame", int]:
     """The table `network` of the study, and on how many images the networks learned."""
     from pandas import DataFrame
 
     images, labels = data
     order = torch.from_numpy(np.random.default_rng([run.seed, 2]).permutation(len(images)))
-    test, kept = order[: extent.images], order[extent.images :]
+    test, kept = order[: size.images], order[size.images :]
     rows = []
     for decision in DECISIONS:
-        network = SmallNetwork(images[kept], labels[kept], decision, epochs=extent.epochs, seed=run.seeds.take())
+        network = SmallNetwork(images[kept], labels[kept], decision, epochs=size.epochs, seed=run.seeds.next_seed())
         run.tick()
         correct = []
         asked: list[tuple[Backend, int | None]] = [(run.ideal, None), *((run.backend, count) for count in run.shots)]
         for backend, count in asked:
-            seed = run.seeds.take()
-            correct.append(network.recognised(images[test], labels[test], backend, count, passes=extent.passes, seed=seed))
+            seed = run.seeds.next_seed()
+            correct.append(network.recognised(images[test], labels[test], backend, count, passes=size.passes, seed=seed))
             if count is not None:
                 run.tick()
         # One image is one run: it is drawn together with all its answers, so that differences are paired.

@@ -71,7 +71,7 @@ def _current(run: Run, runs: int, steps: int) -> Tensor:
 
 
 def _spikes(run: Run, backend: Backend, shots: int | None, decision: str, current: Tensor) -> Floats:
-    layer = QLIF(1, backend=backend, shots=shots, seed=run.seeds.take(), decision=decision, gradient="none")
+    layer = QLIF(1, backend=backend, shots=shots, seed=run.seeds.next_seed(), decision=decision, gradient="none")
     with torch.no_grad():
         spikes, _ = layer(current)
     return np.asarray(spikes[:, :, 0].numpy(), dtype=np.float64)

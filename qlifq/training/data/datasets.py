@@ -27,8 +27,8 @@ __all__ = [
     "digits",
     "load_current",
     "load_dataset",
+    "load_idx",
     "parse_current",
-    "published",
 ]
 
 
@@ -119,10 +119,10 @@ def load_dataset(name: str, data_dir: PathLike | None = None) -> Dataset:
         test = before % 5 == 4
         kept, tested = (LabelledImages(images[part], labels[part]) for part in (~test, test))
         return Dataset(name, kept, tested, (8, 8), "bundled with scikit-learn, every fifth image of a class for testing")
-    return _from_openml(name) if data_dir is None else published(name, data_dir)
+    return _from_openml(name) if data_dir is None else load_idx(name, data_dir)
 
 
-def published(name: str, data_dir: PathLike) -> Dataset:
+def load_idx(name: str, data_dir: PathLike) -> Dataset:
     """A data set from its four official files, see `load_dataset`; any that comes as such files can be read."""
     folder = as_path("data_dir", data_dir)
     if not folder.is_dir():

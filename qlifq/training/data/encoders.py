@@ -5,7 +5,7 @@ from torch import Tensor
 
 from qlifq._validation import finite, integer, real, shape_of, tensor
 from qlifq.backends.interface import MAX_SEED
-from qlifq.backends.sampling import Share, generator
+from qlifq.backends.sampling import BatchShard, generator
 from qlifq.errors import ArgumentError
 
 __all__ = ["ENCODINGS", "current", "latency", "poisson"]
@@ -66,7 +66,7 @@ def poisson(
     gain: float = 1.0,
     rate: float = 0.25,
     seed: int | None = None,
-    share: Share | None = None,
+    shard: BatchShard | None = None,
 ) -> Tensor:
     """Input spikes whose rate is the pixel: I[t] = gain with probability rate · pixel, else 0, independently at every step.
 
@@ -78,7 +78,7 @@ def poisson(
         gain: the current of an input spike, dimensionless; the mean current is gain · rate · pixel.
         rate: spikes a step of a pixel of 1, from 0 to 1.
         seed: from 0 to 2⁶³ − 1; the same seed gives the same spikes. None draws from torch's global generator.
-        share: which rows of a larger batch these images are; they get the spikes that they have there.
+        shard: which rows of a larger batch these images are; they get the spikes that they have there.
 
     Returns:
         `(steps, batch, neurons)`, each element 0 or `gain`, in the dtype of `images`.
@@ -94,7 +94,7 @@ def poisson(
     real("rate", rate, at_least=0, at_most=1)
     _check_range(images, "Poisson spikes")
     source = None if seed is None else generator(integer("seed", seed, at_least=0, at_most=MAX_SEED), images.device)
-    first, total = (0, len(images)) if share is None else share
+    first, total = (0, len(images)) if shard is None else shard
     uniform = torch.rand((steps, total, images.shape[1]), dtype=images.dtype, device=images.device, generator=source)
     return gain * (uniform[:, first : first + len(images)] < rate * images).to(images.dtype)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qlifq import _validation as check
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.networks.kinds import NETWORKS, NetworkKind
@@ -124,10 +124,10 @@ class Design:
         """Whether the network gives its input back, instead of a class."""
         return self.kind.reconstructs
 
-    def encode(self, images: Tensor, seed: int, share: Share) -> Tensor:
+    def encode(self, images: Tensor, seed: int, shard: BatchShard) -> Tensor:
         """The input in time, `(steps, batch, pixels)`; what is drawn depends on seed and share alone."""
         if self.encoding == "poisson":
-            return poisson(images, self.steps, self.gain, self.rate, seed, share)
+            return poisson(images, self.steps, self.gain, self.rate, seed, shard)
         return (current if self.encoding == "current" else latency)(images, self.steps, self.gain)
 
     def losses(self, answer: Answer, images: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -148,13 +148,13 @@ class Design:
             loss = torch.add(loss, entropy(answer.scores.float(), labels), alpha=self.spike_loss)
         return loss
 
-    def plain(self) -> dict[str, object]:
-        """As plain values for a file; see `from_plain`."""
+    def to_dict(self) -> dict[str, object]:
+        """As plain values for a file; see `from_dict`."""
         return {**asdict(self), "hidden": list(self.hidden), "picture": list(self.picture), "parameters": dict(self.parameters)}
 
     @classmethod
-    def from_plain(cls, values: Mapping[str, object]) -> "Design":
-        """From what `plain` gave, perhaps through a file."""
+    def from_dict(cls, values: Mapping[str, object]) -> "Design":
+        """From what `to_dict` gave, perhaps through a file."""
         given: dict[str, Any] = dict(values)
         listed = {name: tuple(given[name]) for name in ("hidden", "picture")}
         parameters = {name: tuple(value) if isinstance(value, list) else value for name, value in given["parameters"].items()}

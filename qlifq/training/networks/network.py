@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qlifq.backends import Backend, Plan
-from qlifq.backends.sampling import Share
+from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ShapeError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
 from qlifq.training.networks.design import Design
@@ -59,11 +59,11 @@ class Network(nn.Module):
         """The layers of neurons, from the input on."""
         yield from (module for module in self.modules() if isinstance(module, QLIF | BrandPetruccione))
 
-    def stage(self, seed: int, share: Share) -> None:
+    def reseed(self, seed: int, shard: BatchShard) -> None:
         """Give every layer of neurons fresh noise for one batch, which depends on the seed and the share alone."""
         seeds = SeedStream(seed)
         for layer in self.neurons():
-            layer.seeds = SeedStream(seeds.take(), share)
+            layer.seeds = SeedStream(seeds.next_seed(), shard)
 
     def plans(self, batch: int) -> list[Plan]:
         """What one step of a batch costs on each layer of neurons; spends nothing."""
