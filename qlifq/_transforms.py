@@ -117,7 +117,9 @@ def backward_again(
     graph = torch.is_grad_enabled()
     wanted = [value for value in inputs if value.requires_grad]
     with torch.enable_grad():
-        found = iter(torch.autograd.grad(operations(), wanted, grads, create_graph=graph))
+        pairs = [(output, grad) for output, grad in zip(operations(), grads, strict=True) if output.requires_grad]
+        outputs, weights = zip(*pairs, strict=True)
+        found = iter(torch.autograd.grad(outputs, wanted, weights, create_graph=graph, materialize_grads=True))
     return tuple(next(found) if value.requires_grad else None for value in inputs)
 
 

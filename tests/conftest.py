@@ -1,5 +1,9 @@
 """Settings shared by all tests."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import torch
 from hypothesis import settings
 
@@ -9,3 +13,7 @@ torch.set_num_threads(1)
 # Deadlines measure the machine and not the code; a fixed derandomised search fails the same way everywhere.
 settings.register_profile("qlifq", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("qlifq")
+
+# Hundreds of kinds of layers are compiled here: quickly, and not into the user's own cache.
+os.environ.setdefault("QLIFQ_CXXFLAGS", "-O1 -fno-tree-vectorize")
+os.environ.setdefault("QLIFQ_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"qlifq-test-kernels-{os.getuid()}"))

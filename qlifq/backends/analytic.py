@@ -43,7 +43,8 @@ class AnalyticBackend(Backend):
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
         self.noise = noise
-        self.ideal = noise is None
+        if noise is None:
+            self.capabilities = replace(self.capabilities, ideal=True)
         self.facts = {"noise": describe_noise(noise)}
         #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
         self._laws: dict[tuple[tuple[Gate, ...], torch.device], SinusoidalResponse] = {}
@@ -79,6 +80,14 @@ class AnalyticBackend(Backend):
             return self.law(circuit, angles.device).probability(angles[..., 0])
         channel = self.noise.channel(angles.dtype, angles.device)
         return self.noise.read(bloch.probability(circuit.gates, angles, channel))
+
+    def response(self, circuit: SpikeCircuit, sites: int) -> SinusoidalResponse | None:
+        """See `Backend.response`."""
+        if not circuit.is_sinusoidal:
+            return None
+        if self.noise is not None:
+            self.noise.check_sites(sites)
+        return self.law(circuit, torch.device("cpu"))
 
     def law(self, circuit: SpikeCircuit, device: torch.device) -> SinusoidalResponse:
         """The law of a one-angle circuit under this noise, float64, `(sites,)` or `()`; worked out once."""

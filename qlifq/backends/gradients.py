@@ -10,10 +10,11 @@ from torch import Tensor
 
 from qlifq._transforms import transformed, uncompiled
 from qlifq._validation import choice, optional_integer
-from qlifq.backends.interface import MAX_SEED, MAX_SHOTS, Backend, Outcome
+from qlifq.backends.interface import MAX_SHOTS, Backend, Outcome
 from qlifq.backends.sampling import masked, straight_through
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import UnsupportedError
+from qlifq.random import MAX_SEED
 
 __all__ = ["GRADIENTS", "check_gradient", "evaluate", "parameter_shift"]
 

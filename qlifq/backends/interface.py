@@ -12,13 +12,12 @@ from torch import Tensor
 from qlifq._transforms import transformed
 from qlifq._validation import finite, integer, optional_integer, shape_of, with_values
 from qlifq.backends.description import describe_facts, describe_shots, describe_source
-from qlifq.circuits import Slot, SpikeCircuit
+from qlifq.circuits import SinusoidalResponse, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.random import MAX_SEED
 
-__all__ = ["MAX_SEED", "MAX_SHOTS", "Backend", "Capabilities", "Outcome", "Plan"]
+__all__ = ["MAX_SHOTS", "Backend", "Capabilities", "Outcome", "Plan"]
 
-#: Seeds are whole numbers from 0 up to this one, what every vendor takes.
-MAX_SEED = 2**63 - 1
 
 #: The most shots in one call of any backend: several minutes for one evaluation where each shot is run, and enough to know
 #: P(1) to 1e-5. Every count is a float64 exactly, and one that is drawn follows its binomial.
@@ -45,6 +44,7 @@ class Capabilities:
     shots: bool
     noisy: bool
     differentiable: bool
+    ideal: bool = False
     remote: bool = False
     max_sites: int | None = None
     max_shots: int | None = None
@@ -154,15 +154,12 @@ class Backend(abc.ABC):
     Attributes:
         name: the name it is registered under.
         capabilities: what it can do.
-        ideal: whether its exact probabilities are those of a qubit without errors, differentiable in torch: a layer may
-            then compute them itself.
         facts: the "device" or snapshot that it runs on and the "noise" of its qubits, or the calibration that it is a
             "twin_of", plain values; the metadata of every outcome holds them. From them `description` is made.
     """
 
     name: str
     capabilities: Capabilities
-    ideal: bool = False
     facts: Mapping[str, object] = MappingProxyType({})
 
     @property
@@ -207,6 +204,10 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """What `run` would cost with these sizes; spends nothing."""
+
+    def response(self, circuit: SpikeCircuit, sites: int) -> SinusoidalResponse | None:
+        """The closed form of P(1) at one angle, `()` or `(sites,)` numbers; None where it is not known before a measurement."""
+        return None
 
     def check(
         self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None

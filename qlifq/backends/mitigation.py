@@ -55,7 +55,7 @@ class ReadoutMitigated(Backend):
             raise UnsupportedError("Argument `backend` must not be mitigated already: its readout errors would come off twice.")
         self.backend = backend
         self.name = f"mitigated-{backend.name}"
-        self.capabilities = replace(backend.capabilities, bounded=False)
+        self.capabilities = replace(backend.capabilities, bounded=False, ideal=False)
         self.facts = backend.facts
         self.eps, self.eta = _errors("eps", eps), _errors("eta", eta)
         if self.eps.shape != self.eta.shape:

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.backends import Backend
-from qlifq.backends.interface import MAX_SEED, MAX_SHOTS
+from qlifq.backends.interface import MAX_SHOTS
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Rounds
 from qlifq.calibration.models import NEURON
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.mapping import THETA_MAX
+from qlifq.random import MAX_SEED
 
 __all__ = ["fit"]
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from qlifq._files import PathLike, as_path, parse_json, read_bytes, write_json
-from qlifq.backends.interface import MAX_SEED
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import LAW, NEURON
 from qlifq.circuits import RYSpike
 from qlifq.errors import DtypeError, FileFormatError, QLIFError
+from qlifq.random import MAX_SEED
 
 __all__ = ["FORMAT", "VERSION", "load", "parse", "read_record", "save"]
 

@@ -75,6 +75,7 @@ class TwinBackend(Backend):
                 f"Argument `record` must hold the law of every site, but {len(unknown)} lack theirs, first {int(unknown[0])}."
             )
         self.sites = len(law.a)
+        self._law = law
         floor, ceiling = (extreme.clamp(0.0, 1.0) for extreme in law.extremes())
         # a + b cos θ + c sin θ = middle − swing cos(θ − φ): one cosine, and three passes over memory.
         self._numbers = torch.stack(((floor + ceiling) / 2, (floor - ceiling) / 2, torch.atan2(-law.c, -law.b)))
@@ -105,6 +106,11 @@ class TwinBackend(Backend):
         self.check_size(batch, sites, shots)
         self._check_record(circuit, sites)
         return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
+
+    def response(self, circuit: SpikeCircuit, sites: int) -> SinusoidalResponse:
+        """See `Backend.response`."""
+        self._check_record(circuit, sites)
+        return self._law
 
     def _check_record(self, circuit: SpikeCircuit, sites: int) -> None:
         """Refuse what the record does not tell."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qlifq.reporting.figures import put_heading
 from qlifq.reporting.report import new_figure, styled
-from qlifq.studies.simulation_figure import put_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

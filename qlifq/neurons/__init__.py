@@ -10,7 +10,7 @@ from qlifq.neurons.recording import RECORDABLE, Recording, simulate
 from qlifq.neurons.sequential import SpikingSequential
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
-from qlifq.random.streams import SeedStream
+from qlifq.random import SeedStream
 
 __all__ = [
     "MAPPINGS",

@@ -18,10 +18,11 @@ from qlifq._transforms import refuse_tracing, trainable, transformed, uncompiled
 from qlifq.backends import Backend, Plan, evaluate, get
 from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
-from qlifq.neurons.fused_brand_petruccione import preparing_angle, run_rotations
+from qlifq.neurons import kernels
+from qlifq.neurons.brand_petruccione_formula import ONCE, formula_of
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import comparable
-from qlifq.random.streams import SeedStream
+from qlifq.random import SeedStream, philox
 
 __all__ = ["BrandPetruccione", "BrandPetruccioneState", "rotations"]
 
@@ -80,6 +81,7 @@ class BrandPetruccione(nn.Module):
             spikes do not train, and what passes the population is scaled by 1 / (1 + (πα)²).
         delay_t1: T1 of the device in seconds. The leak is then a real delay of τ/t1 · delay_t1 seconds, which decays only on a
             backend with that noise; needs leak="relaxation".
+        kernel: "auto" or "off", as for `qlifq.QLIF`.
 
     Raises:
         QLIFError: for a bad value, an unknown name, or an option that would be ignored.
@@ -104,6 +106,7 @@ class BrandPetruccione(nn.Module):
         leak: str = "relaxation",
         gradient: str = "true",
         delay_t1: float | None = None,
+        kernel: str = "auto",
     ) -> None:
         super().__init__()
         self.num_neurons = check.integer("num_neurons", num_neurons, at_least=1)
@@ -114,6 +117,7 @@ class BrandPetruccione(nn.Module):
         self.seeds = SeedStream(seed)
         self.threshold = check.real("threshold", threshold, above=0.0, below=1.0)
         self.t1 = check.real("t1", t1, above=0.0)
+        self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
         self.leak = check.choice("leak", leak, LEAKS)
         self.gradient = check.choice("gradient", gradient, GRADIENTS)
         self.delay_t1 = None if delay_t1 is None else check.real("delay_t1", delay_t1, above=0.0)
@@ -171,11 +175,8 @@ class BrandPetruccione(nn.Module):
             )
         held = len(theta) if steps is None else steps
         threshold = comparable(self.threshold, self.shots, theta.dtype)
-        if held and self._can_fuse(theta, tau, state.population):
-            published = self.leak == "published"
-            numbers = {"threshold": threshold, "t1": self.t1}
-            whole = run_rotations(theta, tau, x.detach(), state.population, steps=held, published=published, **numbers)
-            return *whole, BrandPetruccioneState(whole[0][-1])
+        if (found := self._in_one(theta, tau, x, state, threshold, held)) is not None:
+            return found
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
         populations, spikes = [], []
@@ -209,13 +210,34 @@ class BrandPetruccione(nn.Module):
             f"leak={self.leak}, gradient={self.gradient}"
         )
 
-    def _can_fuse(self, *inputs: Tensor) -> bool:
-        """Whether `run_rotations` does what this layer does: it has the gradient of the relaxation alone."""
-        exact = self.backend.ideal and self.shots is None and self.delay_t1 is None
-        if transformed(*inputs):
-            return False
-        trained = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
-        return exact and (not trained or (self.leak == "relaxation" and self.gradient == "true"))
+    def why_stepwise(self) -> str | None:
+        """The setting that keeps this layer from running a sequence as one operation, in words; None where none does."""
+        if self.kernel == "off":
+            return "kernel='off'"
+        if not self.backend.capabilities.ideal:
+            return f"backend={self.backend.name!r}"
+        if self.shots is not None:
+            return f"shots={self.shots}"
+        return None if self.delay_t1 is None else f"delay_t1={self.delay_t1:g}"
+
+    def _in_one(
+        self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState, threshold: float, steps: int
+    ) -> tuple[Tensor, Tensor, BrandPetruccioneState] | None:
+        """Populations, spikes and state of a whole sequence; None where it must be run step by step."""
+        if self.why_stepwise() is not None or not steps * theta[0:1].numel() or transformed(theta, tau, state.population):
+            return None
+        numbers = {"threshold": threshold, "t1": self.t1, "margin": torch.finfo(theta.dtype).eps}
+        prepared = kernels.prepare(
+            formula_of(self.leak, self.gradient),
+            state._asdict(),
+            {"theta": theta, "tau": tau, "x": x.detach()},
+            {name: torch.full((), value, dtype=theta.dtype, device=theta.device) for name, value in numbers.items()},
+            steps,
+        )
+        if prepared is None:
+            return None
+        outputs, after, _ = prepared.run(philox.Place(0, 0, 0))
+        return outputs["population"], outputs["spikes"], BrandPetruccioneState(**after)
 
     def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor, threshold: float) -> Tensor:
         """The population after one step, `(batch, num_neurons)`."""
@@ -309,6 +331,20 @@ class BrandPetruccione(nn.Module):
         return state if usable is population else BrandPetruccioneState(usable)
 
 
+def preparing_angle(population: Tensor) -> Tensor:
+    """φ = 2 arcsin √α, the rotation that prepares a population, radians.
+
+    Its derivative 1/√(α (1 − α)) has no limit at α = 0 and 1; there it is taken as 0, where a reset leaves no gradient to carry
+    and an infinite one would turn into NaN.
+    """
+    if not (torch.is_grad_enabled() and population.requires_grad) and not transformed(population):
+        return population.sqrt().asin_().mul_(2)
+    margin = torch.finfo(population.dtype).eps
+    inside = (population > margin) & (population < 1 - margin)
+    smooth = 2 * torch.where(inside, population, 0.5).sqrt().asin()
+    return torch.where(inside, smooth, 2 * population.detach().sqrt().asin())
+
+
 class _Published(torch.autograd.Function):
     """A population with the derivative of the released code: what passes it is scaled by that of the population before."""
 
@@ -320,10 +356,7 @@ class _Published(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():
-            raise UnsupportedError(
-                "Argument `gradient` must be 'true' for a second derivative (`create_graph`), but is 'published', which is the "
-                "derivative of no function."
-            )
+            raise UnsupportedError(ONCE)
         (before,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return grads[0] / (1 + (math.pi * before).square()), None
 

@@ -1,15 +1,17 @@
 """The classical dynamics of a QLIF neuron: two pure functions around the spike decision.
 
 Nothing here knows how the decision is made. Times are in one unit of the user's choice, that of `dt` and the time constants.
+This is the only place where the neuron is written: kernels are traced from these functions.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from qlifq.neurons.membrane import MEMBRANES
+from qlifq.neurons.membrane import MEMBRANES, Membrane
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
@@ -17,61 +19,110 @@ __all__ = ["AHP_MAX", "Dynamics", "initial_state", "integrate", "settle", "thres
 
 #: The after-hyperpolarisation saturates here.
 AHP_MAX = 2.0
+#: A constant whose mechanism is off: None, and nobody calculates with it.
+_OFF = cast(Tensor, None)
 
 
 class Dynamics(NamedTuple):
     """The constants of the dynamics, worked out once for a whole sequence; made by `Dynamics.of`.
 
-    Decays that are given per step of 1 become decays over dt, so that a finer step keeps the time course.
+    Each is a tensor without dimensions or `(num_neurons,)`, and None where its mechanism is off. Decays that are given per step
+    of 1 become decays over dt, so that a finer step keeps the time course.
+
+    Args:
+        membrane: the row of the membrane equation.
+        neuromod_mode: what modulation acts on.
     """
 
-    settings: Settings
+    membrane: Membrane
+    neuromod_mode: str
     V_th: Tensor
-    V_reset: Tensor
-    rested: Tensor
-    lowest_shift: Tensor
-    highest_shift: Tensor
     step: Tensor
-    eta: Tensor | None
-    noise_scale: float
-    adaptation_decay: float
-    recovered: float
-    ahp_decay: float
-    dynamic_decay: float
-    threshold_decay: float
-    rate_step: float
+    V_reset: Tensor = _OFF
+    reset_fraction: Tensor = _OFF
+    noise_scale: Tensor = _OFF
+    V_rest: Tensor = _OFF
+    V_c: Tensor = _OFF
+    a0: Tensor = _OFF
+    R: Tensor = _OFF
+    V_peak: Tensor = _OFF
+    lowest_threshold: Tensor = _OFF
+    highest_threshold: Tensor = _OFF
+    eta: Tensor = _OFF
+    threshold_decay: Tensor = _OFF
+    homeostasis_gain: Tensor = _OFF
+    homeostasis_target: Tensor = _OFF
+    rate_step: Tensor = _OFF
+    spike_increase: Tensor = _OFF
+    adaptation_decay: Tensor = _OFF
+    g_ahp: Tensor = _OFF
+    ahp_jump: Tensor = _OFF
+    ahp_decay: Tensor = _OFF
+    depression_rate: Tensor = _OFF
+    recovery: Tensor = _OFF
+    dynamic_decay: Tensor = _OFF
+    neuromod_strength: Tensor = _OFF
+    refractory_period: Tensor = _OFF
 
     @classmethod
-    def of(cls, settings: Settings, V_th: Tensor, tau: Tensor, eta: Tensor | None) -> "Dynamics":
+    def of(cls, settings: Settings, parameters: Mapping[str, Tensor]) -> "Dynamics":
         """Work out the constants.
 
         Args:
             settings: the neuron's parameters.
-            V_th: threshold at rest, `(num_neurons,)`.
-            tau: membrane time constant, `(num_neurons,)`.
-            eta: rise of the adaptive threshold at a spike, `(num_neurons,)`; None where it does not adapt.
+            parameters: those with one value per neuron, `(num_neurons,)` each; `V_th` and `tau` among them. The others are
+                taken from the settings.
         """
-        dt = settings.dt
+        dt, like = settings.dt, parameters["V_th"]
+
+        def value(name: str) -> Tensor | float:
+            return parameters[name] if name in parameters else getattr(settings, name)
+
+        constants: dict[str, Tensor | float] = {"V_th": like, "step": dt / value("tau")}
+        constants |= {name: value(name) for name in MEMBRANES[settings.membrane].parameters}
+        if settings.reset != "soft":
+            constants["V_reset"] = value("V_reset")
+        if settings.reset == "partial":
+            constants["reset_fraction"] = value("reset_fraction")
+        if settings.uses("noise_std"):
+            constants["noise_scale"] = value("noise_std") * math.sqrt(dt)
         if settings.use_adaptive_threshold or settings.homeostasis_enabled:
+            constants["lowest_threshold"] = value("min_threshold")
+            constants["highest_threshold"] = value("max_threshold")
+        if settings.use_adaptive_threshold:
+            constants["eta"] = value("eta")
+            constants["threshold_decay"] = _exp(-dt / value("tau_threshold"))
+        if settings.homeostasis_enabled:
+            constants["homeostasis_gain"] = value("homeostasis_lr") * dt
+            constants["homeostasis_target"] = value("homeostasis_target_rate")
+            constants["rate_step"] = dt / value("homeostasis_tau")
+        if settings.uses("spike_increase"):
+            constants["spike_increase"] = value("spike_increase")
+            constants["adaptation_decay"] = value("adaptation_decay") ** dt
+        if settings.use_ahp:
+            constants["g_ahp"], constants["ahp_jump"] = value("g_ahp"), value("ahp_jump")
+            constants["ahp_decay"] = _exp(-dt / value("tau_ahp"))
+        if settings.uses("depression_rate"):
+            constants["depression_rate"] = value("depression_rate")
+            constants["recovery"] = 1 - (1 - value("recovery_rate")) ** dt
+        if settings.allow_dynamic_spike_probability:
+            constants["dynamic_decay"] = _exp(-dt / value("tau_adapt"))
+        if settings.neuromod_mode != "off":
+            constants["neuromod_strength"] = value("neuromod_strength")
+        if settings.refractory_period:
+            constants["refractory_period"] = float(settings.refractory_period)
+        tensors = {
+            name: number if isinstance(number, Tensor) else torch.full((), number, dtype=like.dtype, device=like.device)
+            for name, number in constants.items()
+        }
+        if "lowest_threshold" in tensors:
             # A trained V_th can leave the bounds, but no threshold does.
-            V_th = V_th.clamp(settings.min_threshold, settings.max_threshold)
-        return cls(
-            settings=settings,
-            V_th=V_th,
-            V_reset=V_th.new_tensor(settings.V_reset),
-            rested=V_th.new_tensor(1.0),
-            lowest_shift=settings.min_threshold - V_th,
-            highest_shift=settings.max_threshold - V_th,
-            step=dt / tau,
-            eta=eta,
-            noise_scale=settings.noise_std * math.sqrt(dt),
-            adaptation_decay=settings.adaptation_decay**dt,
-            recovered=1 - (1 - settings.recovery_rate) ** dt,
-            ahp_decay=math.exp(-dt / settings.tau_ahp),
-            dynamic_decay=math.exp(-dt / settings.tau_adapt),
-            threshold_decay=math.exp(-dt / settings.tau_threshold),
-            rate_step=dt / settings.homeostasis_tau,
-        )
+            tensors["V_th"] = tensors["V_th"].clamp(tensors["lowest_threshold"], tensors["highest_threshold"])
+        return cls(MEMBRANES[settings.membrane], settings.neuromod_mode, **tensors)
+
+
+def _exp(exponent: Tensor | float) -> Tensor | float:
+    return exponent.exp() if isinstance(exponent, Tensor) else math.exp(exponent)
 
 
 def initial_state(settings: Settings, batch: int, neurons: int, like: Tensor) -> QLIFState:
@@ -92,14 +143,13 @@ def initial_state(settings: Settings, batch: int, neurons: int, like: Tensor) ->
 
 def threshold(state: QLIFState, dynamics: Dynamics, modulation: Tensor | None = None) -> Tensor:
     """The threshold of this step: at rest, with its shifts, with modulation in mode `threshold`; `(batch, num_neurons)`."""
-    settings = dynamics.settings
     value = dynamics.V_th
-    if settings.homeostasis_enabled:
+    if dynamics.homeostasis_gain is not None:
         value = value + state.homeostasis_shift
-    if settings.use_adaptive_threshold:
+    if dynamics.eta is not None:
         value = value + state.threshold_shift
-    if modulation is not None and settings.neuromod_mode == "threshold":
-        value = value + settings.neuromod_strength * modulation
+    if modulation is not None and dynamics.neuromod_mode == "threshold":
+        value = value + dynamics.neuromod_strength * modulation
     return value.expand_as(state.voltage)
 
 
@@ -130,33 +180,24 @@ def integrate(
     Returns:
         The state with its new voltage, and the gap Δ, `(batch, num_neurons)`.
     """
-    settings = dynamics.settings
-    strength = settings.neuromod_strength
-    if modulation is not None and settings.neuromod_mode == "gain":
-        current = current * (1 + strength * modulation)
-    if settings.depression_rate:
+    if modulation is not None and dynamics.neuromod_mode == "gain":
+        current = current * (1 + dynamics.neuromod_strength * modulation)
+    if dynamics.depression_rate is not None:
         current = current * state.efficiency
-    if settings.spike_increase:
+    if dynamics.spike_increase is not None:
         current = current - state.adaptation
-    if settings.use_ahp:
-        current = torch.sub(current, state.ahp, alpha=settings.g_ahp)
+    if dynamics.g_ahp is not None:
+        current = current - dynamics.g_ahp * state.ahp
     held = state.voltage
-    membrane = MEMBRANES[settings.membrane]
-    voltage = membrane.follow(held, current, dynamics)
-    if noise is not None:
-        voltage = torch.add(voltage, noise, alpha=dynamics.noise_scale)
-    if (ceiling := membrane.ceiling(settings)) < math.inf:
-        voltage = voltage.clamp(max=ceiling)
-    if settings.refractory_period:
+    voltage = dynamics.membrane.follow(held, current, dynamics)
+    if noise is not None and dynamics.noise_scale is not None:
+        voltage = voltage + dynamics.noise_scale * noise
+    if dynamics.V_peak is not None:
+        voltage = torch.minimum(voltage, dynamics.V_peak)
+    if dynamics.refractory_period is not None:
         voltage = torch.lerp(voltage, held, state.refractory.clamp(max=1))
-    gap = voltage - dynamics.V_th
-    if settings.homeostasis_enabled:
-        gap = gap - state.homeostasis_shift
-    if settings.use_adaptive_threshold:
-        gap = gap - state.threshold_shift
-    if modulation is not None and settings.neuromod_mode == "threshold":
-        gap = torch.sub(gap, modulation, alpha=strength)
-    return state._replace(voltage=voltage), gap
+    state = state._replace(voltage=voltage)
+    return state, voltage - threshold(state, dynamics, modulation)
 
 
 def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: Tensor | None = None) -> QLIFState:
@@ -174,39 +215,38 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
     Returns:
         The state after the step.
     """
-    settings = dynamics.settings
     changed: dict[str, Tensor] = {}
-    if settings.reset == "hard":
-        # lerp is exact at both ends: a neuron that did not spike keeps its voltage to the last bit.
-        changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), spikes)
-    elif settings.reset == "soft":
+    if dynamics.V_reset is None:
         changed["voltage"] = state.voltage - spikes * threshold(state, dynamics, modulation)
     else:
-        fraction = spikes * settings.reset_fraction
+        # lerp is exact at both ends: a neuron that did not spike keeps its voltage to the last bit.
+        fraction = spikes if dynamics.reset_fraction is None else spikes * dynamics.reset_fraction
         changed["voltage"] = torch.lerp(state.voltage, dynamics.V_reset.expand_as(spikes), fraction)
-    if settings.spike_increase:
-        changed["adaptation"] = torch.add(state.adaptation * dynamics.adaptation_decay, spikes, alpha=settings.spike_increase)
-    if settings.depression_rate:
-        recovered = torch.lerp(state.efficiency, dynamics.rested.expand_as(spikes), dynamics.recovered)
-        used = -settings.depression_rate
-        changed["efficiency"] = torch.addcmul(recovered, state.efficiency, spikes, value=used)
-    if settings.use_ahp:
-        raised = torch.add(state.ahp * dynamics.ahp_decay, spikes, alpha=settings.ahp_jump)
-        changed["ahp"] = raised.clamp(max=AHP_MAX)
-    if settings.allow_dynamic_spike_probability:
-        changed["dynamic"] = torch.add(spikes, state.dynamic, alpha=dynamics.dynamic_decay)
-    lowest, highest = dynamics.lowest_shift, dynamics.highest_shift
-    if settings.homeostasis_enabled:
-        rate = torch.lerp(state.rate, spikes, dynamics.rate_step)
-        gain = settings.homeostasis_lr * settings.dt
-        moved = torch.add(state.homeostasis_shift, rate, alpha=gain) - gain * settings.homeostasis_target_rate
-        changed["rate"] = rate
-        changed["homeostasis_shift"] = moved.clamp(lowest, highest)
-        lowest, highest = lowest - changed["homeostasis_shift"], highest - changed["homeostasis_shift"]
-    if settings.use_adaptive_threshold and dynamics.eta is not None:
-        risen = torch.addcmul(state.threshold_shift * dynamics.threshold_decay, dynamics.eta, spikes)
-        changed["threshold_shift"] = risen.clamp(lowest, highest)
-    if settings.refractory_period:
+    if dynamics.spike_increase is not None:
+        changed["adaptation"] = state.adaptation * dynamics.adaptation_decay + dynamics.spike_increase * spikes
+    if dynamics.depression_rate is not None:
+        recovered = state.efficiency + dynamics.recovery * (1 - state.efficiency)
+        changed["efficiency"] = recovered - dynamics.depression_rate * state.efficiency * spikes
+    if dynamics.ahp_jump is not None:
+        changed["ahp"] = (state.ahp * dynamics.ahp_decay + dynamics.ahp_jump * spikes).clamp(max=AHP_MAX)
+    if dynamics.dynamic_decay is not None:
+        changed["dynamic"] = state.dynamic * dynamics.dynamic_decay + spikes
+    rested = dynamics.V_th
+    if dynamics.homeostasis_gain is not None:
+        rate = state.rate + dynamics.rate_step * (spikes - state.rate)
+        moved = state.homeostasis_shift + dynamics.homeostasis_gain * (rate - dynamics.homeostasis_target)
+        moved = _within(moved, rested, dynamics)
+        changed["rate"], changed["homeostasis_shift"] = rate, moved
+        rested = rested + moved
+    if dynamics.eta is not None:
+        risen = state.threshold_shift * dynamics.threshold_decay + dynamics.eta * spikes
+        changed["threshold_shift"] = _within(risen, rested, dynamics)
+    if dynamics.refractory_period is not None:
         left = (state.refractory - 1).clamp(min=0)
-        changed["refractory"] = torch.add(left, spikes.detach(), alpha=settings.refractory_period)
+        changed["refractory"] = left + dynamics.refractory_period * spikes.detach()
     return state._replace(**changed)
+
+
+def _within(shift: Tensor, rested: Tensor, dynamics: Dynamics) -> Tensor:
+    """The shift kept such that the threshold, `rested` + shift, stays within its bounds."""
+    return torch.minimum(torch.maximum(shift, dynamics.lowest_threshold - rested), dynamics.highest_threshold - rested)

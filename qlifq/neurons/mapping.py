@@ -16,7 +16,7 @@ __all__ = ["MAPPINGS", "THETA_MAX", "AngleMapping"]
 THETA_MAX = 1.5658
 
 #: gap, q_scale, offset (q_bias with the leak already taken off), theta_max → θ, all broadcast.
-AngleFunction = Callable[[Tensor, Tensor | float, Tensor, float], Tensor]
+AngleFunction = Callable[[Tensor, Tensor | float, Tensor, Any], Tensor]
 #: θ(0), π − θ(0), dθ/dΔ at gap 0, theta_max → q_scale and offset.
 Inverse = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 #: Fractions of what the mapping reaches, strictly between 0 and 1, q_scale, offset → gaps.

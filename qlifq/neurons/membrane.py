@@ -28,15 +28,13 @@ class Membrane:
         formula: as people write it.
         follow: V, I_eff and the constants of the dynamics to V after one step without noise, each `(batch, num_neurons)`.
         rest: the potential at rest, from the settings.
-        ceiling: the potential at which V is cut off, from the settings; infinite for none.
         check: refuses settings that do not go together.
-        parameters: the neuron's parameters that only membranes like this one use.
+        parameters: the neuron's parameters that only membranes like this one use; V is cut off at `V_peak` where that is one.
     """
 
     formula: str
     follow: Callable[[Tensor, Tensor, "Dynamics"], Tensor]
     rest: Callable[["Settings"], float] = lambda settings: 0.0
-    ceiling: Callable[["Settings"], float] = lambda settings: math.inf
     check: Callable[["Settings"], None] = lambda settings: None
     parameters: tuple[str, ...] = ()
 
@@ -46,13 +44,12 @@ def _leaky(voltage: Tensor, current: Tensor, dynamics: "Dynamics") -> Tensor:
 
 
 def _quadratic(voltage: Tensor, current: Tensor, dynamics: "Dynamics") -> Tensor:
-    settings = dynamics.settings
-    above_rest = voltage - settings.V_rest
-    pull = dynamics.step * (settings.a0 * above_rest * (voltage - settings.V_c))
+    above_rest = voltage - dynamics.V_rest
+    pull = dynamics.step * (dynamics.a0 * above_rest * (voltage - dynamics.V_c))
     # Below V_rest the pull reaches V_rest at most: a parabola followed by finite steps would otherwise throw a strongly
     # inhibited neuron across its threshold.
     pull = torch.minimum(pull, torch.where(above_rest < 0, -above_rest, math.inf))
-    return voltage + torch.addcmul(pull, dynamics.step, current, value=settings.R)
+    return voltage + pull + dynamics.step * dynamics.R * current
 
 
 def _check_quadratic(settings: "Settings") -> None:
@@ -75,7 +72,6 @@ MEMBRANES: Registry[Membrane] = Registry(
             formula="V ← V + (dt/τ) (a0 (V − V_rest)(V − V_c) + R I_eff)",
             follow=_quadratic,
             rest=lambda settings: settings.V_rest,
-            ceiling=lambda settings: settings.V_peak,
             check=_check_quadratic,
             parameters=("V_rest", "V_c", "a0", "R", "V_peak"),
         ),

@@ -291,6 +291,11 @@ class Settings:
                 "Argument `neuromod_mode` must not be 'prob_slope' for the classic deterministic decision, which has no slope."
             )
 
+    def uses(self, name: str) -> bool:
+        """Whether a parameter that switches its mechanism on above 0 does so for any neuron."""
+        value = getattr(self, name)
+        return any(value) if isinstance(value, tuple) else bool(value)
+
     @property
     def lowest_V_th(self) -> float:
         """The least threshold at rest of any neuron."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -12,26 +11,34 @@ from qlifq import _validation as check
 from qlifq._transforms import constant, transformed, uncompiled
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
-from qlifq.backends.sampling import shared
-from qlifq.circuits import RYSpike
-from qlifq.errors import MissingConstantError, UnsupportedError
-from qlifq.neurons.decision import Decided, QuantumDecision, classic
-from qlifq.neurons.dynamics import Dynamics, initial_state
-from qlifq.neurons.fused_lif import Constants, Traces, run_plain, trace_plain
+from qlifq.circuits import RYSpike, SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, MissingConstantError, UnsupportedError
+from qlifq.neurons import kernels
+from qlifq.neurons.closed_form import ClosedForm, Obstacle, closed_form
+from qlifq.neurons.decision import QuantumDecision
+from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle, threshold
+from qlifq.neurons.formula import formula_of, slope
 from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import PER_NEURON, Need, PerNeuron, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.state import QLIFState, check_state
-from qlifq.neurons.step_functions import MappingParameters, step_functions
-from qlifq.random.streams import SeedStream
+from qlifq.random import SeedStream, philox
 
-__all__ = ["QLIF", "Step"]
-
-
-#: What a plain neuron may have its own value of; trained constants apart, which are looked at as they are.
-_PLAIN = {"V_th", "V_reset", "tau", "dt", "q_scale", "q_bias", "quantum_leak", "neuromod_mode", "neuromod_strength"}
+__all__ = ["QLIF", "Sequence", "Step"]
 _PARAMETERS = {item.name: item for item in fields(Settings)}
+
+
+class Sequence(NamedTuple):
+    """What a sequence produced.
+
+    Args:
+        outputs: what was kept of every step by name, `(time, batch, num_neurons)` each; the spikes among them.
+        state: the state after the last step.
+    """
+
+    outputs: Mapping[str, Tensor]
+    state: QLIFState
 
 
 class Step(NamedTuple):
@@ -39,20 +46,26 @@ class Step(NamedTuple):
 
     Args:
         state: the state after the step.
-        gap: Δ at the decision, `(batch, num_neurons)`.
-        potential: V at the decision, before any reset, `(batch, num_neurons)`.
-        decided: spikes, probability and angle.
-        active: bool, the neurons that were asked; None where all were.
+        spikes: s, `(batch, num_neurons)`.
+        gap: Δ at the decision, same shape.
+        potential: V at the decision, before any reset, same shape.
+        threshold: what V was compared with, same shape.
+        angle: θ, radians, same shape; None for the classic neuron.
+        probability: P(1), or its estimate, same shape; None for the classic deterministic neuron.
+        active: 1 for the neurons that decided, 0 for those in their refractory period; None where all decided.
     """
 
     state: QLIFState
+    spikes: Tensor
     gap: Tensor
     potential: Tensor
-    decided: Decided
+    threshold: Tensor
+    angle: Tensor | None
+    probability: Tensor | None
     active: Tensor | None
 
 
-torch.serialization.add_safe_globals([Step, Decided])
+torch.serialization.add_safe_globals([Step])
 
 
 class QLIF(nn.Module):
@@ -86,8 +99,10 @@ class QLIF(nn.Module):
         gradient_shots: shots of the shifted evaluations of "parameter-shift"; None for `shots`.
         membrane: "leaky" or "quadratic".
         mapping: "sigmoid", "linear" or "tanh".
-        compile: whether the elementwise parts of a step are compiled by `torch.compile`, which takes some seconds at the first
-            call and a C++ compiler; the results agree with the uncompiled ones to rounding.
+        circuit: what a decision runs, a circuit of one angle; None for `RYSpike`.
+        kernel: "auto" runs a sequence as one compiled operation where the decision has a closed form and a kernel can be built,
+            which takes a second when a layer of its kind runs for the first time on a machine; "off" runs it step by step. The
+            spikes are the same, up to ties at rounding.
         **parameters: the neuron's parameters, see `qlifq.neurons.Settings`.
 
     Raises:
@@ -112,7 +127,8 @@ class QLIF(nn.Module):
         gradient_shots: int | None = None,
         membrane: str = "leaky",
         mapping: str = "sigmoid",
-        compile: bool = False,
+        circuit: SpikeCircuit | None = None,
+        kernel: str = "auto",
         **parameters: object,
     ) -> None:
         super().__init__()
@@ -122,17 +138,18 @@ class QLIF(nn.Module):
                 raise check.unknown("parameter", name, list(_PARAMETERS))
         self.settings = Settings(decision=decision, membrane=membrane, mapping=mapping, **parameters)  # type: ignore[arg-type]
         self.backend = backend if isinstance(backend, Backend) else get(backend)
+        self.circuit = _checked_circuit(circuit)
         self.gradient = gradient
         self.gradient_shots = gradient_shots
         self.shots = self._shots(shots)
         if self.settings.quantum_mode:
-            check_gradient(self.backend, RYSpike(), gradient, gradient_shots)
+            check_gradient(self.backend, self.circuit, gradient, gradient_shots)
         self.seeds = SeedStream(seed)
         #: The dtypes in which the settings were found to be finite.
         self._suited: set[torch.dtype] = set()
-        self.compiled = check.flag("compile", compile)
-        step_functions(compiled=self.compiled)
+        self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
         self.constants = self._constants()
+        self._decision = QuantumDecision(self.settings, self.backend, self.circuit, self.shots, gradient, gradient_shots)
 
     @uncompiled
     def forward(
@@ -151,18 +168,14 @@ class QLIF(nn.Module):
         Raises:
             QLIFError: if an input cannot be used.
         """
-        if modulation is None and self._can_fuse(current, _voltage(state)):
-            current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
-            if not len(current):
-                return torch.zeros_like(current), state
-            emitted, voltage = run_plain(current, state.voltage, self._plain_constants(), self.seeds)
-            return emitted, checked_end(state._replace(voltage=voltage))
+        checked = self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True)
+        if (found := self._in_one(*checked)) is not None:
+            return found.outputs["spikes"], found.state
+        current, state, modulation = checked
         spikes = []
-        for step in self.steps(current, state, modulation):
-            spikes.append(step.decided.spikes)
+        for step in self._run(current, state, modulation):
+            spikes.append(step.spikes)
             state = step.state
-        if state is None:
-            state = self.initial_state(current.shape[1])
         return (torch.stack(spikes) if spikes else torch.zeros_like(current)), state
 
     @uncompiled
@@ -175,9 +188,11 @@ class QLIF(nn.Module):
         """
         look = isinstance(current, Tensor) and current.device.type == "cpu"
         current, state, modulation = self._checked(current, state, modulation, sizes=("batch", self.num_neurons), look=look)
-        with_time = None if modulation is None else modulation.unsqueeze(0)
-        (step,) = self._run(current.unsqueeze(0), state, with_time)
-        return step.decided.spikes, step.state
+        current, modulation = current.unsqueeze(0), None if modulation is None else modulation.unsqueeze(0)
+        if (found := self._in_one(current, state, modulation)) is not None:
+            return found.outputs["spikes"][0], found.state
+        (step,) = self._run(current, state, modulation)
+        return step.spikes, step.state
 
     @uncompiled
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
@@ -188,25 +203,42 @@ class QLIF(nn.Module):
         return self._run(*self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True))
 
     @uncompiled
-    def traces(
-        self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None
-    ) -> tuple[Traces, QLIFState] | None:
-        """What happens in a sequence, faster than by `steps`; arguments as for `forward`.
+    def sequence(
+        self,
+        current: Tensor,
+        state: QLIFState | None = None,
+        modulation: Tensor | None = None,
+        *,
+        outputs: tuple[str, ...] = (),
+    ) -> Sequence | None:
+        """Run a sequence as one operation, and keep what is asked for.
+
+        Args:
+            current: as for `forward`.
+            state: as for `forward`.
+            modulation: as for `forward`.
+            outputs: what is kept of every step beside the spikes: names of states, as they are after the step, and "potential",
+                "threshold", "gap", "angle" and "probability", as they are at the decision.
 
         Returns:
-            The traces and the state after the last step; None where only `steps` can tell: for anything but a plain neuron,
-            with modulation, and where a derivative is asked for.
+            What was kept and the state after the last step; None where a kernel cannot run it, see `why_stepwise`: then nothing
+            was done.
 
         Raises:
-            QLIFError: if an input cannot be used, or leads to an angle that is NaN.
+            QLIFError: if an input cannot be used.
         """
-        voltage = _voltage(state)
-        derived = any(isinstance(value, Tensor) and value.requires_grad for value in (current, voltage))
-        if modulation is not None or not self._can_fuse(current, voltage) or (derived and torch.is_grad_enabled()):
-            return None
-        current, state, _ = self._checked(current, state, None, sizes=("time", "batch", self.num_neurons), look=True)
-        traces, voltage = trace_plain(current, state.voltage, self._plain_constants(), self.seeds)
-        return traces, checked_end(state._replace(voltage=voltage))
+        sizes = ("time", "batch", self.num_neurons)
+        return self._in_one(*self._checked(current, state, modulation, sizes=sizes, look=True), outputs=outputs)
+
+    def why_stepwise(self) -> str | None:
+        """The setting that keeps this layer from running a sequence as one operation, in words; None where none does.
+
+        Even then a sequence is run step by step where no kernel can be built, or a derivative goes forward.
+        """
+        if self.kernel == "off":
+            return "kernel='off'"
+        form = self._closed_form()
+        return form.words if isinstance(form, Obstacle) else None
 
     def initial_state(self, batch: int) -> QLIFState:
         """The state at rest for a batch, on the layer's device and in its dtype."""
@@ -216,7 +248,7 @@ class QLIF(nn.Module):
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing."""
         if not self.settings.quantum_mode:
             return Plan(evaluations=0, circuits=0, qubits=0, jobs=0, executions=0)
-        return self.backend.plan(RYSpike(), batch, self.num_neurons * self.settings.quantum_wire, shots=self.shots)
+        return self.backend.plan(self.circuit, batch, self.num_neurons * self.settings.quantum_wire, shots=self.shots)
 
     def assign(self, **values: Tensor) -> None:
         """Set constants per neuron in place, such as a calibration's q_scale and q_bias.
@@ -291,56 +323,88 @@ class QLIF(nn.Module):
         modulation = checked_modulation(modulation, self.settings, current, look=look)
         return current, self.initial_state(batch) if state is None else state, modulation
 
+    def _in_one(
+        self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, outputs: tuple[str, ...] = ()
+    ) -> Sequence | None:
+        """What `sequence` says, of inputs that were checked."""
+        if self.kernel == "off" or not current.numel() or transformed(current, modulation, *state, *self.parameters()):
+            return None
+        form = self._closed_form()
+        if isinstance(form, Obstacle) or (self.shots is not None and "probability" in outputs):
+            return None
+        formula = formula_of(form.structure(modulated=modulation is not None, outputs=outputs))
+        inputs = {"current": current} if modulation is None else {"current": current, "modulation": modulation}
+        prepared = kernels.prepare(formula, state._asdict(), inputs, form.constants, len(current))
+        if prepared is None:
+            return None
+        steps = self.seeds.next_steps(len(current))
+        kept, after, lost = prepared.run(philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons))
+        last = checked_end(QLIFState(**after))
+        if lost:
+            raise ArgumentError(
+                f"Argument `angles` must be finite, but of {lost} of the {current[0].numel()} neurons they became NaN or infinite."
+            )
+        return Sequence(kept, last)
+
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
-        settings, step = self.settings, step_functions(compiled=self.compiled)
-        dynamics, mapping_parameters = self.dynamics(), self._mapping_parameters()
-        decision = QuantumDecision(settings, self.backend, self.shots, self.gradient, self.gradient_shots)
+        form = self._closed_form()
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
-            # As many whatever is drawn, so that the next step's do not depend on this one's options.
-            noise_seed, *seeds = self.seeds.next_seeds(4 if settings.quantum_mode else 2)
-            shard = self.seeds.shard
-            noise = constant(now, partial(shared, torch.randn, seed=noise_seed, shard=shard)) if settings.noise_std else None
-            active = state.refractory.bool().logical_not() if settings.refractory_period else None
-            state, gap, angle = step.pre_spike(state, now, dynamics, mapping_parameters, modulation=m, noise=noise)
-            if angle is None:
-                decided = classic(settings, gap, state.dynamic, m, active, seeds[0], shard)
+            steps = self.seeds.next_steps(1)
+            place = philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons)
+            noise = constant(now, place.normal) if self.settings.uses("noise_std") else None
+            if isinstance(form, Obstacle):
+                step = self._measured_step(state, now, m, noise, steps.seeds(0)[:2], place)
             else:
-                decided = decision.decide(angle, active, seeds, shard)
-            potential = state.voltage
-            state = step.settle(state, decided.spikes, dynamics, modulation=m)
-            yield Step(state, gap, potential, decided, active)
+                step = _exact_step(form, state, now, m, noise, place)
+            state = step.state
+            yield step
         checked_end(state)
+
+    def _measured_step(
+        self,
+        state: QLIFState,
+        current: Tensor,
+        modulation: Tensor | None,
+        noise: Tensor | None,
+        seeds: list[int],
+        place: philox.Place,
+    ) -> Step:
+        """One step whose decisions a backend makes."""
+        settings, dynamics = self.settings, self.dynamics()
+        active = state.refractory == 0 if settings.refractory_period else None
+        state, gap = integrate(state, current, dynamics, modulation=modulation, noise=noise)
+        scale = slope(
+            self.q_scale,
+            state.dynamic if settings.allow_dynamic_spike_probability else None,
+            dynamics.neuromod_strength,
+            modulation if settings.neuromod_mode == "prob_slope" else None,
+        )
+        mapping = MAPPINGS[settings.mapping]
+        angle = mapping.angle(gap, scale, self.q_bias - settings.quantum_leak, settings.theta_max)
+        spikes, probability = self._decision.decide(angle, active, seeds, place.uniform)
+        after = settle(state, spikes, dynamics, modulation=modulation)
+        compared = threshold(state, dynamics, modulation)
+        return Step(after, spikes, gap, state.voltage, compared, angle, probability, active)
 
     def dynamics(self) -> Dynamics:
         """The constants of the dynamics as they are now, for `integrate` and `settle`."""
-        return Dynamics.of(self.settings, self.V_th, self.tau, self.eta if "eta" in self.constants else None)
+        return Dynamics.of(self.settings, self._values())
 
-    def _mapping_parameters(self) -> MappingParameters | None:
-        settings = self.settings
-        if not settings.quantum_mode:
-            return None
-        return MappingParameters(self.q_scale, self.q_bias - settings.quantum_leak if settings.quantum_leak else self.q_bias)
+    def _values(self) -> dict[str, Tensor]:
+        """The constants per neuron as they are now."""
+        return {name: kept() for name, kept in self._kept().items()}
 
-    def _can_fuse(self, *inputs: object) -> bool:
-        """Whether `run_plain` does what this layer does: nothing differs from the plain neuron, and no constant is trained.
-
-        It has no derivative but the one that goes backward, to the input and the voltage.
-        """
-        if not self.backend.ideal or self.shots is not None or self.gradient not in {"auto", "analytic"} or self.compiled:
-            return False
-        constants = [kept.stored for kept in self._kept().values()]
-        if any(value.requires_grad for value in constants) or transformed(*inputs, *constants):
-            return False
-        plain = Settings()
-        return all(getattr(self.settings, name) == getattr(plain, name) for name in _PARAMETERS if name not in _PLAIN)
-
-    def _plain_constants(self) -> Constants:
-        mapping_parameters = cast(MappingParameters, self._mapping_parameters())
-        step = (self.settings.dt / self.tau).detach()
-        reset = step.new_tensor(self.settings.V_reset)
-        return Constants(
-            step, mapping_parameters.q_scale.detach(), mapping_parameters.offset.detach(), self.V_th.detach(), reset
+    def _closed_form(self) -> ClosedForm | Obstacle:
+        values = self._values()
+        return closed_form(
+            self.settings,
+            self.backend,
+            self.circuit,
+            shots=self.shots,
+            gradient=self.gradient,
+            dynamics=Dynamics.of(self.settings, values),
+            parameters=values,
         )
 
     def _constant(self, name: str) -> Tensor:
@@ -406,5 +470,45 @@ class QLIF(nn.Module):
         return shots
 
 
-def _voltage(state: object) -> Tensor | None:
-    return state.voltage if isinstance(state, QLIFState) else None
+def _exact_step(
+    form: ClosedForm,
+    state: QLIFState,
+    current: Tensor,
+    modulation: Tensor | None,
+    noise: Tensor | None,
+    place: philox.Place,
+) -> Step:
+    """One step by the formula that kernels are made of, in torch."""
+    formula = formula_of(form.structure(modulated=modulation is not None, outputs=()))
+    values = {**state._asdict(), **form.constants, "current": current}
+    if modulation is not None:
+        values["modulation"] = modulation.expand_as(current)
+    if noise is not None:
+        values["noise"] = noise
+    if formula.random:
+        values["uniform"] = constant(current, place.uniform)
+    found = formula.step(values)
+    angle = found.get("angle")
+    if angle is not None and angle.device.type == "cpu":
+        check.finite("angles", angle)
+    after = QLIFState(*(found[name] for name in QLIFState._fields))
+    return Step(
+        after,
+        found["spikes"],
+        found["gap"],
+        found["potential"],
+        found["threshold"],
+        angle,
+        found.get("probability"),
+        found.get("active"),
+    )
+
+
+def _checked_circuit(circuit: SpikeCircuit | None) -> SpikeCircuit:
+    if circuit is None:
+        return RYSpike()
+    if not isinstance(circuit, SpikeCircuit):
+        raise DtypeError(f"Argument `circuit` must be a SpikeCircuit or None, but is {type(circuit).__name__}.")
+    if circuit.num_angles != 1:
+        raise ArgumentError(f"Argument `circuit` must take one angle, but takes {circuit.num_angles}: {circuit.draw()}.")
+    return circuit

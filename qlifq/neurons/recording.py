@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,28 +11,14 @@ from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.inputs import FLOATING
-from qlifq.neurons.qlif import QLIF, Step
+from qlifq.neurons.qlif import QLIF, Sequence
 from qlifq.neurons.state import QLIFState
 
 __all__ = ["RECORDABLE", "Recording", "simulate"]
 
 
-def _of_state(name: str) -> Callable[[Step], Tensor]:
-    return lambda step: cast(Tensor, getattr(step.state, name))
-
-
-#: What can be recorded beside the spikes, and where a step keeps it; "trace" is made of the spikes.
-_SOURCES: Mapping[str, Callable[[Step], Tensor]] = {
-    **{name: _of_state(name) for name in QLIFState._fields},
-    "potential": lambda step: step.potential,
-    "threshold": lambda step: step.potential - step.gap,
-    "gap": lambda step: step.gap,
-    "angle": lambda step: cast(Tensor, step.decided.angle),
-    "probability": lambda step: cast(Tensor, step.decided.probability),
-}
-RECORDABLE = (*_SOURCES, "trace")
-#: What `QLIF.traces` tells.
-_OF_TRACES = {"voltage", "potential", "threshold", "gap", "angle", "probability"}
+#: What can be recorded beside the spikes; "trace" is made of the spikes.
+RECORDABLE = (*QLIFState._fields, "potential", "threshold", "gap", "angle", "probability", "trace")
 
 
 @dataclass(frozen=True)
@@ -118,38 +103,63 @@ def simulate(
     """
     names = _names(layer, record)
     check.tensor("current", current, dtypes=FLOATING)
-    kept = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
-    if progress is None and _OF_TRACES.issuperset(names) and (found := layer.traces(current, state, modulation)) is not None:
-        whole, state = found
-        return Recording(
-            whole.spikes, {name: getattr(whole, name) for name in names}, state, current.numel(), describe_decisions(layer)
-        )
-    spikes: list[Tensor] = []
-    traces: dict[str, list[Tensor]] = {name: [] for name in names}
-    asked = torch.zeros((), dtype=torch.int64, device=current.device)
-    trace: Tensor | None = None
-    for step in layer.steps(current, state, modulation):
-        state = step.state
-        spikes.append(step.decided.spikes)
-        if "trace" in traces:
-            trace = step.decided.spikes if trace is None else trace * kept + step.decided.spikes
-            traces["trace"].append(trace)
-        for name in names:
-            if name != "trace":
-                traces[name].append(_SOURCES[name](step))
-        if step.active is not None:
-            asked += step.active.sum()
-        if progress is not None:
-            progress(len(spikes), len(current))
-    wires = layer.settings.quantum_wire if layer.settings.quantum_mode else 0
-    total = int(asked) if layer.settings.refractory_period else current.numel()
+    decay = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
+    outputs = tuple(name for name in names if name != "trace")
+    before = None if state is None else state.refractory
+    found = layer.sequence(current, state, modulation, outputs=outputs) if progress is None else None
+    if found is None:
+        found = _stepwise(layer, current, state, modulation, outputs, progress)
+    kept = dict(found.outputs)
+    spikes = kept.pop("spikes")
+    if "trace" in names:
+        kept["trace"] = _traced(spikes, decay)
     return Recording(
-        spikes=_stacked(spikes, current),
-        traces={name: _stacked(values, current) for name, values in traces.items()},
-        state=layer.initial_state(current.shape[1]) if state is None else state,
-        evaluations=total * wires,
+        spikes=spikes,
+        traces={name: kept[name] for name in names},
+        state=found.state,
+        evaluations=_decisions(layer, spikes, before) * (layer.settings.quantum_wire if layer.settings.quantum_mode else 0),
         decided_by=describe_decisions(layer),
     )
+
+
+def _stepwise(
+    layer: QLIF,
+    current: Tensor,
+    state: QLIFState | None,
+    modulation: Tensor | None,
+    outputs: tuple[str, ...],
+    progress: Callable[[int, int], None] | None,
+) -> Sequence:
+    """What `QLIF.sequence` keeps, step by step."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in ("spikes", *outputs)}
+    for step in layer.steps(current, state, modulation):
+        state = step.state
+        for name, values in kept.items():
+            values.append(getattr(state if name in QLIFState._fields else step, name))
+        if progress is not None:
+            progress(len(kept["spikes"]), len(current))
+    whole = {name: torch.stack(values) if values else torch.zeros_like(current) for name, values in kept.items()}
+    return Sequence(whole, layer.initial_state(current.shape[1]) if state is None else state)
+
+
+def _traced(spikes: Tensor, decay: float) -> Tensor:
+    """The trace x ← decay · x + s over time, in the shape of the spikes."""
+    values: list[Tensor] = []
+    for now in spikes:
+        values.append(values[-1] * decay + now if values else now)
+    return torch.stack(values) if values else torch.zeros_like(spikes)
+
+
+def _decisions(layer: QLIF, spikes: Tensor, before: Tensor | None) -> int:
+    """How many decisions there were: one of every neuron at every step outside its refractory period."""
+    period, steps = layer.settings.refractory_period, len(spikes)
+    if not period:
+        return spikes.numel()
+    # A spike silences its neuron for the period, or for what is left of the sequence.
+    silenced = torch.arange(steps - 1, -1, -1, device=spikes.device).clamp(max=period)
+    after_spikes = int((spikes.detach().sum(dim=tuple(range(1, spikes.ndim))).to(torch.int64) * silenced).sum())
+    at_first = 0 if before is None else int(before.detach().clamp(max=steps).to(torch.int64).sum())
+    return spikes.numel() - after_spikes - at_first
 
 
 def _names(layer: QLIF, record: object) -> list[str]:
@@ -167,7 +177,3 @@ def _names(layer: QLIF, record: object) -> list[str]:
                 "Argument `record` must not hold 'probability' for the classic deterministic decision, which has none."
             )
     return names
-
-
-def _stacked(values: list[Tensor], like: Tensor) -> Tensor:
-    return torch.stack(values) if values else torch.zeros_like(like)

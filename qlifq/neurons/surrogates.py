@@ -24,12 +24,13 @@ class Surrogate(NamedTuple):
     """
 
     formula: str
-    smooth: Callable[[Tensor, float], Tensor]
+    smooth: Callable[[Tensor, Tensor | float], Tensor]
     derivative: Callable[[Tensor, float], Tensor]
 
 
-def _heaviside_smooth(x: Tensor, alpha: float) -> Tensor:
-    inside = x.clamp(-1 / alpha, 1 / alpha)
+def _heaviside_smooth(x: Tensor, alpha: Tensor | float) -> Tensor:
+    bound = 1 / alpha
+    inside = x.maximum(-bound).minimum(bound) if isinstance(bound, Tensor) else x.clamp(-bound, bound)
     return inside - alpha * inside * inside.abs() / 2
 
 
@@ -37,7 +38,7 @@ def _heaviside_derivative(x: Tensor, alpha: float) -> Tensor:
     return (1 - alpha * x.abs()).clamp(min=0)
 
 
-def _fast_sigmoid_smooth(x: Tensor, alpha: float) -> Tensor:
+def _fast_sigmoid_smooth(x: Tensor, alpha: Tensor | float) -> Tensor:
     return x / (1 + alpha * x.abs())
 
 
@@ -45,7 +46,7 @@ def _fast_sigmoid_derivative(x: Tensor, alpha: float) -> Tensor:
     return (1 + alpha * x.abs()).square().reciprocal()
 
 
-def _gaussian_smooth(x: Tensor, alpha: float) -> Tensor:
+def _gaussian_smooth(x: Tensor, alpha: Tensor | float) -> Tensor:
     return math.sqrt(math.pi / 2) / alpha * (alpha / math.sqrt(2) * x).erf()
 
 
@@ -53,7 +54,7 @@ def _gaussian_derivative(x: Tensor, alpha: float) -> Tensor:
     return (-(alpha * x).square() / 2).exp()
 
 
-def _arctan_smooth(x: Tensor, alpha: float) -> Tensor:
+def _arctan_smooth(x: Tensor, alpha: Tensor | float) -> Tensor:
     return (alpha * x).atan() / alpha
 
 

@@ -6,15 +6,14 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
 from qlifq._validation import integer
-from qlifq.backends.interface import MAX_SEED
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import UnsupportedError
+from qlifq.random.draws import MAX_SEED, BatchShard
 from qlifq.random.recomputation import Recomputation, surrounding_regions
 
 __all__ = ["SeedStream"]
@@ -24,6 +23,24 @@ _LOW = 0xFFFFFFFF
 _HEIRS = 0x3C6EF372FE94F82B
 #: Held while a stream moves on, and while this process forks.
 _LOCK = threading.RLock()
+
+
+class Steps(NamedTuple):
+    """Steps of a neuron in a stream: what is drawn in them is a function of these numbers and of the place of an element.
+
+    Args:
+        key: the root of the stream.
+        position: the number of the first step.
+        first_row: the first row that is drawn for, in the whole batch.
+    """
+
+    key: int
+    position: int
+    first_row: int
+
+    def seeds(self, step: int) -> list[int]:
+        """The four seeds of a step, counted from the first, for draws that take a generator or a backend of their own."""
+        return _children(self.key, 4 * (self.position + step), 4)
 
 
 class SeedStream:
@@ -74,22 +91,35 @@ class SeedStream:
         """The next child seed, from 0 to 2⁶³ − 1."""
         return self.next_seeds(1)[0]
 
+    def next_steps(self, count: int) -> "Steps":
+        """The places of the next steps of a neuron, as many as `count`; each takes four children, whatever it draws.
+
+        Raises:
+            UnsupportedError: in a recomputation, if this stream did not give as many in the first run.
+        """
+        root, first = self._advance(4 * count)
+        return Steps(root, first // 4, 0 if self.shard is None else self.shard.first)
+
     def next_seeds(self, count: int) -> list[int]:
         """The next child seeds, as many as `count`.
 
         Raises:
             UnsupportedError: in a recomputation, if this stream did not give as many in the first run.
         """
+        return _children(*self._advance(count), count)
+
+    def _advance(self, count: int) -> tuple[int, int]:
+        """The root and the number of the next child, of which as many as `count` are taken."""
         regions, recomputation = surrounding_regions()
         with _LOCK:
             if recomputation is None:
-                seeds = _children(self.root, self.position, count)
+                taken = _Taken(self.root, self.position, count)
                 self.position += count
             else:
-                seeds = self._replayed(recomputation, count)
+                taken = self._replayed(recomputation, count)
             for region in regions:
-                self._regions.setdefault(region, _Region()).seeds.extend(seeds)
-        return seeds
+                self._regions.setdefault(region, _Region()).taken.append(taken)
+        return taken.root, taken.first
 
     def __repr__(self) -> str:
         return f"SeedStream(root={self.root}, position={self.position})"
@@ -122,19 +152,19 @@ class SeedStream:
         with _LOCK:
             _STREAMS.add(self)
 
-    def _replayed(self, recomputation: Recomputation, count: int) -> list[int]:
+    def _replayed(self, recomputation: Recomputation, count: int) -> "_Taken":
         """What the first run was given at this place."""
         region = self._regions.get(recomputation.region, _Region())
-        start = region.replayed.get(recomputation.number, 0)
-        seeds = region.seeds[start : start + count]
-        if len(seeds) < count:
+        place = region.replayed.get(recomputation.number, 0)
+        if place >= len(region.taken) or region.taken[place].number != count:
             raise UnsupportedError(
                 "Argument `function` of torch.utils.checkpoint must use the same seeds when it is run again, but of "
-                f"{self} it used {len(region.seeds)} at first and asks for {start + count}: give a layer other `seeds` after "
+                f"{self} it used {sum(taken.number for taken in region.taken)} at first and asks for "
+                f"{sum(taken.number for taken in region.taken[:place]) + count}: give a layer other `seeds` after "
                 "the backward pass, and run the function in one thread."
             )
-        region.replayed[recomputation.number] = start + count
-        return seeds
+        region.replayed[recomputation.number] = place + 1
+        return region.taken[place]
 
     def _bequeath(self) -> int:
         """The root of the next process or copy that inherits this stream."""
@@ -177,11 +207,19 @@ class _Process:
         _LOCK.release()
 
 
+class _Taken(NamedTuple):
+    """Children that were taken at once: of a root, from which number on, and how many."""
+
+    root: int
+    first: int
+    number: int
+
+
 @dataclass
 class _Region:
     """What a stream gave in the first run of a checkpointed region, and how much of it each recomputation had again."""
 
-    seeds: list[int] = field(default_factory=list)
+    taken: list[_Taken] = field(default_factory=list)
     replayed: dict[object, int] = field(default_factory=dict)
 
 

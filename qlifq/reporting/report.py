@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import PathLike, stamp, write_bytes
+from qlifq.reporting.figures import put_heading, styled, write_picture
 from qlifq.reporting.intervals import Interval
 from qlifq.reporting.run_folder import Contents, run_folder
-from qlifq.studies.simulation_figure import put_heading, styled, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

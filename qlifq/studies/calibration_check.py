@@ -20,10 +20,10 @@ from qlifq.calibration.record import read_record
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
+from qlifq.reporting.figures import put_heading, write_picture
 from qlifq.reporting.intervals import binomial
 from qlifq.reporting.report import new_figure, styled
 from qlifq.reporting.run_folder import Contents, RunFolder, is_unfinished, listed_files, same_command
-from qlifq.studies.simulation_figure import put_heading, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

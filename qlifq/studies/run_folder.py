@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from qlifq._files import PathLike, write_bytes
+from qlifq.reporting.figures import write_picture
 from qlifq.reporting.run_folder import Contents, run_folder
 from qlifq.studies.simulation import SimulationRun
-from qlifq.studies.simulation_figure import simulation_figure, write_picture
+from qlifq.studies.simulation_figure import simulation_figure
 
 __all__ = ["FILES", "simulation_contents", "write_simulation"]
 

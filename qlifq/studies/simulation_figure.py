@@ -1,73 +1,26 @@
 """Pictures of what a study found."""
 
-import io
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from qlifq._files import write_bytes
-from qlifq._packages import load
 from qlifq._validation import integer
 from qlifq.errors import ArgumentError
+from qlifq.reporting.figures import put_heading, styled
 from qlifq.studies.simulation import SimulationRun, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["put_heading", "simulation_figure", "styled", "write_picture"]
+__all__ = ["simulation_figure"]
 
 Floats = npt.NDArray[np.float32]
 
 _INPUT, _SPIKES, _VOLTAGE, _THRESHOLD, _PROBABILITY = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e", "#7b4fa3"
-_STYLE: dict[Any, Any] = {
-    "font.size": 10.0,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-}
-#: Of a heading.
-_LETTERS_PER_INCH = 11
 #: More points than this in the scatter only make the file larger.
 _MOST_POINTS = 5000
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """The look of the figures that are made inside, whatever the user's own settings are."""
-    style = load("matplotlib.style", package="matplotlib", feature="A figure", install="matplotlib")
-    with style.context(["default", _STYLE]):
-        yield
-
-
-def write_picture(path: Path, draw: Callable[[], "Figure"]) -> None:
-    """Draw a figure and write it as PNG, atomically.
-
-    Args:
-        path: where.
-        draw: makes the figure.
-    """
-    with styled():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        image = io.BytesIO()
-        # Text takes some settings when it is drawn and not when it is made.
-        FigureCanvasAgg(draw()).print_figure(image, format="png")
-    write_bytes(path, image.getvalue())
-
-
-def put_heading(figure: "Figure", text: str) -> None:
-    """Put a heading over a whole figure, in as many lines as its width needs."""
-    letters = int(figure.get_figwidth() * _LETTERS_PER_INCH)
-    figure.suptitle("\n".join(textwrap.wrap(text, letters)), x=0.01, ha="left", fontsize=11.0, fontweight="bold")
 
 
 def simulation_figure(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from qlifq.backends import Backend
-from qlifq.backends.sampling import BatchShard
 from qlifq.neurons.description import describe_layers
+from qlifq.random import BatchShard
 from qlifq.training.data.datasets import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, split_validation, train, untrained

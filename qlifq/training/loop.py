@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from qlifq.backends import Backend
-from qlifq.backends.sampling import generator
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons import SeedStream
+from qlifq.random import generator
 from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
 from qlifq.training.data.datasets import Dataset, LabelledImages
 from qlifq.training.evaluation import child_seed, evaluate

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError
+from qlifq.random import BatchShard
 
 __all__ = ["SINGLE_PROCESS", "Processes", "joined", "started_together"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from qlifq import _validation as check
-from qlifq.backends.interface import MAX_SEED
 from qlifq.errors import UnsupportedError
+from qlifq.random import MAX_SEED
 
 __all__ = ["PRECISIONS", "SCHEDULES", "TrainingSettings"]
 

@@ -17,9 +17,10 @@ from scipy.stats import binom
 from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.backends.sampling import draw, generator
+from qlifq.backends.sampling import draw
 from qlifq.circuits import CIRCUITS, BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import DtypeError, ShapeError
+from qlifq.random import generator
 
 FALSE_FAIL = 1e-9
 CPU = torch.device("cpu")

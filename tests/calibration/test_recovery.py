@@ -11,12 +11,13 @@ from scipy.stats import binom, binomtest, kstest
 from torch import Tensor
 
 from qlifq.backends import DeviceNoise, get
-from qlifq.backends.sampling import draw, generator
+from qlifq.backends.sampling import draw
 from qlifq.calibration import Calibration, fit
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import NEURON
 from qlifq.neurons.mapping import MAPPINGS
+from qlifq.random import generator
 
 DEVICES, NEURONS_EACH, SHOTS = 600, 10, (4096, 4096)
 SITES = DEVICES * NEURONS_EACH

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from qlifq.cli import main
-from qlifq.reporting import report
-from qlifq.studies import simulation_figure as figures
+from qlifq.reporting import figures, report
 
 Captured = pytest.CaptureFixture[str]
 

@@ -46,7 +46,7 @@ def quantum(**options: Any) -> Loss:
 
 def by_steps(current: Tensor) -> Tensor:
     steps = list(QLIF(NEURONS, seed=3, tau=2.5).double().steps(current))
-    return weighed(torch.stack([step.decided.spikes for step in steps])) + steps[-1].state.voltage.square().sum()
+    return weighed(torch.stack([step.spikes for step in steps])) + steps[-1].state.voltage.square().sum()
 
 
 def rotated(**options: Any) -> Loss:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from qlifq import QLIF, BrandPetruccione
-from qlifq.backends.sampling import BatchShard
 from qlifq.neurons import SeedStream
+from qlifq.random import BatchShard
 
 # From 3.12 on Python warns of a fork beside threads, which torch and some tests here have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -265,7 +265,7 @@ def test_two_threads_that_checkpoint_one_layer_replay_their_own_noise() -> None:
     def function(x: Tensor, mine: list[Tensor]) -> Tensor:
         steps = []
         for step in layer.steps(x):
-            steps.append(step.decided.spikes)
+            steps.append(step.spikes)
             if not mine:
                 # At first the two take a step each in turn.
                 turn.wait()

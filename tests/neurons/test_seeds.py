@@ -12,9 +12,9 @@ from torch import Tensor
 from qlifq import QLIF, simulate
 from qlifq.backends import Backend, Outcome, Plan
 from qlifq.backends.analytic import AnalyticBackend
-from qlifq.backends.sampling import generator
 from qlifq.circuits import SpikeCircuit
 from qlifq.neurons import SeedStream
+from qlifq.random import generator
 
 NEURONS = 5
 

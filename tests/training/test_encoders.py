@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError
+from qlifq.random import BatchShard
 from qlifq.training import current, latency, poisson
 
 FALSE_FAIL = 1e-9

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import Backend, get
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, QLIFError, ShapeError, UnsupportedError
+from qlifq.random import BatchShard
 from qlifq.training import NETWORKS, NEURONS, Design, build, load_dataset, matched, resolve_recipe
 from qlifq.training.networks.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
 from qlifq.training.networks.neurons import parameters_for

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, UnsupportedError
+from qlifq.random import BatchShard
 from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, build, evaluate, load_dataset, train
 from qlifq.training.processes import SINGLE_PROCESS, Processes, joined
 

@@ -12,12 +12,13 @@ from qlifq.backends.conformance import outcomes as answers
 from qlifq.backends.conformance import shot_noise
 from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, Harness
 from qlifq.backends.conformance.report import Line, Report
-from qlifq.backends.interface import MAX_SEED, Backend, Capabilities
+from qlifq.backends.interface import Backend, Capabilities
 from qlifq.backends.noise import DeviceNoise
 from qlifq.backends.reference import ReferenceBackend
 from qlifq.backends.registry import get
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ConformanceError, DtypeError, UnsupportedError
+from qlifq.random import MAX_SEED
 
 __all__ = ["CHECKS", "Check", "check"]
 

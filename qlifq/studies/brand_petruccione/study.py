@@ -12,12 +12,11 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq import circuits
 from qlifq.backends import Backend, DeviceNoise, get
-from qlifq.backends.interface import MAX_SEED
 from qlifq.backends.resources import Resources, count_resources
 from qlifq.circuits import RYSpike
 from qlifq.errors import MissingPackageError
 from qlifq.neurons import BrandPetruccione
-from qlifq.random.streams import SeedStream
+from qlifq.random import MAX_SEED, SeedStream
 from qlifq.reporting.intervals import Floats, Interval, binomial, mean, percentile, resampled_means, slopes
 from qlifq.studies.brand_petruccione.leaks import DEVICE_T1, delay_table, gap_table, leak_table
 from qlifq.studies.brand_petruccione.matched_input import NEURONS, T1, THETA, THRESHOLD, Response, drive

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qlifq.backends import Backend, get
-from qlifq.random.streams import SeedStream
+from qlifq.random import SeedStream
 from qlifq.reporting.intervals import Floats, Interval, percentile
 
 __all__ = ["Progress", "Run"]

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.backends import Backend
-from qlifq.backends.interface import MAX_SEED
 from qlifq.errors import ShapeError
 from qlifq.neurons.parameters import DECISIONS
+from qlifq.random import MAX_SEED
 from qlifq.reporting.intervals import Floats, percentile, resampled_means
 from qlifq.studies.checks import local_backend, rising_shots
 from qlifq.studies.shot_noise.evaluation import evaluations, floors

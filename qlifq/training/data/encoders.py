@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from qlifq._validation import finite, integer, real, shape_of, tensor
-from qlifq.backends.interface import MAX_SEED
-from qlifq.backends.sampling import BatchShard, generator
 from qlifq.errors import ArgumentError
+from qlifq.random import MAX_SEED, BatchShard, generator
 
 __all__ = ["ENCODINGS", "current", "latency", "poisson"]
 

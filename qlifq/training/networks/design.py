@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from qlifq import _validation as check
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ArgumentError, UnsupportedError
+from qlifq.random import BatchShard
 from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.networks.kinds import NETWORKS, NetworkKind
 from qlifq.training.networks.layers import Answer

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from qlifq.backends import Backend, Plan
-from qlifq.backends.sampling import BatchShard
 from qlifq.errors import ShapeError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
+from qlifq.random import BatchShard
 from qlifq.training.networks.design import Design
 from qlifq.training.networks.layers import Answer, CurrentLayer, MeanReadout, PopulationReadout, RotatedLayer
 from qlifq.training.networks.neurons import NEURONS, SHORT_TAU, make_neurons, parameters_for

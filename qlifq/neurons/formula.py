@@ -1,0 +1,144 @@
+"""One step of a QLIF neuron whose decision has a closed form, as a function of named tensors: what kernels are traced from."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from qlifq._transforms import constant
+from qlifq.backends.sampling import straight_through
+from qlifq.circuits import SinusoidalResponse, SpikeCircuit
+from qlifq.neurons.dynamics import Dynamics, integrate, settle, threshold
+from qlifq.neurons.kernels import Formula
+from qlifq.neurons.mapping import AngleMapping
+from qlifq.neurons.membrane import Membrane
+from qlifq.neurons.state import QLIFState
+from qlifq.neurons.surrogates import SURROGATES
+
+__all__ = ["Decision", "Structure", "formula_of", "slope"]
+
+#: Every constant of the dynamics, without the two that are no tensors.
+_DYNAMICS = tuple(name for name in Dynamics._fields if name not in {"membrane", "neuromod_mode"})
+_RESPONSE = SinusoidalResponse._fields
+
+
+class Decision(NamedTuple):
+    """How spikes are decided, as far as it is not a number.
+
+    Args:
+        kind: "sample", "threshold" or "expectation" of a qubit; "stochastic" or "deterministic" of the classic neuron.
+        mapping: from the gap to the angle; None for the classic neuron.
+        circuit: the circuit whose closed form is the probability; None where a response is given as constants, and for the
+            classic neuron.
+        surrogate: the derivative of the deterministic neuron; None for the others.
+        dynamic: whether recent spikes flatten the slope.
+    """
+
+    kind: str
+    mapping: AngleMapping | None = None
+    circuit: SpikeCircuit | None = None
+    surrogate: str | None = None
+    dynamic: bool = False
+
+
+class Structure(NamedTuple):
+    """Everything of a layer that decides which operations a step consists of.
+
+    Args:
+        membrane: the row of the membrane equation.
+        neuromod_mode: what modulation acts on.
+        decision: how spikes are decided.
+        constants: the names of the constants that there are.
+        modulated: whether a modulation is given.
+        outputs: what is kept of every step, beside the spikes: names of states, "potential", "threshold", "gap", "angle" and
+            "probability".
+    """
+
+    membrane: Membrane
+    neuromod_mode: str
+    decision: Decision
+    constants: tuple[str, ...]
+    modulated: bool
+    outputs: tuple[str, ...]
+
+
+def slope(base: Tensor, dynamic: Tensor | None, strength: Tensor | None, modulation: Tensor | None) -> Tensor:
+    """The slope of the decision as recent spikes and modulation leave it: base / (1 + D), × (1 + k m)."""
+    if dynamic is not None:
+        base = base / (1 + dynamic)
+    if modulation is not None and strength is not None:
+        base = base * (1 + strength * modulation)
+    return base
+
+
+@functools.lru_cache(maxsize=256)
+def formula_of(structure: Structure) -> Formula:
+    """The step of a layer of this structure, the same object for the same structure."""
+    decision = structure.decision
+
+    def step(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dynamics = Dynamics(
+            structure.membrane,
+            structure.neuromod_mode,
+            **{name: values[name] for name in structure.constants if name in _DYNAMICS},
+        )
+        state = QLIFState(*(values[name] for name in QLIFState._fields))
+        modulation = values.get("modulation")
+        state, gap = integrate(state, values["current"], dynamics, modulation=modulation, noise=values.get("noise"))
+        found = {"potential": state.voltage, "gap": gap, "threshold": threshold(state, dynamics, modulation)}
+        spikes = _decide(decision, values, state, gap, modulation if structure.neuromod_mode == "prob_slope" else None, found)
+        after = settle(state, spikes, dynamics, modulation=modulation)
+        return {**found, **after._asdict(), "spikes": spikes}
+
+    checked = None if decision.mapping is None else "angle"
+    random = decision.kind in {"sample", "stochastic"}
+    noisy = "noise_scale" in structure.constants
+    inputs = ("current", "modulation") if structure.modulated else ("current",)
+    outputs = ("spikes", *(name for name in structure.outputs if name != "spikes"))
+    return Formula(
+        step, QLIFState._fields, inputs, structure.constants, outputs, decision.kind != "expectation", random, noisy, checked
+    )
+
+
+def _decide(
+    decision: Decision,
+    values: Mapping[str, Tensor],
+    state: QLIFState,
+    gap: Tensor,
+    modulation: Tensor | None,
+    found: dict[str, Tensor],
+) -> Tensor:
+    """The spikes, with the straight-through gradient of their probability; angle and probability are added to what is found."""
+    active = None
+    if "refractory_period" in values:
+        active = constant(state.refractory, lambda left: (left == 0).to(left.dtype))
+        found["active"] = active
+    if decision.kind == "deterministic":
+        smooth = SURROGATES[decision.surrogate or ""].smooth(gap, values["alpha"])
+        spikes = straight_through(_decided(values, gap, lambda at: at > 0), smooth)
+        return spikes if active is None else spikes * active
+    base = values["base_alpha"] if decision.mapping is None else values["q_scale"]
+    scale = slope(base, state.dynamic if decision.dynamic else None, values.get("neuromod_strength"), modulation)
+    if decision.mapping is None:
+        probability = (gap * scale).sigmoid()
+    else:
+        angle = decision.mapping.angle(gap, scale, values["offset"], values.get("theta_max"))
+        probability = (
+            SinusoidalResponse(*(values[name] for name in _RESPONSE)).probability(angle)
+            if decision.circuit is None
+            else decision.circuit.probability(angle.unsqueeze(-1))
+        )
+        found["angle"] = angle
+    if active is not None:
+        probability = probability * active
+    found["probability"] = probability
+    if decision.kind == "expectation":
+        return probability
+    level = "level" if decision.kind == "threshold" else "uniform"
+    return straight_through(_decided(values, probability, lambda at: at > values[level]), probability)
+
+
+def _decided(values: Mapping[str, Tensor], at: Tensor, spikes: Callable[[Tensor], Tensor]) -> Tensor:
+    """The spikes as numbers, cut from every derivative; those that were decided before where they are given."""
+    return values["drawn"] if "drawn" in values else constant(at, lambda value: spikes(value).to(value.dtype))

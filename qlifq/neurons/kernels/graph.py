@@ -1,0 +1,283 @@
+"""Elementwise torch functions as straight-line programs: traced as they run, simplified, free of torch.
+
+Every operation is scalar: one instruction per element, whatever the shapes were. What a printer must know is `OPERATIONS`.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from qlifq.errors import UnsupportedError
+
+__all__ = ["OPERATIONS", "Graph", "Operand", "Operation", "trace"]
+
+#: What an operation takes: the name of an input or of an earlier operation, or a number.
+Operand = str | float
+
+#: Every operation, with the number of its operands. Comparisons and logic give and `where` takes a truth value, the others numbers.
+OPERATIONS: Mapping[str, int] = {
+    **dict.fromkeys(
+        ("neg", "abs", "sign", "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "asin", "atan", "erf", "number"), 1
+    ),
+    **dict.fromkeys(("add", "sub", "mul", "div", "min", "max", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"), 2),
+    "not": 1,
+    "lerp": 3,
+    "where": 3,
+}
+_TRUTHS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
+
+
+class Operation(NamedTuple):
+    """One instruction.
+
+    Args:
+        name: what its result is called.
+        kind: a key of `OPERATIONS`.
+        operands: what it takes.
+    """
+
+    name: str
+    kind: str
+    operands: tuple[Operand, ...]
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether its result is a truth value."""
+        return self.kind in _TRUTHS
+
+
+class Graph(NamedTuple):
+    """A straight-line program.
+
+    Args:
+        inputs: the names of those inputs that it reads.
+        operations: in the order in which they run.
+        outputs: by name; a number, an input or the result of an operation.
+    """
+
+    inputs: tuple[str, ...]
+    operations: tuple[Operation, ...]
+    outputs: Mapping[str, Operand]
+
+
+def trace(function: Callable[[dict[str, Tensor]], dict[str, Tensor]], inputs: Sequence[str]) -> Graph:
+    """Trace an elementwise function of named tensors to a program.
+
+    Args:
+        function: from inputs by name to outputs by name, each of the same shape.
+        inputs: the names.
+
+    Raises:
+        UnsupportedError: if it does something that is not elementwise, or that no printer knows.
+    """
+    # Distinct values within (0, 1): every function is defined there.
+    examples = [torch.linspace(0.2, 0.8, 5, dtype=torch.float64) + 1e-3 * place for place in range(len(inputs))]
+    recorder = _Recorder(dict(zip(inputs, examples, strict=True)))
+    # Hooks of the caller's, such as those of `torch.utils.checkpoint`, have no part in what is saved here.
+    with recorder, torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
+        outputs = function(dict(zip(inputs, examples, strict=True)))
+    return recorder.program(outputs)
+
+
+_ALIASES = {
+    "alias", "detach", "clone", "view", "expand", "unsqueeze", "squeeze", "lift_fresh_copy", "_to_copy", "slice", "permute", "_unsafe_view", "lift_fresh",
+}  # fmt: skip
+_BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+_ONE_TO_ONE = {
+    "neg": "neg", "abs": "abs", "sgn": "sign", "sign": "sign", "exp": "exp", "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tanh": "tanh",
+    "sigmoid": "sigmoid", "asin": "asin", "atan": "atan", "erf": "erf", "minimum": "min", "maximum": "max", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge",
+    "eq": "eq", "ne": "ne", "logical_and": "and", "logical_or": "or", "logical_not": "not", "bitwise_and": "and", "bitwise_or": "or",
+    "bitwise_not": "not", "lerp": "lerp", "where": "where",
+}  # fmt: skip
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Turns what torch is asked to do into operations; what is constant is folded, and what is equal computed once.
+
+    `torch.fx` would serve too, but its first trace imports the whole of torch's compiler, which takes seconds.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.inputs = list(inputs)
+        self.operations: dict[tuple[str, tuple[Operand, ...]], Operation] = {}
+        self.kinds: dict[str, str] = {}
+        # By identity: every tensor that is known is held, so that no other takes its place in memory.
+        self.known: dict[int, tuple[Tensor, Any]] = {id(value): (value, name) for name, value in inputs.items()}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else torch's compiler would be imported to be told that it is not wanted.
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, tuple | list) and func.overloadpacket.__name__ == "unbind":
+            # The angles of a circuit, stacked in a last dimension, come apart again.
+            parts = self._operand(args[0])
+            self.known |= {id(part): (part, operand) for part, operand in zip(result, parts, strict=True)}
+        elif isinstance(result, Tensor):
+            given = [[self._operand(each) for each in item] if isinstance(item, list) else self._operand(item) for item in args]
+            name = func.overloadpacket.__name__.removesuffix("_")
+            self.known[id(result)] = (result, self._value(name, given, kwargs or {}))
+        return result
+
+    def program(self, outputs: Mapping[str, Tensor]) -> Graph:
+        """What was recorded, without what no output needs."""
+        return self._pruned({name: self._operand(value) for name, value in outputs.items()})
+
+    def _operand(self, item: Any) -> Any:
+        """What stands for an argument: a recorded value, or a number."""
+        if not isinstance(item, Tensor):
+            return item
+        if id(item) in self.known:
+            return self.known[id(item)][1]
+        if item.numel() == 1:
+            return float(item)
+        raise UnsupportedError(f"A kernel cannot be made of a tensor of shape {tuple(item.shape)} that is not an input.")
+
+    def _value(self, name: str, given: list[Any], options: Mapping[str, Any]) -> Any:
+        """The operand that stands for the result of a torch operation."""
+        at: Any = given[0] if given else None
+        if name in _ALIASES:
+            return at
+        if name in {"zeros_like", "zeros", "new_zeros", "zero", "empty_like", "empty", "new_empty"}:
+            return 0.0
+        if name in {"ones_like", "ones", "new_ones"}:
+            return 1.0
+        if name in {"full", "full_like", "new_full", "fill"}:
+            return float(given[1] if name != "new_full" else given[2])
+        if name == "scalar_tensor":
+            return float(cast(float, at))
+        if name == "select_backward" and given[1][-1] == 1:
+            return at
+        if name == "select_backward":
+            return [at if place == given[3] else 0.0 for place in range(given[1][-1])]
+        if name == "add" and isinstance(at, list):
+            return [self.op("add", *pair) for pair in zip(at, given[1], strict=True)]
+        if name == "stack":
+            return list(at)
+        if name == "select" and isinstance(at, list):
+            return at[given[2]]
+        if name == "select":
+            return at
+        if name in {"add", "sub"}:
+            return self.op(name, at, self.op("mul", given[1], float(options.get("alpha", 1))))
+        if name == "rsub":
+            return self.op("sub", given[1], at)
+        if name in {"mul", "div"}:
+            return self.op(name, at, given[1])
+        if name == "reciprocal":
+            return self.op("div", 1.0, at)
+        if name == "addcmul":
+            product = self.op("mul", self.op("mul", given[1], given[2]), float(options.get("value", 1)))
+            return self.op("add", at, product)
+        if name == "pow":
+            return self._power(at, given[1])
+        if name in {"clamp", "clamp_min", "clamp_max"}:
+            return self._clamped(name, at, given[1:], options)
+        if name == "sigmoid_backward":
+            return self.op("mul", at, self.op("mul", given[1], self.op("sub", 1.0, given[1])))
+        if name == "tanh_backward":
+            return self.op("mul", at, self.op("sub", 1.0, self.op("mul", given[1], given[1])))
+        if name == "masked_fill":
+            return self.op("where", given[1], float(given[2]), at)
+        if name in _ONE_TO_ONE:
+            return self.op(_ONE_TO_ONE[name], *given[: OPERATIONS[_ONE_TO_ONE[name]]])
+        raise UnsupportedError(f"A kernel cannot be made of the torch operation `{name}`, which is not known here.")
+
+    def _power(self, base: Operand, exponent: float) -> Operand:
+        if exponent in {1.0, 2.0, 3.0}:
+            result = base
+            for _ in range(int(exponent) - 1):
+                result = self.op("mul", result, base)
+            return result
+        if exponent == 0.5:
+            return self.op("sqrt", base)
+        if exponent in {0.0}:
+            return 1.0
+        raise UnsupportedError(f"A kernel cannot be made of a power of {exponent:g}.")
+
+    def _clamped(self, name: str, value: Operand, bounds: Sequence[Any], options: Mapping[str, Any]) -> Operand:
+        low, high = (
+            [*bounds, None, None] if name == "clamp" else [bounds[0], None] if name == "clamp_min" else [None, bounds[0]]
+        )[:2]
+        low, high = options.get("min", low), options.get("max", high)
+        if low is not None:
+            value = self.op("max", value, low if isinstance(low, str) else float(low))
+        if high is not None:
+            value = self.op("min", value, high if isinstance(high, str) else float(high))
+        return value
+
+    def op(self, kind: str, *operands: Operand) -> Operand:
+        """An operation's result, simplified where it can be."""
+        # A truth value counts as 0 or 1 where a number is wanted.
+        takes_truth = {"and": (0, 1), "or": (0, 1), "not": (0,), "where": (0,), "number": (0,)}.get(kind, ())
+        operands = tuple(
+            self._number(item) if place not in takes_truth else self._truth(item) for place, item in enumerate(operands)
+        )
+        if (known := _folded(kind, operands)) is not None:
+            return known
+        key = (kind, operands)
+        if key not in self.operations:
+            self.operations[key] = Operation(f"v{len(self.operations)}", kind, operands)
+            self.kinds[self.operations[key].name] = kind
+        return self.operations[key].name
+
+    def _number(self, item: Operand) -> Operand:
+        if isinstance(item, bool | int):
+            return float(item)
+        return self.op("number", item) if isinstance(item, str) and self.kinds.get(item) in _TRUTHS else item
+
+    def _truth(self, item: Operand) -> Operand:
+        if isinstance(item, str) and self.kinds.get(item) not in _TRUTHS:
+            return self.op("ne", item, 0.0)
+        return item
+
+    def _pruned(self, outputs: Mapping[str, Operand]) -> Graph:
+        """The program without what no output needs."""
+        outputs = {name: self._number(item) for name, item in outputs.items()}
+        by_name = {operation.name: operation for operation in self.operations.values()}
+        needed: set[str] = set()
+        pending = [item for item in outputs.values() if isinstance(item, str)]
+        while pending:
+            name = pending.pop()
+            if name not in needed:
+                needed.add(name)
+                if name in by_name:
+                    pending += [item for item in by_name[name].operands if isinstance(item, str)]
+        return Graph(
+            inputs=tuple(name for name in self.inputs if name in needed),
+            operations=tuple(operation for operation in self.operations.values() if operation.name in needed),
+            outputs=outputs,
+        )
+
+
+def _folded(kind: str, operands: tuple[Operand, ...]) -> Operand | None:
+    """The result where it does not take an operation: of numbers, and of neutral elements."""
+    first, *others = operands
+    if kind == "number" and isinstance(first, float):
+        return first
+    if all(isinstance(item, float) for item in operands) and kind in _BINARY:
+        return float(_BINARY[kind](*operands))
+    if kind == "neg" and isinstance(first, float):
+        return -first
+    if kind == "sub" and first == others[0]:
+        # A value less itself, the straight-through p − p.detach(), is 0.
+        return 0.0
+    if (kind in {"add", "sub"} and others[0] == 0.0) or (kind in {"mul", "div"} and others[0] == 1.0):
+        return first
+    if (kind == "add" and first == 0.0) or (kind == "mul" and first == 1.0):
+        return others[0]
+    if kind == "mul" and 0.0 in operands:
+        return 0.0
+    if kind == "div" and first == 0.0:
+        return 0.0
+    if (kind == "min" and math.inf in operands) or (kind == "max" and -math.inf in operands):
+        return next(item for item in operands if not isinstance(item, float))
+    return None

@@ -1,0 +1,290 @@
+"""Prints a program as Triton: one lane per neuron, its state in registers over all time."""
+
+from collections.abc import Mapping, Sequence
+
+from qlifq.neurons.kernels.graph import Graph, Operand
+from qlifq.neurons.kernels.program import Program, Shape, arrays
+
+__all__ = ["NUMBERS", "source"]
+
+#: The numbers that a kernel is given after its arrays and the strides of its inputs.
+NUMBERS = ("T", "M", "N", "K", "key", "place", "position")
+
+_SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&", "or": "|",
+}  # fmt: skip
+_CALLS = {
+    "abs": "tl.abs",
+    "exp": "tl.exp",
+    "log": "tl.log",
+    "sqrt": "tl.sqrt",
+    "sin": "tl.sin",
+    "cos": "tl.cos",
+    "where": "tl.where",
+}
+
+#: The functions that Triton has not. The bound of `least` and `greatest` stands first, so that a NaN passes.
+_PRELUDE = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def least(x, y):
+    return tl.where(y < x, y, x)
+
+
+@triton.jit
+def greatest(x, y):
+    return tl.where(y > x, y, x)
+
+
+@triton.jit
+def lerp(a, b, w):
+    return tl.where(w < 0.5, a + w * (b - a), b - (b - a) * (1.0 - w))
+
+
+@triton.jit
+def sigmoid(x):
+    return 1.0 / (1.0 + tl.exp(-x))
+
+
+@triton.jit
+def tanh(x):
+    e = tl.exp(-2.0 * tl.abs(x))
+    y = (1.0 - e) / (1.0 + e)
+    return tl.where(x < 0.0, -y, y)
+
+
+@triton.jit
+def sign(x):
+    return tl.where(x > 0.0, 1.0, tl.where(x < 0.0, -1.0, 0.0))
+
+
+@triton.jit
+def draws(key, at, block, KIND: tl.constexpr):
+    low = (at & 0xFFFFFFFF).to(tl.uint32)
+    zero = low * 0
+    return tl.philox(key, low, (at >> 32).to(tl.uint32), zero + (block & 0xFFFFFFFF).to(tl.uint32), zero + (((block >> 32) ^ (KIND << 24)).to(tl.uint32)))
+
+
+@triton.jit
+def unit(word, SINGLE: tl.constexpr):
+    if SINGLE:
+        return (word >> 8).to(tl.float32) * 5.9604644775390625e-08
+    else:
+        return word.to(tl.float64) * 2.3283064365386963e-10
+
+
+@triton.jit
+def normal(first, second, SINGLE: tl.constexpr, SINE: tl.constexpr):
+    if SINGLE:
+        u = ((first >> 8).to(tl.float32) + 0.5) * 5.9604644775390625e-08
+    else:
+        u = (first.to(tl.float64) + 0.5) * 2.3283064365386963e-10
+    radius = tl.sqrt(-2.0 * tl.log(u))
+    angle = unit(second, SINGLE) * 6.283185307179586
+    if SINE:
+        return radius * tl.sin(angle)
+    else:
+        return radius * tl.cos(angle)
+"""
+
+
+def source(program: Program, shape: Shape) -> str:
+    """The text of a module with the kernel `forward` and, if the program has gradients, `backward`."""
+    printer = _Printer(program, shape)
+    parts = [_PRELUDE, printer.forward()]
+    if program.backward is not None:
+        parts.append(printer.backward())
+    return "\n\n".join(parts)
+
+
+class _Printer:
+    """Prints the kernels of one program."""
+
+    def __init__(self, program: Program, shape: Shape) -> None:
+        self.program, self.shape, self.formula = program, shape, program.formula
+        self.single = shape.dtype == "float"
+        numbers = [*(f"s_{name}_{place}" for name in self.formula.inputs for place in range(3)), *NUMBERS]
+        self.arguments = ", ".join([*(f"p_{name}" for name in arrays(program)), *numbers, "LANES: tl.constexpr"])
+        # Else another kernel would be compiled for every number that 16 divides.
+        self.decorator = f"@triton.jit(do_not_specialize={numbers!r})"
+
+    def forward(self) -> str:
+        program, formula = self.program, self.formula
+        states = program.states
+        body = [
+            "if (t % K == 0) & KEEP:",
+            *(
+                f"    tl.store(p_kept + ((t // K) * {len(states)} + {place}) * M + i, b_{name}, mask=m)"
+                for place, name in enumerate(states)
+            ),
+            *self._input_loads(program.forward),
+            *self._renamed(program.forward, {name: f"b_{name}" for name in states}),
+            *self._body(program.forward),
+            *(self._stored(f"p_out_{name} + t * M + i", program.forward.outputs[f"out_{name}"]) for name in formula.outputs),
+            *(f"n_{name} = {self._text(program.forward.outputs['next_' + name])} + zero" for name in states),
+            *(f"b_{name} = n_{name}" for name in states),
+        ]
+        lines = [
+            *self._begin(program.forward),
+            *(f"b_{name} = {self._loaded(f'p_{name} + i')}" for name in states),
+            "for block in range(position // 4, (position + T + 3) // 4):",
+            *_indented(self._block_draws(formula.random, formula.noisy)),
+            "    for j in tl.static_range(4):",
+            "        t = block * 4 + j - position",
+            "        if (t >= 0) & (t < T):",
+            *_indented([*self._word(formula.random, formula.noisy, "j"), *body], 3),
+            *(self._stored(f"p_next_{name} + i", f"b_{name}", text=True) for name in states),
+        ]
+        keep = "True" if program.backward is not None else "False"
+        return (
+            f"{self.decorator}\ndef forward({self.arguments}):\n    KEEP: tl.constexpr = {keep}\n"
+            + "\n".join(_indented(lines))
+            + "\n"
+        )
+
+    def backward(self) -> str:
+        program, formula = self.program, self.formula
+        assert program.replay is not None and program.backward is not None
+        replay, backward, states = program.replay, program.backward, program.states
+        inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.held]
+        # What does not depend on the step is added up over the steps.
+        constants = [name for name in (*formula.inputs, *formula.constants) if name in program.gradients and name not in inputs]
+        own = {name: f"b_{name}" for name in states}
+        drawn = ["x_drawn = " + self._loaded("p_out_spikes + t * M + i")] if formula.binary else []
+        noise = (
+            ["block = (position + t) // 4", *self._block_draws(False, formula.noisy), *self._any_word()]
+            if formula.noisy
+            else []
+        )
+        again = [
+            *drawn,
+            *noise,
+            *self._input_loads(replay),
+            *self._renamed(replay, own),
+            *self._body(replay),
+            *(f"n_{name} = {self._text(replay.outputs['next_' + name])} + zero" for name in states),
+            *(f"b_{name} = n_{name}" for name in states),
+        ]
+        pull = [
+            *drawn,
+            *noise,
+            *(f"x_grad_out_{name} = {self._loaded(f'p_grad_out_{name} + t * M + i')}" for name in formula.outputs),
+            *self._input_loads(backward),
+            *self._renamed(backward, {**own, **{f"grad_next_{name}": f"g_{name}" for name in states}}),
+            *self._body(backward),
+            *(f"n_{name} = {self._text(backward.outputs['grad_' + name])} + zero" for name in states),
+            *(f"g_{name} = n_{name}" for name in states),
+            *(self._stored(f"p_grad_{name} + t * M + i", backward.outputs[f"grad_{name}"]) for name in inputs),
+            *(f"a_{name} += {self._text(backward.outputs['grad_' + name])} + zero" for name in constants),
+        ]
+        lines = [
+            *self._begin(replay, backward),
+            *(f"g_{name} = {self._loaded(f'p_grad_next_{name} + i')}" for name in states),
+            *(f"a_{name} = zero" for name in constants),
+            "for back in range(T):",
+            "    last = T - 1 - back",
+            "    first = last // K * K",
+            *_indented(
+                [
+                    f"b_{name} = {self._loaded(f'p_kept + ((first // K) * {len(states)} + {place}) * M + i')}"
+                    for place, name in enumerate(states)
+                ]
+            ),
+            "    for t in range(first, last):",
+            *_indented(again, 2),
+            "    t = last",
+            *_indented(pull),
+            *(self._stored(f"p_grad_first_{name} + i", f"g_{name}", text=True) for name in states),
+            *(self._stored(f"p_grad_{name} + i", f"a_{name}", text=True) for name in constants),
+        ]
+        return f"{self.decorator}\ndef backward({self.arguments}):\n" + "\n".join(_indented(lines)) + "\n"
+
+    def _begin(self, *graphs: Graph) -> list[str]:
+        """Which lanes there are, and the constants that the graphs read."""
+        read = {name for graph in graphs for name in graph.inputs}
+        float_ = "tl.float32" if self.single else "tl.float64"
+        return [
+            "i = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)",
+            "m = i < M",
+            "row = i // N",
+            "column = i % N",
+            f"zero = tl.zeros([LANES], dtype={float_})",
+            *(
+                f"x_{name} = "
+                + (f"tl.load(p_{name}).to({float_})" if name in self.shape.shared else self._loaded(f"p_{name} + column"))
+                for name in self.formula.constants
+                if name in read
+            ),
+        ]
+
+    def _block_draws(self, random: bool, noisy: bool) -> list[str]:
+        lines = ["b = tl.zeros([1], dtype=tl.int64) + block", "at = place + i"] if random or noisy else []
+        lines += ["u0, u1, u2, u3 = draws(key, at, b, 0)"] if random else []
+        lines += ["w0, w1, w2, w3 = draws(key, at, b, 1)"] if noisy else []
+        return lines
+
+    def _word(self, random: bool, noisy: bool, j: str) -> list[str]:
+        """The draws of step j of a block, where j is known when the kernel is compiled."""
+        lines = []
+        if random:
+            lines.append(f"x_uniform = unit(u0 if {j} == 0 else (u1 if {j} == 1 else (u2 if {j} == 2 else u3)), {self.single})")
+        if noisy:
+            lines.append(f"x_noise = normal(w0 if {j} < 2 else w2, w1 if {j} < 2 else w3, {self.single}, {j} % 2 == 1)")
+        return lines
+
+    def _any_word(self) -> list[str]:
+        """The normal draws of a step that is known only when the kernel runs."""
+        return [
+            "late = (position + t) % 4 >= 2",
+            "first_word, second_word = tl.where(late, w2, w0), tl.where(late, w3, w1)",
+            f"x_noise = tl.where((position + t) % 2 == 1, normal(first_word, second_word, {self.single}, True), "
+            f"normal(first_word, second_word, {self.single}, False))",
+        ]
+
+    def _input_loads(self, graph: Graph) -> list[str]:
+        return [
+            f"x_{name} = " + self._loaded(f"p_{name} + t * s_{name}_0 + row * s_{name}_1 + column * s_{name}_2")
+            for name in self.formula.inputs
+            if name in graph.inputs
+        ]
+
+    def _renamed(self, graph: Graph, where: Mapping[str, str]) -> list[str]:
+        return [f"x_{name} = {where[name]}" for name in graph.inputs if name in where]
+
+    def _body(self, graph: Graph) -> list[str]:
+        return [
+            f"{each.name} = {self._expression(each.kind, [self._text(item) for item in each.operands])}"
+            for each in graph.operations
+        ]
+
+    def _expression(self, kind: str, operands: Sequence[str]) -> str:
+        if kind in _SIGNS:
+            return f"{operands[0]} {_SIGNS[kind]} {operands[1]}"
+        if kind == "neg":
+            return f"-{operands[0]}"
+        if kind == "not":
+            return f"{operands[0]} == 0"
+        if kind == "number":
+            return f"tl.where({operands[0]}, 1.0, 0.0)"
+        name = _CALLS.get(kind, {"min": "least", "max": "greatest"}.get(kind, kind))
+        return f"{name}({', '.join(operands)})"
+
+    def _text(self, item: Operand) -> str:
+        """An operand as Triton: a number in full, an input by its prefix."""
+        if isinstance(item, float):
+            return 'float("inf")' if item == float("inf") else repr(item)
+        return item if item.startswith("v") and item[1:].isdigit() else f"x_{item}"
+
+    def _loaded(self, place: str) -> str:
+        """Computed in float32 at least, whatever the memory holds."""
+        return f"tl.load({place}, mask=m, other=0.0).to({'tl.float32' if self.single else 'tl.float64'})"
+
+    def _stored(self, place: str, value: Operand, *, text: bool = False) -> str:
+        return f"tl.store({place}, ({value if text else self._text(value)}) + zero, mask=m)"
+
+
+def _indented(lines: Sequence[str], times: int = 1) -> list[str]:
+    return ["    " * times + line for line in lines]

@@ -1,0 +1,185 @@
+"""Runs a sequence through a kernel, as one operation for autograd."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq._transforms import backward_again, is_batched
+from qlifq.errors import UnsupportedError
+from qlifq.neurons.kernels.program import Formula, Program, Shape, derive
+from qlifq.neurons.kernels.targets import Call, Target, target_of
+from qlifq.random.philox import Place
+
+__all__ = ["Prepared", "Result", "prepare"]
+
+_DTYPES = {torch.float32: "float", torch.float64: "double"}
+_program = functools.lru_cache(maxsize=1024)(derive)
+
+
+class _Job(NamedTuple):
+    call: Call
+    target: Target
+    lost: Tensor
+
+
+class Result(NamedTuple):
+    """What a sequence gave.
+
+    Args:
+        outputs: what is kept of every step by name, `(steps, batch, neurons)` each.
+        states: the states after the last step by name, `(batch, neurons)` each.
+        lost: how many neurons had a checked value that was infinite or no number; always 0 on an accelerator, which does not
+            look.
+    """
+
+    outputs: dict[str, Tensor]
+    states: dict[str, Tensor]
+    lost: int
+
+
+class Prepared(NamedTuple):
+    """A sequence whose kernel is ready.
+
+    Args:
+        program: the graphs of a step.
+        shape: what the kernel was compiled for.
+        target: where it runs.
+        steps: how many steps.
+        states: every state before the first step, by name.
+        tensors: what the kernel is given: the states that change or are read, the inputs, the constants.
+    """
+
+    program: Program
+    shape: Shape
+    target: Target
+    steps: int
+    states: Mapping[str, Tensor]
+    tensors: tuple[Tensor, ...]
+
+    def run(self, place: Place) -> Result:
+        """Run it.
+
+        Args:
+            place: where in the stream of random numbers the sequence stands.
+        """
+        formula = self.program.formula
+        lost = torch.zeros(1, dtype=self.tensors[0].dtype)
+        job = _Job(Call(self.program, self.shape, self.steps, place), self.target, lost)
+        found = _Sequence.apply(job, *self.tensors)  # type: ignore[no-untyped-call]
+        outputs = dict(zip(formula.outputs, found, strict=False))
+        after = {**self.states, **dict(zip(self.program.states, found[len(formula.outputs) :], strict=True))}
+        return Result(outputs, after, int(lost))
+
+
+def prepare(
+    formula: Formula, states: Mapping[str, Tensor], inputs: Mapping[str, Tensor], constants: Mapping[str, Tensor], steps: int
+) -> Prepared | None:
+    """Make the kernel of a sequence ready.
+
+    Args:
+        formula: the step.
+        states: before the first step, `(batch, neurons)` each, float32 or float64.
+        inputs: of every step, each broadcastable with `(steps, batch, neurons)`.
+        constants: `()` or `(neurons,)` each.
+        steps: at least 1.
+
+    Returns:
+        None where there is no kernel for the device, or none can be built.
+    """
+    like = next(iter(states.values()))
+    target = target_of(like.device)
+    if target is None or like.dtype not in _DTYPES:
+        return None
+    batch, neurons = like.shape
+    given = {**inputs, **constants}
+    graph = torch.is_grad_enabled() and any(value.requires_grad for value in (*given.values(), *states.values()))
+    gradients = tuple(name for name, value in given.items() if value.requires_grad) if graph else None
+    program = _program(formula, gradients)
+    laid = {name: _laid_out(value.expand(steps, batch, neurons), name in (gradients or ())) for name, value in inputs.items()}
+    shape = Shape(
+        dtype=_DTYPES[like.dtype],
+        strided=tuple(name for name, value in laid.items() if not value[0].is_contiguous()),
+        held=tuple(name for name, value in laid.items() if len(value) < steps),
+        shared=tuple(name for name, value in constants.items() if value.ndim == 0),
+    )
+    if not target.ready(program, shape):
+        return None
+    tensors = (
+        *(states[name].contiguous() for name in program.states),
+        *(laid[name] for name in formula.inputs),
+        *(constants[name].contiguous() for name in formula.constants),
+    )
+    return Prepared(program, shape, target, steps, states, tensors)
+
+
+def _laid_out(value: Tensor, differentiated: bool) -> Tensor:
+    """An input as a kernel reads it: one step where all are the same, and in rows where its gradient is written."""
+    value = value[:1] if value.stride(0) == 0 else value
+    return value.contiguous() if differentiated else value
+
+
+class _Sequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, job: _Job, *tensors: Tensor) -> tuple[Tensor, ...]:
+        program, formula, steps = job.call.program, job.call.program.formula, job.call.steps
+        count, like = len(program.states), tensors[0]
+        values = dict(zip((*program.states, *formula.inputs, *formula.constants), tensors, strict=True))
+        outputs = {f"out_{name}": like.new_empty((steps, *like.shape)) for name in formula.outputs}
+        after = {f"next_{name}": torch.empty_like(like) for name in program.states}
+        kept = {}
+        if program.backward is not None:
+            kept["kept"] = like.new_empty((-(-steps // job.target.interval), count, *like.shape))
+        job.target.invoke("forward", job.call, {**values, **outputs, **after, **kept, "lost": job.lost}, like)
+        if program.backward is not None:
+            ctx.job = job
+            ctx.save_for_backward(*tensors, kept["kept"], outputs["out_spikes"])
+        return (*outputs.values(), *after.values())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        job: _Job = ctx.job
+        program, formula = job.call.program, job.call.program.formula
+        *tensors, kept, spikes = ctx.saved_tensors
+        if torch.is_grad_enabled() or any(map(is_batched, grads)):
+            if formula.once is not None:
+                raise UnsupportedError(formula.once)
+            return (None, *backward_again(lambda: _in_torch(job.call, tensors, spikes), tensors, grads))
+        names = (*formula.inputs, *formula.constants)
+        values = dict(zip(names, tensors[len(program.states) :], strict=True)) | {"kept": kept, "out_spikes": spikes}
+        places = (*(f"grad_out_{name}" for name in formula.outputs), *(f"grad_next_{name}" for name in program.states))
+        values |= {name: grad.contiguous() for name, grad in zip(places, grads, strict=True)}
+        like = grads[-1]
+        first = {f"grad_first_{name}": torch.empty_like(like) for name in program.states}
+        summed = {name: values[name] for name in formula.constants if name in program.gradients}
+        found = {name: torch.empty_like(values[name]) for name in formula.inputs if name in program.gradients}
+        found |= {name: job.target.summands(value, job.call, like) for name, value in summed.items()}
+        values |= first | {f"grad_{name}": value for name, value in found.items()}
+        job.target.invoke("backward", job.call, values, like)
+        found |= {name: found[name].sum_to_size(value.shape) for name, value in summed.items()}
+        return (None, *first.values(), *(found.get(name) for name in names))
+
+
+def _in_torch(call: Call, tensors: Sequence[Tensor], spikes: Tensor) -> list[Tensor]:
+    """What the kernel returned, by the formula in operations that autograd records; spikes stay as they were decided."""
+    program, formula, place = call.program, call.program.formula, call.place
+    names = (*program.states, *formula.inputs, *formula.constants)
+    values = dict(zip(names, tensors, strict=True))
+    like = tensors[0]
+    # A state that takes no part has no value here.
+    values |= {name: torch.zeros_like(like) for name in formula.states if name not in program.states}
+    kept: list[dict[str, Tensor]] = []
+    for step in range(call.steps):
+        now = {name: values[name][0 if name in call.shape.held else step].expand_as(like) for name in formula.inputs}
+        if formula.binary:
+            now["drawn"] = spikes[step].detach()
+        if formula.noisy:
+            now["noise"] = place._replace(position=place.position + step).normal(like.detach())
+        kept.append(formula.step({**values, **now}))
+        values |= {name: kept[-1][name] for name in formula.states}
+    return [
+        *(torch.stack([found[name] for found in kept]) for name in formula.outputs),
+        *(values[name] for name in program.states),
+    ]
