@@ -30,6 +30,7 @@ for command in (
     dashboard.dashboard,
     listing.circuits,
     listing.backends,
+    listing.kernels,
 ):
     app.command()(command)
 app.add_typer(compare.app, name="compare")

@@ -1,4 +1,4 @@
-"""The commands that list what there is: `qlifq circuits` and `qlifq backends`."""
+"""The commands that list what there is: `qlifq circuits`, `qlifq backends` and `qlifq kernels`."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from qlifq.errors import ArgumentError, QLIFError
 
-__all__ = ["backends", "circuits", "print_table"]
+__all__ = ["backends", "circuits", "kernels", "print_table"]
 
 
 def circuits(
@@ -45,6 +45,30 @@ def backends() -> None:
         rows.append((name, *flags, "any" if can.max_sites is None else f"{can.max_sites:,}"))
     print_table(rows)
     print_table(missing)
+
+
+def kernels(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete the built kernels; they are built again when needed.")] = False,
+) -> None:
+    """Show what compiles and runs sequences as one kernel here, and what was built."""
+    from qlifq.neurons.kernels import clear_cache, inventory
+
+    if clear:
+        print(f"Kernels deleted: {clear_cache()}.")
+        return
+    found = inventory()
+    stepwise = "neurons run step by step"
+    tool = found.compiler
+    rows = [("compiler", f"none: {stepwise} on CPUs")]
+    if tool is not None:
+        rows = [("compiler", f"{tool.path}: {tool.version}"), ("flags", " ".join(tool.flags))]
+    rows += [
+        ("folder", "none is private to this user: every process builds its own" if found.folder is None else str(found.folder)),
+        ("built", f"{found.kernels} kernels, {found.size_bytes / 1e6:.1f} MB"),
+        ("triton", found.triton or f"not installed: {stepwise} on GPUs"),
+        ("GPU", ", ".join(found.gpus) or "none"),
+    ]
+    print_table(rows)
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-__all__ = ["Compiler", "cache_folder", "compiler", "library", "module"]
+__all__ = ["BUILDING", "TIMEOUT_SECONDS", "Compiler", "cache_folder", "compiler", "library", "module"]
 
 #: No `-ffast-math`: a NaN must stay one, and rounding by adding a large number must not be simplified away.
 _FLAGS = (
@@ -31,7 +31,10 @@ _FLAGS = (
     "-fno-signed-zeros",
     "-ffp-contract=fast",
 )
-_SECONDS = 120.0
+#: How long a compiler may take.
+TIMEOUT_SECONDS = 120.0
+#: What the name of a folder begins with in which a kernel is being built.
+BUILDING = ".building-"
 
 
 class Compiler(NamedTuple):
@@ -56,7 +59,7 @@ def compiler() -> Compiler | None:
         if path is None:
             continue
         try:
-            told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=True).stdout
+            told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True).stdout
         except (OSError, subprocess.SubprocessError):
             continue
         # Apple's compiler has no OpenMP of its own.
@@ -136,7 +139,7 @@ def _built(text: str, tool: Compiler) -> Path:
         written = path.with_suffix(".cpp")
         written.write_text(text, encoding="utf-8")
         command = [tool.path, *tool.flags, "-o", str(path), str(written)]
-        subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
+        subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
 
     return _kept(f"{digest}.so", compile_to)
 
@@ -147,7 +150,7 @@ def _kept(name: str, make: Callable[[Path], object]) -> Path:
     place = folder / name
     if place.is_file() and _is_private(place):
         return place
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as building:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=BUILDING) as building:
         made = Path(building) / name
         make(made)
         made.chmod(0o600)
