@@ -25,6 +25,7 @@ SHARED = (
     "_arrays",
     "reporting.run_folder",
     "_registry",
+    "_proportions",
 )
 #: The interface of the backends, as the neuron sees it: no backend by itself, no noise, no conformance checks.
 INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "backends.sampling", "backends")
@@ -37,8 +38,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_text": (),
     "_files": ("errors", "__version__"),
     "_arrays": ("errors",),
-    "reporting.run_folder": ("errors", "_files"),
     "_registry": ("errors",),
+    "_proportions": (),
+    "reporting": SHARED,
     "circuits": SHARED,
     "backends": (*SHARED, "__version__", "circuits*"),
     "neurons": (*SHARED, "__version__", "circuits*", *INTERFACE),
@@ -50,8 +52,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "backends.mitigation",
         "neurons.mapping",
     ),
-    "studies": (*SHARED, "__version__", "circuits*", "backends*", "neurons*", "calibration*"),
-    "training": (*SHARED, "__version__", "neurons*", "calibration*", "studies*", *INTERFACE),
+    "training": (*SHARED, "__version__", "random*", "neurons*", "calibration*", "reporting*", *INTERFACE),
+    # A sibling of training, of which it may use the networks and the data.
+    "studies": (
+        *SHARED,
+        "__version__",
+        "circuits*",
+        "random*",
+        "backends*",
+        "neurons*",
+        "calibration*",
+        "reporting*",
+        "training.networks*",
+        "training.data*",
+    ),
     # The fronts may import anything but each other; nobody else imports them.
     "cli": ("*",),
     "dashboard": ("*",),
@@ -69,8 +83,8 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qiskit_aer": ("backends.aer.backend*", "backends.ibm*", "backends.snapshots"),
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
     "sklearn": ("training.*",),
-    "matplotlib": ("studies.*", "training.*"),
-    "pandas": ("studies.*", "training.*", "dashboard*"),
+    "matplotlib": ("reporting.*", "studies.*", "training.*"),
+    "pandas": ("reporting.*", "studies.*", "training.*", "dashboard*"),
     "typer": ("cli*",),
     "rich": ("cli.progress",),
     "streamlit": ("dashboard*",),
@@ -178,6 +192,13 @@ def test_a_package_that_is_imported_is_declared(package: str) -> None:
         ("neurons.qlif", "from qlifq.studies import x", "neurons.qlif:1 imports qlifq.studies"),
         ("calibration.fit", "from qlifq.neurons.qlif import QLIF", "calibration.fit:1 imports qlifq.neurons.qlif"),
         ("studies.compare", "from qlifq.training import train", "studies.compare:1 imports qlifq.training"),
+        (
+            "studies.compare",
+            "from qlifq.training.report import training_report",
+            "studies.compare:1 imports qlifq.training.report",
+        ),
+        ("training.loop", "from qlifq.studies import simulation", "training.loop:1 imports qlifq.studies"),
+        ("reporting.report", "from qlifq.backends import Plan", "reporting.report:1 imports qlifq.backends"),
         ("studies.compare", "from qlifq.cli import main", "studies.compare:1 imports qlifq.cli"),
         ("calibration.fit", "from qlifq.training import train", "calibration.fit:1 imports qlifq.training"),
         (
@@ -210,6 +231,7 @@ def test_a_planted_import_is_found(module: str, source: str, found: str) -> None
         ("backends.aer.backend", "from qiskit_aer import AerSimulator\nfrom qlifq.circuits import Packing"),
         ("neurons.qlif", "from qlifq.backends import Backend, get\nfrom qlifq.neurons.state import QLIFState\nimport torch"),
         ("_files", "from qlifq import __version__"),
+        ("studies.compare", "from qlifq.training.networks import build"),
         ("cli", "from qlifq.cli.options import parse_noise\nfrom qlifq.studies import simulation"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from qlifq.studies.simulation import counted
+from qlifq.reporting.wording import counted
 from qlifq.training import Dataset, Design, Evaluation, Trained, evaluate, load_dataset, resolve_recipe, train
 
 __all__ = ["Row", "arguments", "data_set", "print_row", "trained_row"]

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qlifq import _validation as check
 from qlifq._files import stamp
-from qlifq.backends import Backend, describe_source
+from qlifq.backends import Backend, Plan, describe_source
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError
 
-__all__ = ["Measurement", "Rounds", "plain"]
+__all__ = ["Measurement", "Rounds", "plain", "round_plan"]
 
 _LIBRARIES = ("torch", "numpy", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
@@ -138,3 +139,10 @@ def _library_versions() -> dict[str, str]:
 def plain(value: Mapping[str, object]) -> dict[str, object]:
     """Tuples as lists, so that a calibration is the same before and after it was a file."""
     return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
+
+
+def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
+    """What each round of `qlifq.calibration.fit` would cost; spends nothing."""
+    cells = len(CalibrationDesign("sigmoid", neurons).angles)
+    per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
+    return backend.plan(RYSpike(), cells, neurons, shots=per_round)

@@ -103,6 +103,6 @@ def _finish(folder: "RunFolder", report: "Report") -> None:
 
     tell_problems(folder.write(report_contents(report, folder.command)))
     print(f"numbers of {report.source}")
-    for sentence in report.found:
+    for sentence in report.findings:
         print(sentence.replace("**", "").replace("`", ""))
     print(f"written to {folder.path / 'report.md'}")

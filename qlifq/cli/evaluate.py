@@ -144,7 +144,7 @@ def evaluate(
             },
         )
         tell_problems(folder.write(report_contents(report, context.obj)))
-    for sentence in report.found:
+    for sentence in report.findings:
         print(sentence.replace("**", ""))
     print(f"{'written to':<12} {folder.path}")
 

@@ -170,7 +170,7 @@ def _input(
     """The input current, what it is in words, and the shape of the picture where the neurons are its pixels."""
     from qlifq import training
     from qlifq._validation import choice, integer
-    from qlifq.studies.simulation import counted
+    from qlifq.reporting.wording import counted
 
     if source != "digits":
         for option, value in {"encoding": encoding, "samples": samples, "steps": steps, "gain": gain}.items():

@@ -138,7 +138,7 @@ def train(
             report = training_report(experiment, setup)
             tell_problems(run.write(report_contents(report, context.obj)))
             print(f"{'asked of':<12} {report.source}")
-            for sentence in report.found:
+            for sentence in report.findings:
                 print(sentence.replace("**", ""))
             print(f"{'written to':<12} {folder}")
 

@@ -1,7 +1,7 @@
 """A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,6 @@ __all__ = [
     "Picture",
     "Report",
     "Section",
-    "listed",
     "markdown_table",
     "new_figure",
     "points",
@@ -34,7 +33,7 @@ __all__ = [
     "write_report",
 ]
 
-#: A longer table is told by its file alone.
+#: A longer table stands in its file alone.
 MOST_ROWS = 24
 
 
@@ -59,16 +58,16 @@ class Section:
 
     Args:
         title: its heading.
-        asked: the question and how it was answered.
-        found: sentences made from the tables.
+        question: what is asked and how it is answered.
+        findings: sentences made from the tables.
         pictures: figures by file name without ending.
         tables: tables by file name without ending.
         columns: what the columns of the tables mean, for those that do not say it themselves.
     """
 
     title: str
-    asked: str
-    found: Sequence[str]
+    question: str
+    findings: Sequence[str]
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     tables: Mapping[str, "DataFrame"] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -80,9 +79,9 @@ class Report:
 
     Args:
         title: heading.
-        asked: what was asked, in a few sentences.
-        found: the answers, one sentence or two each.
-        sure: how sure the numbers are.
+        question: what the study asks, in a few sentences.
+        findings: the answers, one sentence or two each.
+        uncertainty: how certain the numbers are, and what no interval covers.
         setup: what was run, as names and plain values.
         sections: the questions one by one.
         source: who gave the numbers, in words: the backend, the device or snapshot, the noise and the shots; it stands under
@@ -90,9 +89,9 @@ class Report:
     """
 
     title: str
-    asked: str
-    found: Sequence[str]
-    sure: str
+    question: str
+    findings: Sequence[str]
+    uncertainty: str
     setup: Mapping[str, object]
     sections: Sequence[Section]
     source: str
@@ -104,18 +103,18 @@ class Report:
     def markdown(self, command: str) -> str:
         """The text of report.md."""
         lines = [f"# {self.title}", "", f"Numbers of: {self.source}.", ""]
-        lines += ["## What was asked", "", self.asked, "", "## What was found", ""]
-        lines += [f"- {sentence}" for sentence in self.found]
-        lines += ["", "## How sure it is", "", self.sure, "", "## How it was made", "", "```", command, "```", ""]
+        lines += ["## Question", "", self.question, "", "## Findings", ""]
+        lines += [f"- {sentence}" for sentence in self.findings]
+        lines += ["", "## Uncertainty", "", self.uncertainty, "", "## How it was made", "", "```", command, "```", ""]
         lines += ["| setting | value |", "| --- | --- |"]
         lines += [f"| {name} | {_cell(value)} |" for name, value in {**self.setup, **stamp()}.items()]
         for section in self.sections:
-            lines += ["", f"## {section.title}", "", section.asked, ""]
-            lines += [f"- {sentence}" for sentence in section.found]
+            lines += ["", f"## {section.title}", "", section.question, ""]
+            lines += [f"- {sentence}" for sentence in section.findings]
             for name, picture in section.pictures.items():
                 lines += ["", f"![{picture.caption}]({name}.png)", "", f"*{picture.caption}*"]
             for name, table in section.tables.items():
-                lines += ["", *_told(name, table)]
+                lines += ["", *_table_lines(name, table)]
             if section.columns:
                 lines += ["", "Columns: " + "; ".join(f"`{name}`: {text}" for name, text in section.columns.items()) + "."]
         return "\n".join(lines) + "\n"
@@ -135,7 +134,7 @@ def report_contents(report: Report, command: str) -> Contents:
         for name, picture in section.pictures.items()
     }
     return Contents(
-        facts={"title": report.title, "source": report.source, "setup": dict(report.setup), "found": list(report.found)},
+        facts={"title": report.title, "source": report.source, "setup": dict(report.setup), "found": list(report.findings)},
         results={
             name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
         },
@@ -220,12 +219,6 @@ def records(table: "DataFrame") -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def listed(words: Iterable[str]) -> str:
-    """Words with commas and an "and"."""
-    items = list(words)
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
-
-
 def markdown_table(table: "DataFrame") -> list[str]:
     """A table as lines of Markdown, a number and its bounds in one cell."""
     bounds = {f"{name}_{side}" for name in table.columns for side in ("low", "high") if f"{name}_low" in table}
@@ -237,7 +230,7 @@ def markdown_table(table: "DataFrame") -> list[str]:
     return lines
 
 
-def _told(name: str, table: "DataFrame") -> list[str]:
+def _table_lines(name: str, table: "DataFrame") -> list[str]:
     """A table, or where it is long, where to find it."""
     if len(table) > MOST_ROWS:
         return [f"The {len(table)} rows of this table are in [{name}.csv]({name}.csv)."]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq._files import PathLike, as_path, named_errors, read_json
-from qlifq.backends import Backend, Plan
+from qlifq.backends import Backend
 from qlifq.calibration import Calibration, Correction, save
-from qlifq.calibration.design import CalibrationDesign
+from qlifq.calibration.measurement import round_plan
 from qlifq.calibration.record import read_record
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
@@ -37,7 +37,6 @@ __all__ = [
     "check_record_path",
     "describe_plan",
     "record_run",
-    "round_plan",
     "write_calibration_figure",
 ]
 
@@ -221,13 +220,6 @@ def calibration_contents(path: PathLike, result: CalibrationCheck) -> Contents:
         results={record.name: partial(save, result.calibration)},
         pictures={record.with_suffix(".png").name: partial(write_picture, draw=partial(calibration_figure, result))},
     )
-
-
-def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
-    """What each round of `qlifq.calibration.fit` would cost; spends nothing."""
-    cells = len(CalibrationDesign("sigmoid", neurons).angles)
-    per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
-    return backend.plan(RYSpike(), cells, neurons, shots=per_round)
 
 
 def describe_plan(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from qlifq.neurons import QLIF, Recording, simulate
 from qlifq.neurons.description import describe_decisions
+from qlifq.reporting.wording import counted, duration
 
-__all__ = ["SimulationRun", "counted", "describe_plan", "duration", "run_simulation"]
+__all__ = ["SimulationRun", "describe_plan", "run_simulation"]
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,3 @@ def describe_plan(layer: QLIF, *, steps: int, batch: int) -> str:
     if step.device_seconds is not None:
         lines.append(f"{'in turn':<12} {counted(steps, 'step')}, each of which waits for the spikes of the one before")
     return "\n".join(lines)
-
-
-def counted(number: int, thing: str) -> str:
-    """A number of things, such as "1 shot" or "1,024 shots"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """A time with the unit that suits it, such as "2.5 s" or "271 ns"."""
-    for unit, length in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from qlifq._validation import integer
 from qlifq.errors import ArgumentError
 from qlifq.reporting.figures import put_heading, styled
-from qlifq.studies.simulation import SimulationRun, counted
+from qlifq.reporting.wording import counted
+from qlifq.studies.simulation import SimulationRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

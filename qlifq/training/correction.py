@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from qlifq.backends import Plan
 from qlifq.calibration import Calibration, Correction, fit
+from qlifq.calibration.measurement import round_plan
 from qlifq.errors import ShapeError, UnsupportedError
 from qlifq.neurons import MAPPINGS, QLIF, SeedStream
-from qlifq.studies.calibration_check import round_plan
 from qlifq.training.networks import Network
 
 __all__ = ["calibrate_layers", "calibration_plan", "correct_layers", "one_for_each"]

@@ -11,7 +11,7 @@ from qlifq.errors import FileFormatError
 from qlifq.neurons.description import describe_layers
 from qlifq.reporting.intervals import CONFIDENCE, large_sample_mean, paired_difference
 from qlifq.reporting.report import Picture, Report, Section
-from qlifq.studies.simulation import duration
+from qlifq.reporting.wording import duration
 from qlifq.training.data.datasets import Dataset, LabelledImages
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.figures import confusion_figure
@@ -127,8 +127,8 @@ def cross_backend_report(
     sections = [
         Section(
             title="Where it was asked",
-            asked="The same weights, the same images; only who answers the spike decisions differs.",
-            found=[],
+            question="The same weights, the same images; only who answers the spike decisions differs.",
+            findings=[],
             tables={"places": frame([_row(each, first, design) for each in answers])},
             columns=columns,
         )
@@ -139,17 +139,17 @@ def cross_backend_report(
         sections.append(
             Section(
                 title="Classes",
-                asked=f"How often is each class recognised, asked of {last.where}?",
-                found=[],
+                question=f"How often is each class recognised, asked of {last.where}?",
+                findings=[],
                 pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption, last.where)},
                 tables={"classes": frame(class_rows(last.tested, data.classes))},
             )
         )
     return Report(
         title=f"A trained network of kind {design.network} on {data.name}, asked of {answers[-1].where}",
-        asked="What becomes of the answers of a trained network when its spike decisions are asked elsewhere?",
-        found=found,
-        sure=(
+        question="What becomes of the answers of a trained network when its spike decisions are asked elsewhere?",
+        findings=found,
+        uncertainty=(
             f"Intervals hold {100 * CONFIDENCE:.0f} % and are about the {len(tested.images):,} images. The spikes are drawn "
             "anew in every place, so two places differ a little even where both answer perfectly."
         ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qlifq.reporting.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
 from qlifq.reporting.report import Picture, Report, Section
-from qlifq.studies.simulation import duration
+from qlifq.reporting.wording import duration
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.experiment import Contender, Experiment
 from qlifq.training.figures import confusion_figure, curves_figure, raster_figure, reconstructions_figure
@@ -66,12 +66,12 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
     }
     return Report(
         title=f"{network.words} in a network of kind {design.network} on {data.name}",
-        asked=(
+        question=(
             f"How well does a spiking network {'learn to ' + task}, and how well do classical networks with as many "
             "parameters, trained in the same way on the same images?"
         ),
-        found=found,
-        sure=(
+        findings=found,
+        uncertainty=(
             f"Intervals hold {100 * CONFIDENCE:.0f} %. They are about the test images: what these trained networks would do on "
             "others like them. Each network was trained once, with one seed, and another training gives other weights; what "
             "differs between trainings is in no interval here."
@@ -140,11 +140,11 @@ def _beside(experiment: Experiment) -> Section:
     first = experiment.contenders[0]
     return Section(
         title="Beside classical networks",
-        asked=(
+        question=(
             "The same network with classical neurons in place of its own, its last hidden layer so wide that it has the "
             "nearest number of parameters, trained with the same settings and seed."
         ),
-        found=[
+        findings=[
             compared(first.words, first.tested, other.words, other.tested, first.design.reconstructs)
             for other in experiment.contenders[1:]
         ],
@@ -164,8 +164,8 @@ def _learning(experiment: Experiment) -> Section:
     ]
     return Section(
         title="Learning",
-        asked="Loss and accuracy of every epoch: over the training images as they were seen, and over those held back.",
-        found=[],
+        question="Loss and accuracy of every epoch: over the training images as they were seen, and over those held back.",
+        findings=[],
         pictures={"curves": Picture(partial(curves_figure, experiment.contenders), "Every epoch of every network.")},
         tables={"epochs": frame(rows)},
     )
@@ -181,8 +181,8 @@ def _answers(experiment: Experiment) -> list[Section]:
     return [
         Section(
             title="Classes",
-            asked="How often is each class recognised, and what is it taken for?",
-            found=[],
+            question="How often is each class recognised, and what is it taken for?",
+            findings=[],
             pictures={
                 "confusion": Picture(
                     partial(confusion_figure, network.tested, data.classes),
@@ -210,8 +210,8 @@ def _inside(experiment: Experiment) -> Section:
     example = experiment.examples[0]
     return Section(
         title="Inside",
-        asked="What do the hidden layers do? Their spikes are 0 or 1.",
-        found=[],
+        question="What do the hidden layers do? Their spikes are 0 or 1.",
+        findings=[],
         pictures={
             "raster": Picture(partial(raster_figure, example, experiment.data.picture), "One test image in the network.")
         },

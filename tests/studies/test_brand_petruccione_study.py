@@ -227,7 +227,7 @@ def test_without_the_runtime_client_the_rest_is_there_and_the_report_says_why(mo
     bare = run(snapshot="fake_torino", size=TINY)
     assert bare.resources is None
     report = brand_petruccione_report(bare, {})
-    assert "nothing was counted. The snapshot fake_torino needs the package `qiskit_ibm_runtime`" in report.found[-1]
+    assert "nothing was counted. The snapshot fake_torino needs the package `qiskit_ibm_runtime`" in report.findings[-1]
     assert len(report.tables()) == len(TABLES) - 1
 
 
@@ -247,18 +247,18 @@ def test_a_report_says_what_its_tables_say(study: BrandPetruccioneStudy) -> None
     curve = study.curve.assign(rate=0.1, rate_low=0.1, rate_high=0.1)
     other = brand_petruccione_report(replace(study, leak=falling, scaling=scaling, delay=delay, curve=curve), {})
     report = brand_petruccione_report(study, {})
-    assert "so this leak is inverted" in report.found[0]
-    assert "it does not always rise" in other.found[0]
-    assert "overlap at 12 of 12 input rates. `BP published` is below `QLIF threshold` at 0 of 12" in other.found[1]
-    assert "12 of 12 intervals include" in report.found[3]
-    assert "0 of 12 intervals include" in other.found[3]
-    assert "`BP relaxation` more than were tried" in other.found[4]
-    assert "which does not include −½" in other.sections[4].found[1]
+    assert "so this leak is inverted" in report.findings[0]
+    assert "it does not always rise" in other.findings[0]
+    assert "overlap at 12 of 12 input rates. `BP published` is below `QLIF threshold` at 0 of 12" in other.findings[1]
+    assert "12 of 12 intervals include" in report.findings[3]
+    assert "0 of 12 intervals include" in other.findings[3]
+    assert "`BP relaxation` more than were tried" in other.findings[4]
+    assert "which does not include −½" in other.sections[4].findings[1]
 
 
 def test_a_sentence_holds_the_interval_of_its_table(study: BrandPetruccioneStudy) -> None:
     row = next(row for row in records(study.curve) if row["neuron"] == "BP published" and row["input_rate"] == 0.5)
-    assert str(Interval.of(row, "rate")) in brand_petruccione_report(study, {}).found[1]
+    assert str(Interval.of(row, "rate")) in brand_petruccione_report(study, {}).findings[1]
 
 
 def test_progress_counts_to_its_total() -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from qlifq.errors import FileError
-from qlifq.reporting.report import Picture, Report, Section, listed, markdown_table, new_figure, records, write_report
+from qlifq.reporting.report import Picture, Report, Section, markdown_table, new_figure, records, write_report
+from qlifq.reporting.wording import listed
 from qlifq.studies import check_folder
 
 LONG = pd.DataFrame({"step": range(30), "value": np.linspace(0, 1, 30) ** 3})
@@ -30,17 +31,17 @@ def report() -> Report:
     axes[0, 0].plot([0, 1], [1, 0])
     section = Section(
         title="One question",
-        asked="Was it so?",
-        found=["It was 3 (2 to 4)."],
+        question="Was it so?",
+        findings=["It was 3 (2 to 4)."],
         pictures={"curve": Picture(lambda: figure, "A falling line.")},
         tables={"short": SHORT, "long": LONG},
         columns={"rate": "spikes per step"},
     )
     return Report(
         title="A study",
-        asked="What is it?",
-        found=["It is 3 (2 to 4)."],
-        sure="Quite.",
+        question="What is it?",
+        findings=["It is 3 (2 to 4)."],
+        uncertainty="Quite.",
         setup={"backend": "analytic", "seed": 7},
         sections=[section],
         source="aer, noise of the snapshot fake_torino, 30 shots",

@@ -129,7 +129,9 @@ def test_a_backend_that_is_off_is_found_out() -> None:
     assert (study.floor["bias_low"] > 0).sum() >= 4
     # A shift of the angle is a sine in the law, which the calibration must see with its sign.
     assert abs(deviations(study.floor, "difference", 0.0)).max() < ONE_OF_SEVEN
-    assert any("A floor is seen" in sentence for section in shot_noise_report(study, {}).sections for sentence in section.found)
+    assert any(
+        "A floor is seen" in sentence for section in shot_noise_report(study, {}).sections for sentence in section.findings
+    )
 
 
 def test_sampled_spikes_do_not_care_about_shots(ideal: ShotNoiseStudy) -> None:
@@ -187,7 +189,7 @@ def test_a_report_says_what_its_intervals_say(ideal: ShotNoiseStudy) -> None:
     change = ideal.change.assign(change_low=-1.0, change_high=1.0)
     moved = ideal.change.assign(change_low=0.1, change_high=1.0)
     said = [
-        shot_noise_report(study, {}).found
+        shot_noise_report(study, {}).findings
         for study in (ideal, replace(ideal, scaling=scaling, change=change), replace(ideal, change=moved))
     ]
     assert "does not include −½" in said[1][0]
@@ -199,7 +201,7 @@ def test_a_report_says_what_its_intervals_say(ideal: ShotNoiseStudy) -> None:
 
 
 def test_the_first_sentence_holds_the_number_of_its_table(ideal: ShotNoiseStudy) -> None:
-    assert str(Interval.of(records(ideal.scaling)[-1], "slope")) in shot_noise_report(ideal, {}).found[0]
+    assert str(Interval.of(records(ideal.scaling)[-1], "slope")) in shot_noise_report(ideal, {}).findings[0]
 
 
 def test_every_table_and_figure_is_in_the_report(ideal: ShotNoiseStudy) -> None:

@@ -11,8 +11,8 @@ import torch
 
 import qlifq
 from qlifq.errors import ArgumentError, FileError
+from qlifq.reporting.wording import counted, duration
 from qlifq.studies import SimulationRun, check_folder, describe_plan, run_simulation, simulation_figure, write_simulation
-from qlifq.studies.simulation import counted, duration
 
 
 def run_of(neurons: int = 9, steps: int = 60, batch: int = 2, **options: object) -> SimulationRun:

@@ -23,7 +23,7 @@ from qlifq.dashboard.calibration.page import kept_file, kept_record
 from qlifq.dashboard.noise import ask
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.neurons.description import describe_decisions
-from qlifq.studies.simulation import duration
+from qlifq.reporting.wording import duration
 
 __all__ = ["backends_page"]
 

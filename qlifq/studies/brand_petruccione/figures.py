@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qlifq.reporting.report import new_figure, points, records
+from qlifq.reporting.wording import counted
 from qlifq.studies.brand_petruccione.matched_input import NEURONS, T1, THRESHOLD
 from qlifq.studies.brand_petruccione.study import ACCURACY, BrandPetruccioneStudy
-from qlifq.studies.simulation import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,8 @@ from typing import Any
 from qlifq.backends import get
 from qlifq.backends.description import describe_device
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.reporting.report import Picture, Report, Section, listed, records
+from qlifq.reporting.report import Picture, Report, Section, records
+from qlifq.reporting.wording import listed
 from qlifq.studies.brand_petruccione.figures import (
     leak_figure,
     raster_figure,
@@ -70,7 +71,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
     sections = [_leak(study), _responses(study), _t1(study), _delay(study), _shots(study), _resources(study)]
     return Report(
         title="QLIF against the neuron of Brand and Petruccione",
-        asked=(
+        question=(
             "Brand and Petruccione (arXiv 2407.16398) keep the state of a neuron in the excited population α of a qubit: an "
             "input spike rotates it by θ, otherwise it leaks for an interval τ, and it spikes where α exceeds a threshold. "
             "QLIF keeps its state in a classical membrane potential and asks a qubit for the spike alone. How do the two "
@@ -82,8 +83,8 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
             f"arcsin √{THRESHOLD}, with τ = {T1:g} steps, so that a spike lifts its potential by the same share θ/φ of the "
             "way to threshold. It rests for one step after a spike, as theirs does while it is reset."
         ),
-        found=[section.found[0] for section in sections],
-        sure=(
+        findings=[section.findings[0] for section in sections],
+        uncertainty=(
             f"Numbers in brackets are {CONFIDENCE:.0%} intervals: those of shares of runs and of measured populations are "
             f"exact (Clopper and Pearson), all others bootstrap percentiles of {DRAWS:,} resamplings of independent input "
             "trains. Numbers without brackets involve no randomness, or are counts. The intervals cover the randomness of "
@@ -120,12 +121,12 @@ def _leak(study: BrandPetruccioneStudy) -> Section:
     ]
     return Section(
         title="The leak, and pulses with gaps",
-        asked=(
+        question=(
             "What is left of a population of 0.5 after an interval without input, given to the neuron as one leak of that "
             f"length or as leaks of one step? And how many input pulses, of at most {MOST_PULSES}, does it take to spike when "
             "the pulses stand some steps apart? The second question has no randomness."
         ),
-        found=found,
+        findings=found,
         pictures={
             "leak": Picture(
                 partial(leak_figure, study),
@@ -210,11 +211,11 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
         )
     return Section(
         title="Responses to random input",
-        asked=(
+        question=(
             "All neurons got the same input trains, in which every step holds a spike with a fixed probability, the input "
             "rate. Decisions and populations are exact here; `QLIF sample` alone is random."
         ),
-        found=found,
+        findings=found,
         pictures={
             "traces": Picture(
                 partial(traces_figure, study),
@@ -262,12 +263,12 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
             )
     return Section(
         title="Sensitivity to T1",
-        asked=(
+        question=(
             f"The input rate is {SLOW_RATE}, low enough for the leak to act. First the T1 of their neuron, and the time "
             "constant τ of QLIF, were set to other values. Then the leak was a real delay on a device whose T1 is not the "
             "one that the delays were computed for; QLIF has no such leak, since its membrane is not on the device."
         ),
-        found=found,
+        findings=found,
         pictures={
             "t1": Picture(
                 partial(t1_figure, study),
@@ -291,12 +292,12 @@ def _delay(study: BrandPetruccioneStudy) -> Section:
     inside = sum(Interval.of(row, "measured").holds(row["rotation"]) for row in rows)
     return Section(
         title="The leak as a rotation and as a delay",
-        asked=(
+        question=(
             "On a simulator the relaxation leak is a rotation to α e^(−τ/T1). On a device it is a wait of τ. Both were asked "
             f"for one leak, the wait on a qubit with T1 = {1e6 * DEVICE_T1:g} µs and no other error: exactly, and with "
             f"{DELAY_SHOTS:,} shots on `{study.delay_backend}`."
         ),
-        found=[
+        findings=[
             f"**Delay**: rotation and delay differ by at most {worst:.1g} in the population; of the measured ones {inside} of "
             f"{len(rows)} intervals include what the rotation gives."
         ],
@@ -332,14 +333,14 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
         )
     return Section(
         title="Populations and decisions from shots",
-        asked=(
+        question=(
             "A device does not give α but counts. Their neuron then goes on from the estimate, so that the error of every "
             "step stays in the state; QLIF's potential is not measured, and an error touches one decision. Each run has an "
             f"input train of its own, of rate {INPUT_RATE}, and is compared with exact values on the same train: the "
             "population up to the first exact spike, and the step of the first spike. The sample decision of QLIF is not in "
             "the comparison: with one shot its spikes already have their exact probability."
         ),
-        found=found,
+        findings=found,
         pictures={
             "shots": Picture(
                 partial(shots_figure, study),
@@ -369,8 +370,8 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
     if study.resources is None:
         return Section(
             title="What a device is asked for",
-            asked="The circuits were to be transpiled for the snapshot of a device.",
-            found=[f"**Device**: nothing was counted. {study.snapshot}"],
+            question="The circuits were to be transpiled for the snapshot of a device.",
+            findings=[f"**Device**: nothing was counted. {study.snapshot}"],
         )
     rows = records(study.resources)
     parts = [
@@ -380,8 +381,8 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
     ]
     return Section(
         title="What a device is asked for",
-        asked=asked,
-        found=[f"**Device** ({describe_device(study.snapshot)}, nothing ran): {'; '.join(parts)}."],
+        question=asked,
+        findings=[f"**Device** ({describe_device(study.snapshot)}, nothing ran): {'; '.join(parts)}."],
         tables={"resources": study.resources},
         columns={
             "circuit": "RY of QLIF; RX RX of BP, an input spike or a leak as a rotation; RX delay of BP, a leak as a wait",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.reporting.report import Picture, Report, Section, listed, new_figure, points, records
+from qlifq.reporting.report import Picture, Report, Section, new_figure, points, records
+from qlifq.reporting.wording import counted, listed
 from qlifq.studies.shot_noise.network import HIDDEN, STEPS
 from qlifq.studies.shot_noise.study import ShotNoiseStudy
 from qlifq.studies.shot_noise.trajectory import GRADED_TOLERANCE, KERNEL
-from qlifq.studies.simulation import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,15 +59,15 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
     size = study.size
     return Report(
         title="Shot noise against the model",
-        asked=(
+        question=(
             "A QLIF neuron asks a qubit for every spike decision, and a qubit answers in shots. What does a finite number of "
             "shots do to one evaluation of P(1), to the spike train of one neuron, and to the accuracy of a network, "
             "compared with exact probabilities without noise (backend `analytic`, called the model below)? The neuron can "
             "decide in three ways: `sample` spikes with the probability that was measured, `threshold` spikes where the "
             "measured probability exceeds ½, `expectation` emits the measured probability itself."
         ),
-        found=[_scaling(study), *(_law(study, decision) for decision in ("sample", "threshold")), _accuracy(study)],
-        sure=(
+        findings=[_scaling(study), *(_law(study, decision) for decision in ("sample", "threshold")), _accuracy(study)],
+        uncertainty=(
             f"Numbers in brackets are {CONFIDENCE:.0%} intervals. Those of biases and of shares of runs are exact (Clopper "
             f"and Pearson), those of a calibration normal, all others bootstrap percentiles of {DRAWS:,} resamplings of "
             "independent runs (for the network, of test images). They cover the randomness of shots and, for the network, of "
@@ -158,13 +158,13 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
     )
     return Section(
         title="One evaluation",
-        asked=(
+        question=(
             f"{len(floor)} angles with known P(1) were asked {study.size.repeats} times each with every number of shots, on "
             "one site. Without noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias "
             "that no number of shots takes away: the floor. Apart from that the site was calibrated: the law P(1) = a + b "
             "cos θ + c sin θ was fitted to counts of its own, which predicts the bias at every angle."
         ),
-        found=found,
+        findings=found,
         pictures={
             "evaluation": Picture(
                 partial(_evaluation_figure, study),
@@ -223,13 +223,13 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
     found.append(f"Rates at {most}: {', '.join(compared)}.")
     return Section(
         title="One trajectory",
-        asked=(
+        question=(
             f"One neuron with default parameters saw {study.size.steps} steps of the same fluctuating current around "
             f"threshold in every run; {study.size.runs} runs for every decision and number of shots. Each is compared with "
             "a run of the model; for `sample` that one is random too, and another for every run. For `sample` theory expects "
             "no effect of shots: one shot is a spike with probability p, and so is a draw from the mean of many."
         ),
-        found=found,
+        findings=found,
         pictures={
             "trajectory": Picture(
                 partial(_trajectory_figure, study),
@@ -269,12 +269,12 @@ def _network(study: ShotNoiseStudy) -> Section:
         )
     return Section(
         title="One network",
-        asked=(
+        question=(
             f"A network of {HIDDEN} neurons between two linear layers was trained for each decision on exact probabilities, "
             f"and then shown test images for {STEPS} steps with shots. A loss is the accuracy with exact probabilities less "
             "the accuracy with shots, on the same images."
         ),
-        found=found,
+        findings=found,
         pictures={"network": Picture(partial(_network_figure, study), "Accuracy lost to shots, on the same images.")},
         tables={"network": study.network},
         columns={
