@@ -1,6 +1,15 @@
 """Data, encoders, and networks that learn."""
 
-from qlifq.training.data.datasets import DATASETS, Dataset, LabelledImages, digits, load_current, load_dataset, load_idx
+from qlifq.training.data.datasets import (
+    DATASETS,
+    Dataset,
+    DatasetKind,
+    LabelledImages,
+    digits,
+    load_current,
+    load_dataset,
+    load_idx,
+)
 from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
 from qlifq.training.data.waveforms import pulses, ramp, staircase
 from qlifq.training.evaluation import Evaluation, evaluate
@@ -15,6 +24,7 @@ __all__ = [
     "NETWORKS",
     "NEURONS",
     "Dataset",
+    "DatasetKind",
     "Design",
     "Epoch",
     "Evaluation",

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from qlifq._arrays import parse_npz
 from qlifq._files import read_bytes, read_json
 from qlifq.backends import describe_source
 from qlifq.dashboard.charts import Chart, raster
 from qlifq.errors import FileFormatError, QLIFError
+from qlifq.reporting.reading import read_spikes, read_table, read_text
 from qlifq.reporting.run_folder import FORMAT, VERSION
 
 __all__ = ["RunFolder", "code", "find_runs", "open_run"]
@@ -25,7 +25,6 @@ _DEEPEST = 3
 _MOST_RUNS = 500
 _MOST_BYTES = 50_000_000
 _MOST_BYTES_OF_FACTS = 1_000_000
-_MOST_UNPACKED = 500_000_000
 _MOST_PIXELS = 40_000_000
 _PICTURE = re.compile(r"^!\[[^\]]*\]\(([\w-]+)\.png\)$")
 
@@ -103,9 +102,9 @@ def open_run(root: Path, name: str) -> RunFolder:
         raise FileFormatError(f"Folder {path} must hold the summary.json of a run, but does not.")
     inside = {item.name: item for item in sorted(path.iterdir()) if _shown(item.name) and item.resolve().is_relative_to(base)}
     pictures = {Path(file).stem: _picture(item) for file, item in inside.items() if file.endswith(".png")}
-    tables = {Path(file).stem: _table(item) for file, item in inside.items() if file.endswith(".csv")}
-    text = _pieces(_text(inside["report.md"]), pictures) if "report.md" in inside else ()
-    spikes = _spikes(inside["spikes.npz"]) if "spikes.npz" in inside else None
+    tables = {Path(file).stem: read_table(item, at_most=_MOST_BYTES) for file, item in inside.items() if file.endswith(".csv")}
+    text = _pieces(read_text(inside["report.md"], at_most=_MOST_BYTES), pictures) if "report.md" in inside else ()
+    spikes = read_spikes(inside["spikes.npz"], at_most=_MOST_BYTES) if "spikes.npz" in inside else None
     return RunFolder(path, summary, text, tables, pictures, spikes)
 
 
@@ -124,23 +123,6 @@ def _summary(path: Path, base: Path) -> dict[str, object] | None:
     except (QLIFError, OSError):
         return None
     return facts if facts.get("format") == FORMAT and facts.get("format_version") == VERSION else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_bytes(path, at_most=_MOST_BYTES).decode()
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"File {path} must be text in UTF-8, but cannot be read as such.") from error
-
-
-def _table(path: Path) -> pd.DataFrame:
-    content = read_bytes(path, at_most=_MOST_BYTES)
-    try:
-        return pd.read_csv(io.BytesIO(content))
-    # The reader of tables has errors of many kinds for bytes that are none.
-    except Exception as error:
-        why = f"{str(error) or type(error).__name__}".splitlines()[0]
-        raise FileFormatError(f"File {path} must be a table, but cannot be read: {why}.") from error
 
 
 def _picture(path: Path) -> bytes:
@@ -171,14 +153,6 @@ def _pieces(text: str, pictures: dict[str, bytes]) -> list[tuple[str, str]]:
             # Nothing is fetched from elsewhere for a file that somebody else may have written; the tables are chosen beside it.
             lines.append(_TABLE.sub(r"**\1**", re.sub(r"!+\[", "[", line)))
     return [*pieces, ("text", "\n".join(lines))]
-
-
-def _spikes(path: Path) -> np.ndarray[Any, Any]:
-    content = read_bytes(path, at_most=_MOST_BYTES)
-    spikes = parse_npz(content, str(path), "spikes", most_bytes=_MOST_UNPACKED, kinds="fb")
-    if spikes.ndim != 3:
-        raise FileFormatError(f"File {path} must hold spikes of shape (time, batch, neurons), but has {spikes.shape}.")
-    return spikes
 
 
 def spikes_chart(run: RunFolder, sample: int) -> list[Chart]:

@@ -2,9 +2,10 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,15 @@ from torch import Tensor
 from qlifq._arrays import parse_npy
 from qlifq._files import PathLike, as_path, read_bytes
 from qlifq._packages import load
+from qlifq._registry import Registry
 from qlifq._validation import choice, integer
 from qlifq.errors import FileFormatError, UnsupportedError
 from qlifq.training.data.idx import read_idx
 
 __all__ = [
     "DATASETS",
-    "OPENML",
     "Dataset",
+    "DatasetKind",
     "LabelledImages",
     "digits",
     "load_current",
@@ -30,6 +32,10 @@ __all__ = [
     "load_idx",
     "parse_current",
 ]
+
+
+#: The first rows of each of OpenML's tables are the official training part.
+_OFFICIAL_TRAINING = 60_000
 
 
 class LabelledImages(NamedTuple):
@@ -76,17 +82,24 @@ class Dataset(NamedTuple):
         return digest.hexdigest()[:16]
 
     def first(self, samples: int | None) -> "Dataset":
-        """The same with the first so many training images alone; None for all."""
+        """The same data set with only its first `samples` training images; None for all."""
         if samples is None:
             return self
         integer("samples", samples, at_least=1, at_most=len(self.train.images))
         return self._replace(train=LabelledImages(*(values[:samples] for values in self.train)))
 
 
-#: The number under which OpenML keeps each data set; the first 60,000 of its 70,000 rows are the official training part.
-OPENML: Mapping[str, int] = MappingProxyType({"mnist": 554, "fashion-mnist": 40996, "kmnist": 41982})
-DATASETS = ("digits", *OPENML)
-_OFFICIAL_TRAINING = 60_000
+@dataclass(frozen=True)
+class DatasetKind:
+    """All that is known of one data set; one of one's own is one row, `DATASETS.register("mine", DatasetKind(...))`.
+
+    Args:
+        description: what it holds, in a few words.
+        load: makes it from the `data_dir` that the user gave, or None.
+    """
+
+    description: str
+    load: Callable[[PathLike | None], Dataset]
 
 
 def load_dataset(name: str, data_dir: PathLike | None = None) -> Dataset:
@@ -96,30 +109,33 @@ def load_dataset(name: str, data_dir: PathLike | None = None) -> Dataset:
     else from OpenML through scikit-learn, which keeps a copy in its own cache.
 
     Args:
-        name: "digits", "mnist", "fashion-mnist" or "kmnist".
+        name: a name in `DATASETS`: "digits", "mnist", "fashion-mnist", "kmnist", or one that was registered.
         data_dir: a folder with the official files, such as `train-images-idx3-ubyte`, gzipped (`.gz`) or not.
 
     Returns:
         The training and the test part as they are published.
 
     Raises:
-        QLIFError: if it is to be had neither from the folder nor from OpenML, or a file is damaged.
+        QLIFError: if neither the folder nor OpenML has it, or a file is damaged.
 
     Example:
         >>> data = load_dataset("digits")
         >>> len(data.train.images), len(data.test.images), data.picture, data.classes
         (1442, 355, (8, 8), 10)
     """
-    choice("dataset", name, DATASETS)
-    if name == "digits":
-        if data_dir is not None:
-            raise UnsupportedError(f"Argument `data_dir` would be ignored: the digits are bundled, but it is {data_dir!r}.")
-        images, labels = digits()
-        before = torch.nn.functional.one_hot(labels).cumsum(dim=0).gather(1, labels[:, None])[:, 0] - 1
-        test = before % 5 == 4
-        kept, tested = (LabelledImages(images[part], labels[part]) for part in (~test, test))
-        return Dataset(name, kept, tested, (8, 8), "bundled with scikit-learn, every fifth image of a class for testing")
-    return _from_openml(name) if data_dir is None else load_idx(name, data_dir)
+    return DATASETS[choice("dataset", name, DATASETS)].load(data_dir)
+
+
+def _split_digits(data_dir: PathLike | None) -> Dataset:
+    """The bundled digits in two parts."""
+    if data_dir is not None:
+        raise UnsupportedError(f"Argument `data_dir` would be ignored: the digits are bundled, but it is {data_dir!r}.")
+    images, labels = digits()
+    # How many images of its class come before each image.
+    before = torch.nn.functional.one_hot(labels).cumsum(dim=0).gather(1, labels[:, None])[:, 0] - 1
+    test = before % 5 == 4
+    train, tested = (LabelledImages(images[part], labels[part]) for part in (~test, test))
+    return Dataset("digits", train, tested, (8, 8), "bundled with scikit-learn, every fifth image of a class for testing")
 
 
 def load_idx(name: str, data_dir: PathLike) -> Dataset:
@@ -160,17 +176,17 @@ def _scaled(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Lab
     return LabelledImages(pixels, torch.from_numpy(labels.astype(np.int64)))
 
 
-def _from_openml(name: str) -> Dataset:
+def _from_openml(name: str, number: int) -> Dataset:
     """A data set through scikit-learn's loader, from its cache or the network."""
     loader = load("sklearn.datasets", package="sklearn", feature=f"Data set {name}", install="scikit-learn")
     try:
         with warnings.catch_warnings():
-            # That it tries again is of no interest once it has failed.
+            # The loader warns before each new attempt; the error below says what it comes to.
             warnings.simplefilter("ignore")
-            found = loader.fetch_openml(data_id=OPENML[name], as_frame=False, parser="liac-arff")
+            found = loader.fetch_openml(data_id=number, as_frame=False, parser="liac-arff")
     except (OSError, ValueError) as error:
         raise FileFormatError(
-            f"Data set {name} is neither in scikit-learn's cache nor to be had from OpenML ({_first_sentence(error)}): "
+            f"Data set {name} is neither in scikit-learn's cache nor available from OpenML ({_first_sentence(error)}): "
             "give the folder of its IDX files as `data_dir`."
         ) from error
     pixels, labels = np.asarray(found.data), np.asarray(found.target).astype(np.uint8)
@@ -178,7 +194,7 @@ def _from_openml(name: str) -> Dataset:
         raise FileFormatError(f"Data set {name} must have 70,000 images of 784 bytes, but OpenML gave {pixels.shape}.")
     parts = (slice(None, _OFFICIAL_TRAINING), slice(_OFFICIAL_TRAINING, None))
     train, test = (_scaled(pixels[part].astype(np.uint8), labels[part]) for part in parts)
-    return Dataset(name, train, test, (28, 28), f"OpenML, data set {OPENML[name]}")
+    return Dataset(name, train, test, (28, 28), f"OpenML, data set {number}")
 
 
 def digits() -> LabelledImages:
@@ -249,3 +265,19 @@ def parse_current(content: bytes, file: str) -> Tensor:
 def _first_sentence(error: Exception) -> str:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text.rstrip(".")
+
+
+def _published(name: str, number: int, data_dir: PathLike | None) -> Dataset:
+    """A data set of official files: from a folder of them, or from OpenML, which keeps it under a number."""
+    return _from_openml(name, number) if data_dir is None else load_idx(name, data_dir)
+
+
+DATASETS: Registry[DatasetKind] = Registry(
+    "data set",
+    {
+        "digits": DatasetKind("1,797 handwritten digits of 8 × 8 pixels, bundled with scikit-learn", _split_digits),
+        "mnist": DatasetKind("70,000 handwritten digits of 28 × 28 pixels", partial(_published, "mnist", 554)),
+        "fashion-mnist": DatasetKind("70,000 clothes of 28 × 28 pixels", partial(_published, "fashion-mnist", 40996)),
+        "kmnist": DatasetKind("70,000 cursive kana of 28 × 28 pixels", partial(_published, "kmnist", 41982)),
+    },
+)
