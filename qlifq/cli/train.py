@@ -1,10 +1,9 @@
 """The command `qlifq train`."""
 
 import hashlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,15 +11,19 @@ from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, tell_probl
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError, UnsupportedError
 
+if TYPE_CHECKING:
+    from qlifq.backends import Backend
+    from qlifq.calibration import Calibration
+
 __all__ = ["train"]
 
 
 def train(
     context: typer.Context,
-    dataset: Annotated[str, typer.Option(help="digits (bundled), mnist, fashion-mnist or kmnist.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="Such as digits (bundled), mnist, fashion-mnist or kmnist.")] = "digits",
     data_dir: DataDir = None,
-    samples: Annotated[int | None, typer.Option(help="Train on the first so many images alone.")] = None,
-    network: Annotated[str, typer.Option(help="mlp, conv, autoencoder, paper or paper-conv.")] = "mlp",
+    samples: Annotated[int | None, typer.Option(help="Train on only the first images, this many.")] = None,
+    network: Annotated[str, typer.Option(help="Such as mlp, conv, autoencoder, paper or paper-conv.")] = "mlp",
     neuron: Annotated[str | None, typer.Option(help="The neuron in its slot, such as qlif or brand-petruccione.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Sizes of the hidden layers, or channels, such as 512 or 12,64.")] = None,
     steps: Annotated[int | None, typer.Option(help="Time steps that an image is shown for.")] = None,
@@ -33,11 +36,11 @@ def train(
     schedule: Annotated[str | None, typer.Option(help="constant, cosine or one-cycle.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Decoupled, as in AdamW.")] = None,
     smoothing: Annotated[float | None, typer.Option(help="How much of each label is shared by all classes.")] = None,
-    validation: Annotated[float | None, typer.Option(help="Fraction of the training images held back.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Fraction of the training images used for validation.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after this many epochs without a lower validation loss.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    backend: Annotated[str, typer.Option(help="Where the network's decisions are asked, see `qlifq backends`.")] = "analytic",
+    backend: Annotated[str, typer.Option(help="Where the network's spike decisions run, see `qlifq backends`.")] = "analytic",
     shots: Annotated[int | None, typer.Option(help="Shots per decision; default exact where the backend can be.")] = None,
     noise: Noise = None,
     sampling: Sampling = None,
@@ -46,7 +49,7 @@ def train(
         typer.Option(help="For --backend twin, the record of all layers of neurons; repeated, one for each of them."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
-    checkpoint_seconds: Annotated[float, typer.Option(help="How long to go on without a checkpoint.")] = 30.0,
+    checkpoint_seconds: Annotated[float, typer.Option(help="The longest time between two checkpoints.")] = 30.0,
     out: Out = None,
     force: Force = False,
 ) -> None:
@@ -54,93 +57,84 @@ def train(
 
     Several processes train together under torchrun: torchrun --no-python --nproc-per-node 2 qlifq train ...
     """
-    from qlifq.backends import get
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options, parse_parameters
-    from qlifq.reporting.report import report_contents
-    from qlifq.training import load_dataset, resolve_recipe, run_experiment
-    from qlifq.training.correction import one_for_each
-    from qlifq.training.events import event_log
-    from qlifq.training.experiment import checked_contenders
-    from qlifq.training.processes import joined
-    from qlifq.training.report import training_report
-    from qlifq.training.run_folder import EVENTS, open_run
+    from qlifq.training import load_dataset, resolve_recipe, train_run
 
     options = backend_options(noise, sampling)
     records = [load(path) for path in calibration or []]
-    # What the backend answers by, in plain values: a run that was killed goes on with the same alone.
-    told = {name: str(value) for name, value in options.items()}
+    # The options of the backend as plain values: a run that was killed goes on with the same ones alone.
+    described = {name: str(value) for name, value in options.items()}
     if calibration:
         if backend != "twin":
             raise UnsupportedError(f"Option --calibration would be ignored: it is for --backend twin, but it is {backend!r}.")
-        told["calibration"] = ", ".join(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in calibration)
+        described["calibration"] = _digests(calibration)
     data = load_dataset(dataset, data_dir).first(samples)
-    given = {"neuron": neuron, "hidden": _sizes(hidden), "steps": steps, "encoding": encoding, "gain": gain}
     design, settings = resolve_recipe(
         network,
         data,
-        {name: value for name, value in given.items() if value is not None} | {"parameters": parse_parameters(param or [])},
-        {
-            name: value
-            for name, value in {
-                "epochs": epochs,
-                "batch": batch,
-                "learning_rate": learning_rate,
-                "schedule": schedule,
-                "weight_decay": weight_decay,
-                "smoothing": smoothing,
-                "validation": validation,
-                "patience": patience,
-                "precision": precision,
-                "seed": seed,
-            }.items()
-            if value is not None
+        _given(neuron=neuron, hidden=_sizes(hidden), steps=steps, encoding=encoding, gain=gain)
+        | {"parameters": parse_parameters(param or [])},
+        _given(
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            weight_decay=weight_decay,
+            smoothing=smoothing,
+            validation=validation,
+            patience=patience,
+            precision=precision,
+            seed=seed,
+        ),
+    )
+    images = f"{len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
+    done = train_run(
+        design,
+        data,
+        settings,
+        out,
+        backend=_backends(backend, options, records, design.neuron_layers),
+        shots=shots,
+        options=described,
+        checkpoint_seconds=checkpoint_seconds,
+        device=device,
+        command=context.obj,
+        setup={
+            "noise": noise or "none",
+            "sampling": sampling or "as the backend does",
+            "calibration": f"{', '.join(map(str, calibration))}, {described['calibration']}" if calibration else "none",
         },
+        force=force,
+        begun=lambda folder: print(f"{'data':<12} {data.name}, {images}"),
+        progress=progress_bar,
     )
-    asked = (
-        [get(backend, **options, record=record) for record in one_for_each(records, design.neuron_layers)]
-        if backend == "twin"
-        else [get(backend, **options)] * design.neuron_layers
-    )
-    with joined(device) as (processes, place), ExitStack() as held:
-        # What cannot be trained is refused before there is a folder.
-        checked_contenders(design, data, settings, backend=asked, shots=shots, device=place, processes=processes)
-        if processes.first:
-            run = held.enter_context(open_run(out, command=context.obj, force=force))
-            print(
-                f"{'data':<12} {data.name}, {len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
-            )
-        folder = Path(processes.agreed(str(run.path) if processes.first else ""))
-        with event_log(folder / EVENTS) if processes.first else nullcontext() as log:
-            experiment = run_experiment(
-                design,
-                data,
-                settings,
-                folder,
-                backend=asked,
-                shots=shots,
-                options=told,
-                checkpoint_seconds=checkpoint_seconds,
-                device=place,
-                processes=processes,
-                progress=_bars(processes.first),
-                after_epoch=log,
-            )
-        if processes.first:
-            setup = {
-                "shots": "exact" if shots is None and asked[0].capabilities.exact else shots or 1,
-                "noise": noise or "none",
-                "sampling": sampling or "as the backend does",
-                "calibration": f"{', '.join(map(str, calibration))}, {told['calibration']}" if calibration else "none",
-                "device": str(place),
-                "processes": processes.count,
-            }
-            report = training_report(experiment, setup)
-            tell_problems(run.write(report_contents(report, context.obj)))
-            print(f"{'asked of':<12} {report.source}")
-            for sentence in report.findings:
-                print(sentence.replace("**", ""))
-            print(f"{'written to':<12} {folder}")
+    if done.first:
+        tell_problems(done.problems)
+        print(f"{'run on':<12} {done.report.source}")
+        for sentence in done.report.findings:
+            print(sentence.replace("**", ""))
+        print(f"{'written to':<12} {done.folder}")
+
+
+def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":
+    """One for each layer: the twin of its own record, and of any other backend the same for all."""
+    from qlifq.backends import get
+    from qlifq.training.correction import one_for_each
+
+    if name == "twin":
+        return [get(name, **options, record=record) for record in one_for_each(records, layers)]
+    return [get(name, **options)] * layers
+
+
+def _digests(paths: Sequence[Path]) -> str:
+    """What tells one file from another."""
+    return ", ".join(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in paths)
+
+
+def _given(**options: object) -> dict[str, object]:
+    """The options that the user gave; the recipe of the network knows the others."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:
@@ -150,8 +144,3 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ArgumentError(f"Option --hidden must be whole numbers with commas between them, but is {text!r}.") from None
-
-
-def _bars(shown: bool) -> Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]:
-    """One progress bar per network; none in a process that does not print."""
-    return progress_bar if shown else lambda words: nullcontext()

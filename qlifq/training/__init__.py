@@ -1,5 +1,6 @@
 """Data, encoders, and networks that learn."""
 
+from qlifq.training.cross_backend import CrossBackendEvaluation, EvaluationPlan, evaluate_run, plan_evaluation
 from qlifq.training.data.datasets import (
     DATASETS,
     Dataset,
@@ -16,6 +17,8 @@ from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.experiment import Experiment, run_experiment
 from qlifq.training.loop import Epoch, Trained, train
 from qlifq.training.networks import NETWORKS, NEURONS, Design, Network, build, matched, resolve_recipe
+from qlifq.training.run import TrainingRun, train_run
+from qlifq.training.run_folder import TrainedRun, load_run
 from qlifq.training.settings import TrainingSettings
 
 __all__ = [
@@ -23,25 +26,32 @@ __all__ = [
     "ENCODINGS",
     "NETWORKS",
     "NEURONS",
+    "CrossBackendEvaluation",
     "Dataset",
     "DatasetKind",
     "Design",
     "Epoch",
     "Evaluation",
+    "EvaluationPlan",
     "Experiment",
     "LabelledImages",
     "Network",
     "Trained",
+    "TrainedRun",
+    "TrainingRun",
     "TrainingSettings",
     "build",
     "current",
     "digits",
     "evaluate",
+    "evaluate_run",
     "latency",
     "load_current",
     "load_dataset",
     "load_idx",
+    "load_run",
     "matched",
+    "plan_evaluation",
     "poisson",
     "pulses",
     "ramp",
@@ -49,4 +59,5 @@ __all__ = [
     "run_experiment",
     "staircase",
     "train",
+    "train_run",
 ]

@@ -1,30 +1,39 @@
 """A trained network asked elsewhere than where it was trained: on circuits, with shots, on a device."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from types import MappingProxyType
 
+from qlifq._files import PathLike
 from qlifq._validation import integer
 from qlifq.backends import Backend, Plan
-from qlifq.errors import FileFormatError
+from qlifq.calibration import Calibration, Correction
+from qlifq.errors import UnsupportedError
+from qlifq.neurons import SeedStream
 from qlifq.neurons.description import describe_layers
 from qlifq.reporting.intervals import CONFIDENCE, large_sample_mean, paired_difference
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
+from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers
 from qlifq.training.data.datasets import Dataset, LabelledImages
-from qlifq.training.evaluation import Evaluation
+from qlifq.training.evaluation import Evaluation, evaluate, shots_per_decision
+from qlifq.training.experiment import Progress
 from qlifq.training.figures import confusion_figure
-from qlifq.training.networks import Design, Network, build
+from qlifq.training.networks import Design, Network
 from qlifq.training.report import class_rows, compared, frame, measured, percent
+from qlifq.training.run_folder import TrainedRun, load_run
 
 __all__ = [
     "FILES",
     "BackendEvaluation",
+    "CrossBackendEvaluation",
+    "EvaluationPlan",
     "cross_backend_report",
     "describe_evaluation",
-    "evaluation_images",
-    "load_network",
+    "evaluate_run",
+    "plan_evaluation",
     "whole_plan",
 ]
 
@@ -47,44 +56,197 @@ class BackendEvaluation:
     evaluations: int
 
 
-def load_network(
-    content: Mapping[str, Any], design: Design, backend: str | Backend | Sequence[Backend], shots: int | None
-) -> Network:
-    """A trained network, its decisions asked of a backend.
+@dataclass(frozen=True, eq=False)
+class CrossBackendEvaluation:
+    """A trained network evaluated on other backends than the one that it was trained on.
 
     Args:
-        content: its checkpoint.
-        design: what it was built from.
-        backend: where, or one for each layer of neurons, as for `build`.
-        shots: as for `qlifq.QLIF`.
-
-    Raises:
-        QLIFError: if the backend cannot answer it, or the checkpoint does not hold its weights.
+        design: of the network.
+        answers: one for each way to decide, the closed form first.
+        corrections: what a calibration changed, one for each layer of neurons; empty without one.
+        report: with its tables and figures; `qlifq.reporting.report.write_report` writes it to a folder.
     """
-    network = build(design, backend=backend, shots=shots, seed=0)
-    try:
-        network.load_state_dict(content["best"] or content["network"])
-    except RuntimeError as error:
-        raise FileFormatError("The checkpoint does not hold the weights of its own design: it was changed.") from error
-    return network
+
+    design: Design
+    answers: tuple[BackendEvaluation, ...]
+    corrections: tuple[Correction, ...]
+    report: Report
 
 
-def evaluation_images(content: Mapping[str, Any], data: Dataset, samples: int | None) -> LabelledImages:
-    """The test images that a trained network is asked about.
+@dataclass(frozen=True, eq=False)
+class EvaluationPlan:
+    """An evaluation on another backend that is checked and ready, but of which nothing has run.
 
     Args:
-        content: its checkpoint.
+        run: the trained network.
         data: what it was trained on.
-        samples: the first so many of its test images alone; None for all.
+        tested: the test images that it is evaluated on.
+        networks: the same weights under the name of who decides their spikes: the closed form, the backend, and where there
+            is a calibration the corrected network.
+        shots: as for `qlifq.QLIF`.
+        calibrate: with how many shots per angle and neuron the last network is calibrated before it runs; None if not.
+        corrections: those that are applied already.
+        batch: images side by side.
+        seed: of all spikes, and of the shots of the calibration.
+    """
+
+    run: TrainedRun
+    data: Dataset
+    tested: LabelledImages
+    networks: Sequence[tuple[str, Network]]
+    shots: int | None
+    calibrate: int | None
+    corrections: tuple[Correction, ...]
+    batch: int
+    seed: int
+
+    @property
+    def source(self) -> str:
+        """Who decides the spikes, in words, such as "aer, noise of the snapshot fake_torino, 1 shot"."""
+        return self.networks[1][0]
+
+    def cost(self) -> Plan:
+        """What it costs; the closed form costs nothing, and neither does asking."""
+        others = [network for _, network in self.networks[1:]]
+        plans = [whole_plan(each, self.run.design, len(self.tested.images), self.batch) for each in others]
+        if self.calibrate is not None:
+            plans.append(calibration_plan(others[-1], shots=self.calibrate))
+        return Plan.total(plans)
+
+    def execute(
+        self, setup: Mapping[str, object] = MappingProxyType({}), *, progress: Progress | None = None
+    ) -> CrossBackendEvaluation:
+        """Calibrate if that is wanted, evaluate every network on the same images, and report.
+
+        Args:
+            setup: what else the report lists of how it was made, names and plain values.
+            progress: makes a context with a `progress(done, images)` for one network, given its name.
+
+        Raises:
+            QLIFError: if the backend fails.
+        """
+        corrections = self.corrections
+        if self.calibrate is not None:
+            corrected = self.networks[-1][1]
+            corrections = tuple(correct_layers(corrected, calibrate_layers(corrected, shots=self.calibrate, seed=self.seed)))
+        answers = [self._answer(name, network, progress) for name, network in self.networks]
+        network = self.networks[1][1]
+        facts = {
+            "run": str(self.run.folder),
+            "backend": next(network.neurons()).backend.name,
+            "shots": shots_per_decision(network, self.shots),
+            **setup,
+            "test images": len(self.tested.images),
+            "batch": self.batch,
+            "seed": self.seed,
+        }
+        report = cross_backend_report(self.run.design, self.data, self.tested, answers, facts)
+        return CrossBackendEvaluation(self.run.design, tuple(answers), corrections, report)
+
+    def _answer(self, name: str, network: Network, progress: Progress | None) -> BackendEvaluation:
+        design, images = self.run.design, len(self.tested.images)
+        with progress(name) if progress is not None else nullcontext() as update:
+            tested = evaluate(network, design, self.tested, batch=self.batch, seed=self.seed, progress=update)
+        return BackendEvaluation(name, tested, whole_plan(network, design, images, self.batch).evaluations)
+
+
+def plan_evaluation(
+    run: PathLike | TrainedRun,
+    backend: str | Backend | Sequence[Backend],
+    *,
+    shots: int | None = None,
+    calibration: Sequence[Calibration] = (),
+    calibrate: int | None = None,
+    data_dir: PathLike | None = None,
+    samples: int | None = None,
+    batch: int = 500,
+    seed: int = 1,
+    options: Mapping[str, str | None] = MappingProxyType({}),
+) -> EvaluationPlan:
+    """Check and prepare the evaluation of a trained network on another backend; spends nothing.
+
+    Args:
+        run: the training, or its folder.
+        backend: where its spike decisions run, or one for each layer of neurons, from the input on.
+        shots: shots per decision, as for `qlifq.QLIF`.
+        calibration: records that correct the network: one for each layer of neurons, or one for all.
+        calibrate: instead of records, calibrate every layer first with this many shots per angle and neuron.
+        data_dir: as for `load_dataset`.
+        samples: the first test images alone; None for all.
+        batch: images side by side in one call.
+        seed: the same seed gives the same spikes.
+        options: what else names the backend in the report, such as its sampling; what is None is left out.
+
+    Returns:
+        An `EvaluationPlan`.
 
     Raises:
-        QLIFError: if the data set is another than it was trained on, or has not so many test images.
+        QLIFError: if the run, the backend, the calibration and the images do not go together.
     """
-    if data.fingerprint() != content["identity"]["fingerprint"]:
-        raise FileFormatError(f"Data set {data.name} must be the one of the run, but its images or labels are others.")
+    trained = run if isinstance(run, TrainedRun) else load_run(run)
+    # A bad seed is refused here, before the first layer is measured.
+    SeedStream(seed)
+    if calibration and calibrate is not None:
+        raise UnsupportedError(f"Argument `calibrate` would be ignored: `calibration` is given, but it is {calibrate}.")
+    integer("batch", batch, at_least=1)
+    data = trained.data(data_dir)
     if samples is not None:
         integer("samples", samples, at_least=1, at_most=len(data.test.images))
-    return LabelledImages(*(values[:samples] for values in data.test))
+    network = trained.network(backend, shots)
+    source = describe_evaluation(network, **options)
+    networks = [("analytic, exact", trained.network()), (source, network)]
+    corrections: list[Correction] = []
+    if calibration or calibrate is not None:
+        networks.append((f"{source}, calibrated", trained.network(backend, shots)))
+    if calibration:
+        corrections = correct_layers(networks[-1][1], calibration)
+    return EvaluationPlan(
+        run=trained,
+        data=data,
+        tested=LabelledImages(*(values[:samples] for values in data.test)),
+        networks=networks,
+        shots=shots,
+        calibrate=calibrate,
+        corrections=tuple(corrections),
+        batch=batch,
+        seed=seed,
+    )
+
+
+def evaluate_run(
+    run: PathLike | TrainedRun,
+    backend: str | Backend | Sequence[Backend],
+    *,
+    shots: int | None = None,
+    calibration: Sequence[Calibration] = (),
+    calibrate: int | None = None,
+    data_dir: PathLike | None = None,
+    samples: int | None = None,
+    batch: int = 500,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> CrossBackendEvaluation:
+    """Evaluate a trained network on another backend beside the closed form, with the same weights and images.
+
+    Args, Returns and Raises as for `plan_evaluation` and `EvaluationPlan.execute`, which this does in one.
+
+    Example:
+        >>> from qlifq.backends import get
+        >>> result = evaluate_run("runs/mlp", get("aer", noise="fake_torino"), samples=100)  # doctest: +SKIP
+        >>> print(result.report.findings[0])  # doctest: +SKIP
+    """
+    plan = plan_evaluation(
+        run,
+        backend,
+        shots=shots,
+        calibration=calibration,
+        calibrate=calibrate,
+        data_dir=data_dir,
+        samples=samples,
+        batch=batch,
+        seed=seed,
+    )
+    return plan.execute(progress=progress)
 
 
 def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:

@@ -15,7 +15,7 @@ from qlifq.training.data.datasets import LabelledImages
 from qlifq.training.networks import Design, Network
 from qlifq.training.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["Evaluation", "child_seed", "evaluate"]
+__all__ = ["Evaluation", "child_seed", "evaluate", "shots_per_decision"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,12 @@ def child_seed(root: int, number: int) -> int:
     seeds = SeedStream(root)
     seeds.position = number
     return seeds.next_seed()
+
+
+def shots_per_decision(network: Network, shots: int | None) -> int | str:
+    """How many shots each spike decision of a network takes that was built with `shots`, or "exact"."""
+    exact = next(network.neurons()).backend.capabilities.exact
+    return "exact" if shots is None and exact else shots or 1
 
 
 def evaluate(

@@ -15,7 +15,7 @@ from qlifq.backends import Backend
 from qlifq.neurons.description import describe_layers
 from qlifq.random import BatchShard
 from qlifq.training.data.datasets import Dataset
-from qlifq.training.evaluation import Evaluation, evaluate
+from qlifq.training.evaluation import Evaluation, evaluate, shots_per_decision
 from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, split_validation, train, untrained
 from qlifq.training.networks import Design, Network, matched
 from qlifq.training.networks.neurons import CLASSICAL, NEURONS
@@ -28,6 +28,7 @@ __all__ = [
     "Contender",
     "Example",
     "Experiment",
+    "Progress",
     "checked_contenders",
     "contenders_of",
     "run_experiment",
@@ -38,6 +39,8 @@ CHECKPOINT = "network.pt"
 CHECKPOINTS = (CHECKPOINT, *(f"{neuron}.pt" for neuron in CLASSICAL))
 #: Seed of the spikes in tests.
 _TEST_SEED = 1
+#: Makes a context with a `progress(done, total)` for one network, given what it is called.
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,8 @@ class Experiment:
         settings: how.
         contenders: the network itself first.
         examples: some test images in it.
-        decided_by: who answered its spike decisions, in words, see `describe_layers`.
+        decided_by: who made its spike decisions, in words, see `describe_layers`.
+        shots: shots per decision, or "exact".
     """
 
     data: Dataset
@@ -103,6 +107,7 @@ class Experiment:
     contenders: tuple[Contender, ...]
     examples: tuple[Example, ...]
     decided_by: str
+    shots: int | str
 
 
 def contenders_of(design: Design) -> Iterator[tuple[str, Design]]:
@@ -144,7 +149,7 @@ def run_experiment(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device | str = "cpu",
     processes: Processes = SINGLE_PROCESS,
-    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]] | None = None,
+    progress: Progress | None = None,
     after_epoch: Callable[[Design, Epoch], None] | None = None,
 ) -> Experiment:
     """Train a network, and classical ones with as many parameters in the same way, and test them on the same images.
@@ -189,8 +194,9 @@ def run_experiment(
         contenders.append(Contender(each, trained.network.parameter_count(), trained.history, tested))
         if name == CHECKPOINT:
             examples = _examples(trained.network, design, data, device)
-            answered = describe_layers(trained.network.neurons())
-    return Experiment(data, settings, tuple(contenders), examples, answered)
+            decided_by = describe_layers(trained.network.neurons())
+            drawn = shots_per_decision(trained.network, shots)
+    return Experiment(data, settings, tuple(contenders), examples, decided_by, drawn)
 
 
 def _examples(network: Network, design: Design, data: Dataset, device: torch.device | str) -> tuple[Example, ...]:

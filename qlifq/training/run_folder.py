@@ -1,19 +1,28 @@
 """The folder of a training: one that was killed goes on, a finished one begins anew only by force."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from qlifq._files import PathLike, as_path
-from qlifq.errors import FileError
+from qlifq.backends import Backend
+from qlifq.errors import FileError, FileFormatError
+from qlifq.reporting.reading import read_text
 from qlifq.reporting.run_folder import RunFolder, run_folder
 from qlifq.training.checkpoint import load_checkpoint
+from qlifq.training.data.datasets import Dataset, load_dataset
 from qlifq.training.experiment import CHECKPOINT, CHECKPOINTS
-from qlifq.training.networks import Design
+from qlifq.training.loop import Epoch
+from qlifq.training.networks import Design, Network, build
 from qlifq.training.report import FILES
+from qlifq.training.settings import TrainingSettings
 
-__all__ = ["EVENTS", "open_run", "read_run"]
+__all__ = ["EVENTS", "TrainedRun", "load_run", "open_run"]
 
 #: The folder of TensorBoard's events, in that of the run.
 EVENTS = "events"
@@ -41,14 +50,71 @@ def open_run(folder: PathLike | None, *, command: str, force: bool = False) -> I
         yield run
 
 
-def read_run(folder: PathLike) -> tuple[dict[str, Any], Design]:
-    """The checkpoint of a finished training and the design of its network.
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A finished training, read back from its folder.
 
     Args:
-        folder: what `qlifq train` wrote.
+        folder: the folder.
+        design: what its network is built from.
+        settings: how it was trained.
+        history: its epochs.
+        weights: the trained ones, by the names of the network's state: the best where it was stopped early.
+        identity: what the training is of: the data set and its fingerprint, the backend and its options, plain values.
+        report: the text of `report.md`; None where the classical networks beside it are not trained yet.
+    """
+
+    folder: Path
+    design: Design
+    settings: TrainingSettings
+    history: tuple[Epoch, ...]
+    weights: Mapping[str, Tensor]
+    identity: Mapping[str, Any]
+    report: str | None
+
+    def network(self, backend: str | Backend | Sequence[Backend] = "analytic", shots: int | None = None) -> Network:
+        """The trained network, its spike decisions run on a backend.
+
+        Args:
+            backend: which one, or one for each layer of neurons, as for `build`.
+            shots: as for `qlifq.QLIF`.
+
+        Raises:
+            QLIFError: if the backend cannot run it, or the checkpoint does not hold its weights.
+        """
+        network = build(self.design, backend=backend, shots=shots, seed=0)
+        try:
+            network.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            raise FileFormatError("The checkpoint does not hold the weights of its own design: it was changed.") from error
+        return network
+
+    def data(self, data_dir: PathLike | None = None) -> Dataset:
+        """The data set that it was trained on.
+
+        Args:
+            data_dir: as for `load_dataset`.
+
+        Raises:
+            QLIFError: if it cannot be loaded, or its images or labels are others than those of the training.
+        """
+        data = load_dataset(self.identity["data"], data_dir).first(self.identity["images"])
+        if data.fingerprint() != self.identity["fingerprint"]:
+            raise FileFormatError(f"Data set {data.name} must be the one of the run, but its images or labels are others.")
+        return data
+
+
+def load_run(folder: PathLike) -> TrainedRun:
+    """Read a finished training back.
+
+    Args:
+        folder: what `train_run` or `qlifq train` wrote.
+
+    Returns:
+        A `TrainedRun`.
 
     Raises:
-        QLIFError: if there is none, or it is not finished.
+        QLIFError: if there is none, it is not finished, or its checkpoint is damaged.
     """
     path = as_path("run", folder)
     if not os.path.isdir(path):
@@ -56,4 +122,13 @@ def read_run(folder: PathLike) -> tuple[dict[str, Any], Design]:
     content = load_checkpoint(path / CHECKPOINT)
     if not content["finished"]:
         raise FileError(f"Folder {path} must hold a finished training: the same `qlifq train` command goes on with it.")
-    return content, Design.from_dict(content["identity"]["design"])
+    identity = content["identity"]
+    return TrainedRun(
+        folder=path,
+        design=Design.from_dict(identity["design"]),
+        settings=TrainingSettings(**{item.name: identity[item.name] for item in fields(TrainingSettings)}),
+        history=tuple(Epoch(**epoch) for epoch in content["history"]),
+        weights=content["best"] or content["network"],
+        identity=identity,
+        report=read_text(path / "report.md") if (path / "report.md").is_file() else None,
+    )

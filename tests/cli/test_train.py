@@ -56,7 +56,7 @@ def refuse(capsys: Captured, *arguments: str) -> str:
 def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]) -> None:
     folder, printed = run
     assert printed.startswith(
-        "data         digits, 200 images to learn, 355 for the test\nasked of     analytic, exact\nQLIF, mapping sigmoid: "
+        "data         digits, 200 images to learn, 355 for the test\nrun on       analytic, exact\nQLIF, mapping sigmoid: "
     )
     assert printed.endswith(f"written to   {folder}\n")
     names = {path.name for path in folder.iterdir()}
@@ -144,7 +144,7 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
     assert main([*command, "--dry-run"]) == 0
     planned = capsys.readouterr().out
-    assert "asked of     aer, noise of the snapshot fake_torino, 1 shot, sampling law\n" in planned
+    assert "run on       aer, noise of the snapshot fake_torino, 1 shot, sampling law\n" in planned
     assert f"60 images · evaluations {60 * 4 * 12:,} · " in planned
     assert list(Path.cwd().iterdir()) == []
     assert main([*command, "--calibrate", "512", "--out", "there"]) == 0
@@ -152,7 +152,7 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     # The network is asked twice, and in two rounds its 12 neurons for two corners and their gaps.
     points = len(CalibrationDesign("sigmoid", 12).angles)
     assert f"60 images · evaluations {2 * 60 * 4 * 12 + 2 * points * 12:,} · " in printed
-    assert "calibration  12 neurons corrected, 0 on qubits that none can help\n" in printed
+    assert "calibration  12 neurons corrected, 0 on qubits that no correction helps\n" in printed
     places = pd.read_csv("there/places.csv")
     where = "aer, noise of the snapshot fake_torino, 1 shot, sampling law"
     assert places["asked of"].tolist() == ["analytic, exact", where, f"{where}, calibrated"]
@@ -178,7 +178,7 @@ def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
     command = ["evaluate", str(folder), "--backend", "ibm", "--device", "fake_manila", "--samples", "8"]
     assert main([*command, "--dry-run"]) == 0
     planned = capsys.readouterr().out
-    assert "asked of     ibm, snapshot fake_manila (no device), 1 shot\n" in planned
+    assert "run on       ibm, snapshot fake_manila (no device), 1 shot\n" in planned
     assert re.search(r"8 images · evaluations 384 · circuits 1 · qubits \d · jobs 4 · .* · device about 8\.\d+ s\n", planned)
     assert not (tmp_path / "jobs.sqlite").exists()
     assert main([*command, "--max-device-seconds", "1", "--out", "refused"]) == 2
@@ -234,7 +234,7 @@ def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Ca
     twice = ["--calibration", "record.json"] * 2
     assert "`calibration` must hold 1 record, but holds 2." in refuse(capsys, *common, *noise, *twice)
     assert "`calibration` must hold 1 record, but holds 0." in refuse(capsys, *common, "--backend", "twin")
-    assert "Option --calibrate would be ignored" in refuse(
+    assert "Argument `calibrate` would be ignored" in refuse(
         capsys, *common, *noise, "--calibration", "record.json", "--calibrate", "9"
     )
 
