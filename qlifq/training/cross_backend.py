@@ -1,4 +1,4 @@
-"""A trained network asked elsewhere than where it was trained: on circuits, with shots, on a device."""
+"""A trained network on other backends than the one that it was trained on: on circuits, with shots, on a device."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -38,17 +38,17 @@ __all__ = [
 ]
 
 #: What the report is written to.
-FILES = ("report.md", "places.csv", "classes.csv", "confusion.png")
+FILES = ("report.md", "backends.csv", "classes.csv", "confusion.png")
 
 
 @dataclass(frozen=True, eq=False)
 class BackendEvaluation:
-    """What a network said in one place.
+    """The answers of a network on one backend.
 
     Args:
-        where: the place, in words.
-        tested: its answers.
-        evaluations: how many spike decisions were asked.
+        where: the backend, with its device, noise and shots, in words.
+        tested: the answers.
+        evaluations: how many spike decisions ran.
     """
 
     where: str
@@ -106,7 +106,7 @@ class EvaluationPlan:
         return self.networks[1][0]
 
     def cost(self) -> Plan:
-        """What it costs; the closed form costs nothing, and neither does asking."""
+        """What it costs; the closed form is free. Spends nothing."""
         others = [network for _, network in self.networks[1:]]
         plans = [whole_plan(each, self.run.design, len(self.tested.images), self.batch) for each in others]
         if self.calibrate is not None:
@@ -250,7 +250,7 @@ def evaluate_run(
 
 
 def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:
-    """What it costs to ask the network about some images, over all layers, steps and batches; spends nothing."""
+    """The cost of evaluating a network on some images, over all layers, steps and batches; spends nothing."""
     integer("batch", batch, at_least=1)
     sizes = [min(batch, images - start) for start in range(0, images, batch)]
     once = {size: Plan.total(network.plans(size)) for size in set(sizes)}
@@ -258,7 +258,7 @@ def whole_plan(network: Network, design: Design, images: int, batch: int) -> Pla
 
 
 def describe_evaluation(network: Network, **options: str | None) -> str:
-    """Where a network is asked, such as "aer, noise of the snapshot fake_torino, 1 shot, sampling law".
+    """Where the spike decisions of a network run, such as "aer, noise of the snapshot fake_torino, 1 shot, sampling law".
 
     Args:
         network: the network.
@@ -276,7 +276,7 @@ def cross_backend_report(
     Args:
         design: of the network.
         data: what it was trained on.
-        tested: the images that it was asked about.
+        tested: the images that it was evaluated on.
         answers: the closed form first.
         setup: names and plain values.
     """
@@ -288,32 +288,32 @@ def cross_backend_report(
     columns = {"ahead_by": "this figure less that of the closed form, on the same images"}
     sections = [
         Section(
-            title="Where it was asked",
-            question="The same weights, the same images; only who answers the spike decisions differs.",
+            title="Backends",
+            question="The same weights and the same images: only the backend that decides the spikes differs.",
             findings=[],
-            tables={"places": frame([_row(each, first, design) for each in answers])},
+            tables={"backends": frame([_row(each, first, design) for each in answers])},
             columns=columns,
         )
     ]
     if not design.reconstructs:
         last = answers[-1]
-        caption = f"Asked of {last.where}. Rows: what the images show. Columns: what the network says."
+        caption = f"Run on {last.where}. Rows: what the images show. Columns: what the network says."
         sections.append(
             Section(
                 title="Classes",
-                question=f"How often is each class recognised, asked of {last.where}?",
+                question=f"How often is each class recognised, run on {last.where}?",
                 findings=[],
                 pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption, last.where)},
                 tables={"classes": frame(class_rows(last.tested, data.classes))},
             )
         )
     return Report(
-        title=f"A trained network of kind {design.network} on {data.name}, asked of {answers[-1].where}",
-        question="What becomes of the answers of a trained network when its spike decisions are asked elsewhere?",
+        title=f"A trained network of kind {design.network} on {data.name}, run on {answers[-1].where}",
+        question="How do the answers of a trained network change when its spike decisions run on another backend?",
         findings=found,
         uncertainty=(
             f"Intervals hold {100 * CONFIDENCE:.0f} % and are about the {len(tested.images):,} images. The spikes are drawn "
-            "anew in every place, so two places differ a little even where both answer perfectly."
+            "anew on every backend, so two backends differ a little even where both have exact probabilities."
         ),
         setup=setup,
         sections=sections,
@@ -328,7 +328,7 @@ def _figure(answer: BackendEvaluation, design: Design) -> str:
 
 def _row(answer: BackendEvaluation, first: BackendEvaluation, design: Design) -> dict[str, object]:
     tested, base = answer.tested, first.tested
-    row: dict[str, object] = {"asked of": answer.where}
+    row: dict[str, object] = {"run on": answer.where}
     row |= measured(tested, design.reconstructs).columns("loss" if design.reconstructs else "accuracy")
     if answer is not first:
         difference = (

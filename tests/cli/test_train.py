@@ -153,18 +153,18 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     points = len(CalibrationDesign("sigmoid", 12).angles)
     assert f"60 images · evaluations {2 * 60 * 4 * 12 + 2 * points * 12:,} · " in printed
     assert "calibration  12 neurons corrected, 0 on qubits that no correction helps\n" in printed
-    places = pd.read_csv("there/places.csv")
+    backends = pd.read_csv("there/backends.csv")
     where = "aer, noise of the snapshot fake_torino, 1 shot, sampling law"
-    assert places["asked of"].tolist() == ["analytic, exact", where, f"{where}, calibrated"]
-    assert places["evaluations"].tolist() == [60 * 4 * 12] * 3
-    assert places["accuracy"].between(0.1, 1.0).all()
+    assert backends["run on"].tolist() == ["analytic, exact", where, f"{where}, calibrated"]
+    assert backends["evaluations"].tolist() == [60 * 4 * 12] * 3
+    assert backends["accuracy"].between(0.1, 1.0).all()
     # The closed form says what it said at the end of the training about these images.
     network = load_checkpoint(folder / "network.pt")
     assert network["finished"] is True
     assert {path.name for path in Path("there").iterdir()} == {
         "report.md",
         "summary.json",
-        "places.csv",
+        "backends.csv",
         "classes.csv",
         "confusion.png",
     }
@@ -184,7 +184,7 @@ def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
     assert main([*command, "--max-device-seconds", "1", "--out", "refused"]) == 2
     assert "`max_device_seconds` is 1 for run" in capsys.readouterr().err
     assert main([*command, "--max-device-seconds", "60", "--out", "there"]) == 0
-    assert pd.read_csv("there/places.csv")["evaluations"].tolist() == [384, 384]
+    assert pd.read_csv("there/backends.csv")["evaluations"].tolist() == [384, 384]
     capsys.readouterr()
     assert main(["jobs", "list"]) == 0
     (line,) = capsys.readouterr().out.splitlines()[1:]
@@ -211,8 +211,8 @@ def test_an_exact_backend_gives_the_closed_form_s_answers(
     folder, _ = run
     assert main(["evaluate", str(folder), "--backend", backend, "--samples", "30", "--out", "there"]) == 0
     assert f"Between {said} and analytic, exact these images show no difference: +0.00 points" in capsys.readouterr().out
-    places = pd.read_csv("there/places.csv")
-    assert places["loss" if "loss" in places else "accuracy"].nunique() == 1
+    backends = pd.read_csv("there/backends.csv")
+    assert backends["loss" if "loss" in backends else "accuracy"].nunique() == 1
 
 
 def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Captured) -> None:
@@ -256,10 +256,10 @@ def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(caps
     assert main([*twins, *first, *second, "--dry-run"]) == 0
     assert f"40 images · evaluations {2 * 40 * 3 * (32 + 12):,} · " in capsys.readouterr().out
     assert main([*twins, *first, *second, "--out", "there"]) == 0
-    places = pd.read_csv("there/places.csv")
+    backends = pd.read_csv("there/backends.csv")
     twins_of = "twin of aer, exact and twin of aer, noise readout_p01=0.9, exact"
-    assert places["asked of"].tolist() == ["analytic, exact", twins_of, f"{twins_of}, calibrated"]
-    here, there, _ = ([float(rate) for rate in rates.split()] for rates in places["spikes"])
+    assert backends["run on"].tolist() == ["analytic, exact", twins_of, f"{twins_of}, calibrated"]
+    here, there, _ = ([float(rate) for rate in rates.split()] for rates in backends["spikes"])
     # 3,840 and 1,440 decisions: a difference of 0.07 in the rate of the first is 6 σ, and one of 0.05 in that of the second.
     assert abs(there[0] - here[0]) < 0.07
     assert there[1] > 0.85
