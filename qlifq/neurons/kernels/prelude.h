@@ -13,7 +13,7 @@ static inline int thread_number() { return 0; }
 #endif
 
 #ifndef LANES
-#define LANES 256
+#define LANES 512
 #endif
 
 static_assert(sizeof(real) == 4 || sizeof(real) == 8, "");
@@ -195,4 +195,31 @@ static inline void normal_block(uint64_t place, uint64_t block, uint64_t key, re
     philox(place, block, 1, key, w[0], w[1], w[2], w[3], lanes);
     for (int j = 0; j < 4; j += 2)
         for (int i = 0; i < lanes; i++) normals(w[j][i], w[j + 1][i], &x[j][i], &x[j + 1][i]);
+}
+
+// Values per neuron for the lanes from place `first` on: neurons follow one another, batch element after batch element.
+static inline void spread(const real *neurons, int64_t first, int64_t count, real *lanes, int n) {
+    int64_t at = first % count;
+    for (int i = 0, part; i < n; i += part, at = 0) {
+        part = int(count - at < n - i ? count - at : n - i);
+        std::memcpy(lanes + i, neurons + at, part * sizeof(real));
+    }
+}
+
+// The other way round: what the lanes hold is added to that of their neurons.
+static inline void collect(const real *lanes, int64_t first, int64_t count, real *neurons, int n) {
+    int64_t at = first % count;
+    for (int i = 0, part; i < n; i += part, at = 0) {
+        part = int(count - at < n - i ? count - at : n - i);
+        for (int j = 0; j < part; j++) neurons[at + j] += lanes[i + j];
+    }
+}
+
+// Where the elements of the lanes lie in an array of these strides.
+static inline void offsets(int64_t first, int64_t count, int64_t batch_stride, int64_t neuron_stride, int64_t *lanes, int n) {
+    int64_t row = first / count, column = first % count;
+    for (int i = 0; i < n; i++) {
+        lanes[i] = row * batch_stride + column * neuron_stride;
+        if (++column == count) column = 0, row++;
+    }
 }

@@ -169,8 +169,9 @@ extern "C" void backward(const Call *call) {{
 
     def _summed(self, name: str) -> str:
         """A chunk's gradient of a constant, added to that of its thread."""
-        place = "0" if name in self.shape.shared else "(c + i) % N"
-        return f"        for (int i = 0; i < n; i++) gc_{name}[{place}] += a_{name}[i];\n"
+        if name in self.shape.shared:
+            return f"        for (int i = 0; i < n; i++) gc_{name}[0] += a_{name}[i];\n"
+        return f"        collect(a_{name}, c, N, gc_{name}, n);\n"
 
     def _header(self) -> str:
         return (
@@ -185,13 +186,12 @@ extern "C" void backward(const Call *call) {{
     def _chunk(self) -> str:
         """What is worked out once for a chunk: constants per neuron, and where strided inputs lie."""
         lines = [
-            f"        real k_{name}[LANES]; for (int i = 0; i < n; i++) k_{name}[i] = {self._at(name)}[(c + i) % N];"
+            f"        real k_{name}[LANES]; spread({self._at(name)}, c, N, k_{name}, n);"
             for name in self.constants
             if name not in self.shape.shared
         ]
         lines += [
-            f"        int64_t f_{name}[LANES]; for (int i = 0; i < n; i++) f_{name}[i] = (c + i) / N * {self._stride(name, 1)}"
-            f" + (c + i) % N * {self._stride(name, 2)};"
+            f"        int64_t f_{name}[LANES]; offsets(c, N, {self._stride(name, 1)}, {self._stride(name, 2)}, f_{name}, n);"
             for name in self.inputs
             if name in self.shape.strided
         ]
