@@ -7,8 +7,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from qlifq import _proportions as proportions
 from qlifq._validation import real
-from qlifq.backends import proportions
 from qlifq.backends.interface import Backend, Outcome, Plan
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError

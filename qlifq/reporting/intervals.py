@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qlifq.backends.proportions import clopper_pearson
+from qlifq._proportions import clopper_pearson
 
 __all__ = [
     "CONFIDENCE",
