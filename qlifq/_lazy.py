@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used: torch takes a second, and a table or a help text needs none."""
+"""Names of a package that are imported when first used: torch takes a second, and a table or a help text needs none."""
 
 import importlib
 from collections.abc import Callable, Mapping
