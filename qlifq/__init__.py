@@ -2,43 +2,68 @@
 
 from typing import TYPE_CHECKING
 
+from qlifq._lazy import lazy
+from qlifq._version import __version__
 from qlifq.errors import QLIFError
 
 if TYPE_CHECKING:
+    from qlifq import backends, calibration, circuits, neurons, random, reporting, studies, training
     from qlifq.neurons import (
         QLIF,
         BrandPetruccione,
+        Dynamics,
         QLIFState,
         Recording,
+        Settings,
         SpikingSequential,
         integrate,
         settle,
         simulate,
     )
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "backends": "qlifq.backends",
+            "calibration": "qlifq.calibration",
+            "circuits": "qlifq.circuits",
+            "neurons": "qlifq.neurons",
+            "random": "qlifq.random",
+            "reporting": "qlifq.reporting",
+            "studies": "qlifq.studies",
+            "training": "qlifq.training",
+            "QLIF": "qlifq.neurons",
+            "BrandPetruccione": "qlifq.neurons",
+            "Dynamics": "qlifq.neurons",
+            "QLIFState": "qlifq.neurons",
+            "Recording": "qlifq.neurons",
+            "Settings": "qlifq.neurons",
+            "SpikingSequential": "qlifq.neurons",
+            "integrate": "qlifq.neurons",
+            "settle": "qlifq.neurons",
+            "simulate": "qlifq.neurons",
+        },
+    )
 
 __all__ = [
     "QLIF",
     "BrandPetruccione",
+    "Dynamics",
     "QLIFError",
     "QLIFState",
     "Recording",
+    "Settings",
     "SpikingSequential",
     "__version__",
+    "backends",
+    "calibration",
+    "circuits",
     "integrate",
+    "neurons",
+    "random",
+    "reporting",
     "settle",
     "simulate",
+    "studies",
+    "training",
 ]
-__version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> object:
-    # torch takes a second to import: the command line's help and version do without it.
-    if name in __all__:
-        import qlifq.neurons
-
-        return getattr(qlifq.neurons, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -195,7 +195,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def stamp() -> dict[str, str]:
     """What every file that qlifq writes tells of its making: the UTC time and the library's version."""
     # Here and not above: a room that writes files is imported while the package itself still is.
-    from qlifq import __version__
+    from qlifq._version import __version__
 
     return {"time_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "qlifq_version": __version__}
 

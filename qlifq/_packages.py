@@ -10,7 +10,7 @@ from types import ModuleType
 
 from qlifq.errors import MissingPackageError
 
-__all__ = ["load"]
+__all__ = ["load", "refuse_missing"]
 
 
 def load(module: str, *, package: str, feature: str, install: str) -> ModuleType:
@@ -29,11 +29,19 @@ def load(module: str, *, package: str, feature: str, install: str) -> ModuleType
         with _any_window():
             return importlib.import_module(module)
     except ImportError as error:
-        if importlib.util.find_spec(package) is None:
-            message = f"{feature} needs the package `{package}`, which is not installed: pip install {install}"
-        else:
-            message = f"{feature} needs the package `{package}`, which is installed but cannot be imported: {error}"
+        refuse_missing(package, feature=feature, install=install)
+        message = f"{feature} needs the package `{package}`, which is installed but cannot be imported: {error}"
         raise MissingPackageError(message) from error
+
+
+def refuse_missing(package: str, *, feature: str, install: str) -> None:
+    """Refuse a package that is not installed, without importing one that is; arguments as for `load`.
+
+    Raises:
+        MissingPackageError: if there is no such package.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingPackageError(f"{feature} needs the package `{package}`, which is not installed: pip install {install}")
 
 
 @contextmanager

@@ -15,7 +15,20 @@ from torch.autograd import forward_ad
 
 from qlifq.errors import UnsupportedError
 
-__all__ = ["backward_again", "cached", "constant", "is_batched", "refuse_tracing", "trainable", "transformed", "uncompiled"]
+__all__ = [
+    "FLOATS",
+    "backward_again",
+    "cached",
+    "constant",
+    "is_batched",
+    "refuse_tracing",
+    "trainable",
+    "transformed",
+    "uncompiled",
+]
+
+#: The dtypes that a neuron and a circuit compute in.
+FLOATS = (torch.float32, torch.float64)
 
 P = ParamSpec("P")
 R = TypeVar("R")

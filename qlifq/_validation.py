@@ -1,20 +1,21 @@
 """Checks of user input, in one place so that every refusal reads the same.
 
-Every function returns the checked value and raises a subclass of `QLIFError` otherwise.
+Every function returns the checked value and raises a subclass of `QLIFError` otherwise. torch is imported by those that are
+given a tensor: whatever needs a number checked, such as a table on the command line, does without it.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from qlifq._transforms import is_batched
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 __all__ = [
-    "FLOATS",
     "choice",
     "finite",
     "flag",
@@ -28,8 +29,6 @@ __all__ = [
     "with_values",
     "within",
 ]
-
-FLOATS = (torch.float32, torch.float64)
 
 
 def integer(name: str, value: object, *, at_least: int | None = None, at_most: int | None = None) -> int:
@@ -92,18 +91,24 @@ def unknown(kind: str, given: str, known: Sequence[str]) -> ArgumentError:
     return ArgumentError(f"Unknown {kind} `{given}`: it must be one of {', '.join(known)}.")
 
 
-def tensor(name: str, value: object, *, dtypes: Sequence[torch.dtype] = FLOATS) -> Tensor:
-    """A torch tensor of one of the dtypes."""
+def tensor(name: str, value: object, *, dtypes: "Sequence[torch.dtype] | None" = None) -> "Tensor":
+    """A torch tensor of one of the dtypes, `FLOATS` where none are given."""
+    from torch import Tensor
+
+    from qlifq._transforms import FLOATS
+
     if not isinstance(value, Tensor):
         raise DtypeError(f"Argument `{name}` must be a torch tensor, but is {type(value).__name__}.")
-    if value.dtype not in dtypes:
-        wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+    if value.dtype not in (dtypes or FLOATS):
+        wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes or FLOATS)
         raise DtypeError(f"Argument `{name}` must have dtype {wanted}, but has {str(value.dtype).removeprefix('torch.')}.")
     return value
 
 
-def finite(name: str, value: Tensor) -> Tensor:
+def finite(name: str, value: "Tensor") -> "Tensor":
     """A tensor without NaN and infinities, see `not_finite`."""
+    from qlifq._transforms import is_batched
+
     if is_batched(value):
         raise UnsupportedError(
             f"Argument `{name}` must not be batched by torch.vmap: stack the samples along the dimension `batch` instead."
@@ -113,18 +118,20 @@ def finite(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def not_finite(value: Tensor) -> int:
+def not_finite(value: "Tensor") -> int:
     """How many values are NaN or infinite.
 
     A NaN or an infinity makes the sum one, so a finite sum clears them all at a fortieth of the cost of
     `isfinite().all()`; only where the sum is not finite, perhaps because it overflowed, is each value looked at. On an
     accelerator this waits for the device, so callers ask once per sequence and not once per step.
     """
-    return 0 if math.isfinite(value.detach().sum().item()) else int((~torch.isfinite(value)).sum())
+    return 0 if math.isfinite(value.detach().sum().item()) else int((~value.isfinite()).sum())
 
 
-def within(name: str, numbers: Iterable[float], dtype: torch.dtype) -> None:
+def within(name: str, numbers: Iterable[float], dtype: "torch.dtype") -> None:
     """Refuse finite numbers that a dtype cannot hold: that become infinite there, or 0 though they are not."""
+    import torch
+
     limits = torch.finfo(dtype)
     for number in numbers:
         if number and not limits.tiny <= abs(number) <= limits.max:
@@ -132,14 +139,14 @@ def within(name: str, numbers: Iterable[float], dtype: torch.dtype) -> None:
             raise ArgumentError(f"Argument `{name}` must neither overflow nor vanish in {plain}, but is {number:g}.")
 
 
-def with_values(name: str, value: Tensor) -> Tensor:
+def with_values(name: str, value: "Tensor") -> "Tensor":
     """A tensor that holds values."""
     if value.is_meta:
         raise DtypeError(f"Argument `{name}` must hold values, but is on the device meta, which has none.")
     return value
 
 
-def shape_of(name: str, value: Tensor, expected: Sequence[int | str]) -> Tensor:
+def shape_of(name: str, value: "Tensor", expected: Sequence[int | str]) -> "Tensor":
     """A tensor of the expected shape, in which a string stands for a dimension of any size."""
     actual = tuple(value.shape)
     fits = len(actual) == len(expected) and all(

@@ -11,36 +11,58 @@ import contextlib
 import inspect
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from qlifq._packages import load
+from qlifq._packages import load, refuse_missing
 from qlifq._validation import unknown
-from qlifq.backends.interface import Backend, Capabilities
 from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError
 
-__all__ = ["capabilities", "get", "names", "with_noise"]
+if TYPE_CHECKING:
+    from qlifq.backends.interface import Backend, Capabilities
+
+__all__ = ["Summary", "capabilities", "get", "names", "summary", "with_noise"]
 
 GROUP = "qlifq.backends"
 
 
+class Summary(NamedTuple):
+    """What a table says of a backend: of its `Capabilities` what helps to choose one."""
+
+    exact: bool = False
+    shots: bool = True
+    noisy: bool = False
+    differentiable: bool = False
+    remote: bool = False
+    max_sites: int | None = None
+
+
 class BuiltIn(NamedTuple):
-    """Where a backend of qlifq lives, and what it needs."""
+    """Where a backend of qlifq lives, what it needs, and what its class declares: to read it off the class takes seconds."""
 
     module: str
     attribute: str
     package: str = "torch"
     install: str = "torch"
+    summary: Summary = Summary()
 
 
 BUILT_IN = MappingProxyType(
     {
-        "analytic": BuiltIn("qlifq.backends.analytic", "AnalyticBackend"),
-        "lightning": BuiltIn("qlifq.backends.lightning", "LightningBackend", "pennylane_lightning", "pennylane-lightning"),
-        "aer": BuiltIn("qlifq.backends.aer.backend", "AerBackend", "qiskit_aer", "qiskit-aer"),
-        "ibm": BuiltIn("qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'"),
+        "analytic": BuiltIn(
+            "qlifq.backends.analytic", "AnalyticBackend", summary=Summary(exact=True, noisy=True, differentiable=True)
+        ),
+        "lightning": BuiltIn(
+            "qlifq.backends.lightning",
+            "LightningBackend",
+            "pennylane_lightning",
+            "pennylane-lightning",
+            Summary(exact=True),
+        ),
+        "aer": BuiltIn("qlifq.backends.aer.backend", "AerBackend", "qiskit_aer", "qiskit-aer", Summary(noisy=True)),
+        "ibm": BuiltIn("qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'", Summary(remote=True)),
         # Named and not imported, as one of another package is: it stands on the calibrations, which stand on the interface.
-        "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend"),
-        "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend"),
+        "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend", summary=Summary(exact=True, differentiable=True)),
+        "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend", summary=Summary(exact=True, noisy=True)),
     }
 )
 
@@ -50,7 +72,7 @@ def names() -> tuple[str, ...]:
     return (*BUILT_IN, *sorted(set(_third_party()) - set(BUILT_IN)))
 
 
-def get(name: str, **options: object) -> Backend:
+def get(name: str, **options: object) -> "Backend":
     """Build a backend.
 
     Args:
@@ -61,7 +83,9 @@ def get(name: str, **options: object) -> Backend:
         A new backend.
 
     Raises:
-        QLIFError: for an unknown name or option, a missing package, or a registered object that is no backend.
+        ArgumentError: for an unknown name or option, or a value that the backend does not take.
+        DtypeError: for a name that is no string, or a registered object that is no backend.
+        MissingPackageError: if the package that the backend needs is absent or cannot be imported.
 
     Example:
         >>> get("analytic").capabilities.differentiable
@@ -84,23 +108,45 @@ def get(name: str, **options: object) -> Backend:
         raise ArgumentError(f"Backend {name} cannot be built: {error}.") from error
 
 
-def capabilities(name: str) -> Capabilities:
+def capabilities(name: str) -> "Capabilities":
     """What a backend can do, without building it.
 
     Args:
         name: one of `names()`.
 
     Raises:
-        QLIFError: for an unknown name, a missing package, or a backend whose class does not declare what it can do.
+        ArgumentError: for an unknown name.
+        DtypeError: for a backend whose class does not declare what it can do.
+        MissingPackageError: if the package that the backend needs is absent or cannot be imported.
 
     Example:
         >>> capabilities("twin").differentiable
         True
     """
+    from qlifq.backends.interface import Capabilities
+
     declared = getattr(_factory(name), "capabilities", None)
     if not isinstance(declared, Capabilities):
         raise DtypeError(f"Backend {name} must declare `capabilities` on its class, but declares {declared!r}.")
     return declared
+
+
+def summary(name: str) -> Summary:
+    """What a table says of a backend; one of qlifq's own is not imported for it.
+
+    Args:
+        name: one of `names()`.
+
+    Raises:
+        MissingPackageError: if the package that the backend needs is absent.
+        QLIFError: of another package's backend, as `capabilities` does.
+    """
+    if name in BUILT_IN:
+        entry = BUILT_IN[name]
+        refuse_missing(entry.package, feature=f"Backend {name}", install=entry.install)
+        return entry.summary
+    declared = capabilities(name)
+    return Summary(*(getattr(declared, field) for field in Summary._fields))
 
 
 def with_noise() -> tuple[str, ...]:
@@ -108,12 +154,14 @@ def with_noise() -> tuple[str, ...]:
     found = []
     for name in names():
         with contextlib.suppress(QLIFError):
-            if capabilities(name).noisy:
+            if summary(name).noisy:
                 found.append(name)
     return tuple(found)
 
 
-def _factory(name: str) -> type[Backend]:
+def _factory(name: str) -> "type[Backend]":
+    from qlifq.backends.interface import Backend
+
     if name in BUILT_IN:
         entry = BUILT_IN[name]
         module = load(entry.module, package=entry.package, feature=f"Backend {name}", install=entry.install)

@@ -1,10 +1,20 @@
 """What is asked of a qubit: circuits as data, their closed form and their translations."""
 
+from typing import TYPE_CHECKING
+
+from qlifq._lazy import lazy
 from qlifq.circuits.circuit import SpikeCircuit
 from qlifq.circuits.gates import Gate, Slot
 from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, RYSpike
-from qlifq.circuits.packing import Packing
-from qlifq.circuits.sinusoidal import SinusoidalResponse
+
+if TYPE_CHECKING:
+    from qlifq.circuits.packing import Packing
+    from qlifq.circuits.sinusoidal import SinusoidalResponse
+else:
+    # What is made of tensors and arrays: a circuit is data, and drawing one needs neither.
+    __getattr__, __dir__ = lazy(
+        __name__, {"Packing": "qlifq.circuits.packing", "SinusoidalResponse": "qlifq.circuits.sinusoidal"}
+    )
 
 __all__ = [
     "CIRCUITS",

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from qlifq._validation import integer, tensor
-from qlifq.circuits import bloch
 from qlifq.circuits.gates import Gate, Slot
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from torch import Tensor
 
 __all__ = ["SpikeCircuit"]
 
@@ -29,7 +27,8 @@ class SpikeCircuit:
         gates: gates in the order in which they run; their slots are numbered 0, 1, … without a gap.
 
     Raises:
-        QLIFError: if there is no gate, an item is no `Gate`, or the slots leave a gap.
+        ArgumentError: if the name is no identifier, there is no gate, or the slots leave a gap.
+        DtypeError: if an item is no `Gate`.
 
     Example:
         >>> import torch
@@ -73,7 +72,7 @@ class SpikeCircuit:
         slotted = [gate for gate in self.gates if isinstance(gate.angle, Slot)]
         return len(slotted) == self.num_angles and all(gate.name != "Delay" for gate in slotted)
 
-    def check_angles(self, angles: Tensor, name: str = "angles") -> Tensor:
+    def check_angles(self, angles: "Tensor", name: str = "angles") -> "Tensor":
         """Refuse what is not a float tensor of shape `(..., num_angles)`, naming the argument; else return it."""
         tensor(name, angles)
         if angles.ndim == 0 or angles.shape[-1] != self.num_angles:
@@ -83,7 +82,7 @@ class SpikeCircuit:
             )
         return angles
 
-    def probability(self, angles: Tensor) -> Tensor:
+    def probability(self, angles: "Tensor") -> "Tensor":
         """P(|1⟩) without noise, differentiable.
 
         Args:
@@ -93,8 +92,11 @@ class SpikeCircuit:
             Shape `(...)`, on the device and in the dtype of `angles`.
 
         Raises:
-            QLIFError: if `angles` has another shape or dtype.
+            ShapeError: if `angles` has another shape.
+            DtypeError: if it has another dtype or is no tensor.
         """
+        from qlifq.circuits import bloch
+
         return bloch.probability(self.gates, self.check_angles(angles))
 
     def to_qiskit(self, copies: int = 1, *, measure: bool = True) -> "QuantumCircuit":
@@ -111,7 +113,9 @@ class SpikeCircuit:
             A `qiskit.QuantumCircuit`.
 
         Raises:
-            QLIFError: if `copies` is no positive integer, or Qiskit is missing.
+            ArgumentError: if `copies` is below 1.
+            DtypeError: if it is no integer.
+            MissingPackageError: if Qiskit is missing.
         """
         from qlifq.circuits.to_qiskit import build
 

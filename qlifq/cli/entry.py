@@ -85,7 +85,7 @@ def _refuse(message: str) -> int:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from qlifq import __version__
+        from qlifq._version import __version__
 
         print(f"qlifq {__version__}")
         raise typer.Exit

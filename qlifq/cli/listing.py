@@ -31,13 +31,13 @@ def circuits(
 
 def backends() -> None:
     """List the backends and what each can do."""
-    from qlifq.backends import capabilities, names
+    from qlifq.backends.registry import names, summary
 
     rows: list[tuple[str, ...]] = [("backend", "exact", "shots", "noise", "autograd", "remote", "sites")]
     missing = []
     for name in names():
         try:
-            can = capabilities(name)
+            can = summary(name)
         except QLIFError as error:
             missing.append((name, str(error)))
             continue

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._transforms import refuse_tracing, trainable
+from qlifq._transforms import FLOATS, refuse_tracing, trainable
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.parameters import Settings, spec_of
 from qlifq.neurons.state import QLIFState
@@ -15,7 +15,7 @@ from qlifq.neurons.state import QLIFState
 __all__ = ["FLOATING", "check_constants", "checked_current", "checked_end", "checked_modulation"]
 
 #: Half precision is accepted where autocast produced it.
-FLOATING = (*check.FLOATS, torch.float16, torch.bfloat16)
+FLOATING = (*FLOATS, torch.float16, torch.bfloat16)
 
 
 def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *, look: bool) -> Tensor:
@@ -32,7 +32,7 @@ def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *
     if current.device != like.device:
         raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
     current = trainable(check.with_values("current", current))
-    if like.dtype not in check.FLOATS:
+    if like.dtype not in FLOATS:
         half = str(current.dtype).removeprefix("torch.")
         raise DtypeError(f"Argument `current` must have dtype float32 or float64, as must the layer, but has {half}.")
     if current.dtype != like.dtype:

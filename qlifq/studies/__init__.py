@@ -1,18 +1,53 @@
 """Studies as functions that return data and draw figures, and the folders that they leave."""
 
+from typing import TYPE_CHECKING
+
+from qlifq._lazy import lazy
 from qlifq.reporting.reading import SavedRun, read_run
 from qlifq.reporting.run_folder import check_folder
 from qlifq.studies.run_folder import write_simulation
 from qlifq.studies.simulation import SimulationRun, describe_plan, run_simulation
 from qlifq.studies.simulation_figure import simulation_figure
 
+if TYPE_CHECKING:
+    from qlifq.studies.brand_petruccione.report import brand_petruccione_report
+    from qlifq.studies.brand_petruccione.study import BrandPetruccioneStudy, run_brand_petruccione
+    from qlifq.studies.replay import Replay, replay_report, run_replay
+    from qlifq.studies.shot_noise.report import shot_noise_report
+    from qlifq.studies.shot_noise.study import ShotNoiseStudy, run_shot_noise
+else:
+    # Their statistics take half a second to import, and a simulation needs none.
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "BrandPetruccioneStudy": "qlifq.studies.brand_petruccione.study",
+            "brand_petruccione_report": "qlifq.studies.brand_petruccione.report",
+            "run_brand_petruccione": "qlifq.studies.brand_petruccione.study",
+            "Replay": "qlifq.studies.replay",
+            "replay_report": "qlifq.studies.replay",
+            "run_replay": "qlifq.studies.replay",
+            "ShotNoiseStudy": "qlifq.studies.shot_noise.study",
+            "run_shot_noise": "qlifq.studies.shot_noise.study",
+            "shot_noise_report": "qlifq.studies.shot_noise.report",
+        },
+    )
+
 __all__ = [
+    "BrandPetruccioneStudy",
+    "Replay",
     "SavedRun",
+    "ShotNoiseStudy",
     "SimulationRun",
+    "brand_petruccione_report",
     "check_folder",
     "describe_plan",
     "read_run",
+    "replay_report",
+    "run_brand_petruccione",
+    "run_replay",
+    "run_shot_noise",
     "run_simulation",
+    "shot_noise_report",
     "simulation_figure",
     "write_simulation",
 ]

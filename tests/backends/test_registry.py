@@ -138,3 +138,17 @@ def test_a_broken_package_is_not_called_absent(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_a_backend_of_qlifq_bears_the_name_it_is_registered_under(name: str) -> None:
     assert registry._factory(name).name == name
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_the_table_of_the_backends_says_what_their_classes_declare(name: str) -> None:
+    declared = qlifq.backends.capabilities(name)
+    assert registry.summary(name)._asdict() == {field: getattr(declared, field) for field in registry.Summary._fields}
+
+
+def test_the_table_says_what_a_backend_of_another_package_declares(register: Register) -> None:
+    register(mine="qlifq.backends.lightning:LightningBackend")
+    assert registry.summary("mine") == registry.BUILT_IN["lightning"].summary
+    register()
+    with pytest.raises(ArgumentError, match="Unknown backend `mine`"):
+        registry.summary("mine")

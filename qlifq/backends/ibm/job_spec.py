@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from qlifq.backends.batching import Floats
 from qlifq.circuits import Gate, Slot, SpikeCircuit
+from qlifq.circuits.packing import Floats
 
 __all__ = ["MAX_EXECUTIONS", "Counts", "Grid", "Work", "delay_slots", "job_sizes", "laid_out"]
 

@@ -105,7 +105,7 @@ class Journal:
         Raises:
             ArgumentError: if the run is of another device.
         """
-        from qlifq import __version__
+        from qlifq._version import __version__
 
         with self._base.writing() as base:
             base.execute(
