@@ -2,12 +2,13 @@
 
 from qlifq.backends.description import describe_shots, describe_source
 from qlifq.backends.gradients import evaluate, parameter_shift
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise
 from qlifq.backends.registry import capabilities, get, names
 
 __all__ = [
     "Backend",
+    "Call",
     "Capabilities",
     "DeviceNoise",
     "Outcome",
