@@ -8,7 +8,7 @@ from qlifq.backends.registry import capabilities, get, names
 
 if TYPE_CHECKING:
     from qlifq.backends.gradients import evaluate, parameter_shift
-    from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+    from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
     from qlifq.backends.noise import DeviceNoise
 else:
     # torch takes a second to import, and the table of the backends does without it.
@@ -16,6 +16,7 @@ else:
         __name__,
         {
             "Backend": "qlifq.backends.interface",
+            "Call": "qlifq.backends.interface",
             "Capabilities": "qlifq.backends.interface",
             "DeviceNoise": "qlifq.backends.noise",
             "Outcome": "qlifq.backends.interface",
@@ -27,6 +28,7 @@ else:
 
 __all__ = [
     "Backend",
+    "Call",
     "Capabilities",
     "DeviceNoise",
     "Outcome",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from qlifq._transforms import cached, transformed
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome
 from qlifq.backends.noise import DeviceNoise, check_noise, describe_noise
 from qlifq.backends.sampling import draw, masked
 from qlifq.circuits import Gate, SinusoidalResponse, SpikeCircuit, bloch
@@ -43,34 +43,15 @@ class AnalyticBackend(Backend):
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
         self.noise = noise
-        if noise is None:
-            self.capabilities = replace(self.capabilities, ideal=True)
+        self.sites = None if noise is None else noise.sites
+        self.capabilities = replace(self.capabilities, ideal=noise is None)
         self.facts = {"noise": describe_noise(noise)}
         #: By the gates and the device: made of one number per site, they cost more than the evaluations of a small batch.
         self._laws: dict[tuple[tuple[Gate, ...], torch.device], SinusoidalResponse] = {}
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        """See `Backend.run`. `metadata` tells the `noise`."""
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        if self.noise is not None:
-            self.noise.check_sites(angles.shape[1])
-        probability = masked(self.probability(circuit, angles), where)
-        if shots is None:
-            return Outcome(probability, metadata=self.facts)
-        return replace(draw(probability, shots, seed), metadata=self.facts)
-
-    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        """See `Backend.plan`: no circuit is built and nothing is executed."""
-        self.check_size(batch, sites, shots)
-        return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
+    def _execute(self, call: Call) -> Outcome:
+        probability = masked(self.probability(call.circuit, call.angles), call.where)
+        return Outcome(probability) if call.shots is None else draw(probability, call.shots, call.seed)
 
     def probability(self, circuit: SpikeCircuit, angles: Tensor) -> Tensor:
         """Exact P(read as 1), `(batch, sites, num_angles)` to `(batch, sites)`, without checks."""
@@ -85,8 +66,7 @@ class AnalyticBackend(Backend):
         """See `Backend.response`."""
         if not circuit.is_sinusoidal:
             return None
-        if self.noise is not None:
-            self.noise.check_sites(sites)
+        self.check_circuit(circuit, sites)
         return self.law(circuit, torch.device("cpu"))
 
     def law(self, circuit: SpikeCircuit, device: torch.device) -> SinusoidalResponse:
@@ -102,7 +82,7 @@ class AnalyticBackend(Backend):
         angles = torch.tensor(RESPONSE_ANGLES, dtype=torch.float64, device=device)[:, None]
         if self.noise is None:
             return SinusoidalResponse.through(*bloch.probability(circuit.gates, angles))
-        if self.noise.sites is not None:
-            angles = angles[:, None].expand(-1, self.noise.sites, -1)
+        if self.sites is not None:
+            angles = angles[:, None].expand(-1, self.sites, -1)
         channel = self.noise.channel(torch.float64, device)
         return SinusoidalResponse.through(*self.noise.read(bloch.probability(circuit.gates, angles, channel)))

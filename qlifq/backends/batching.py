@@ -1,19 +1,21 @@
 """The wanted evaluations of a call as plain NumPy rows, and their answers back in its shape."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from qlifq._validation import finite
-from qlifq.backends.interface import Outcome
+from qlifq.backends.interface import Call, Outcome
 from qlifq.errors import BackendError
 
-__all__ = ["Batch", "Floats", "answer", "ask", "rounded_into_range", "shot_parts"]
+__all__ = ["Batch", "Floats", "in_turn", "on_host", "rounded_into_range", "shot_parts"]
 
 Floats = npt.NDArray[np.float64]
+
+T = TypeVar("T")
 
 #: How far rounding can lead a probability out of [0, 1].
 _ROUNDING = 1e-12
@@ -33,30 +35,37 @@ class Batch(NamedTuple):
     places: npt.NDArray[np.intp]
 
 
-def ask(angles: Tensor, where: Tensor | None) -> Batch:
-    """Flatten checked angles; on an accelerator this is where their values are looked at first."""
-    batch, sites, slots = angles.shape
-    host = angles.detach().cpu().to(torch.float64)
-    if angles.device.type != "cpu":
+def on_host(call: Call, evaluate: Callable[[Batch], npt.NDArray[np.generic]]) -> Outcome:
+    """The outcome of a call that is evaluated outside torch, back on the device and in the dtype of the angles.
+
+    Args:
+        call: what `Backend._execute` gets; on an accelerator this is where the values of its angles are looked at first.
+        evaluate: gives the probabilities, or with shots the numbers of ones, one per wanted evaluation. It is not called where
+            none is wanted.
+    """
+    batch, sites, slots = call.angles.shape
+    host = call.angles.cpu().to(torch.float64)
+    if call.angles.device.type != "cpu":
         finite("angles", host)
     rows = host.numpy().reshape(batch * sites, slots)
-    places = np.arange(batch * sites) if where is None else np.flatnonzero(where.cpu().numpy())
-    return Batch(rows[places], places % max(sites, 1), places)
-
-
-def answer(asked: Batch, values: npt.NDArray[np.generic], angles: Tensor, shots: int | None, **metadata: object) -> Outcome:
-    """The outcome of probabilities, or with shots of the numbers of ones, one per wanted evaluation; 0 elsewhere."""
-    batch, sites, _ = angles.shape
+    places = np.arange(batch * sites) if call.where is None else np.flatnonzero(call.where.cpu().numpy())
     every = np.zeros(batch * sites)
-    every[asked.places] = values
+    if len(places):
+        every[places] = evaluate(Batch(rows[places], places % sites, places))
     shaped = torch.from_numpy(every.reshape(batch, sites))
-    if shots is None:
-        return Outcome(shaped.to(angles), metadata=metadata)
-    return Outcome((shaped / shots).to(angles), shaped.to(angles.device, torch.int64), shots, metadata)
+    if call.shots is None:
+        return Outcome(shaped.to(call.angles))
+    ones = shaped.to(call.angles.device, torch.int64)
+    return Outcome((shaped / call.shots).to(call.angles), ones, call.shots)
+
+
+def in_turn(items: tuple[T, ...], sites: int) -> tuple[T, ...]:
+    """One item per site, from the first again when they run out."""
+    return (items * -(-sites // len(items)))[:sites]
 
 
 def shot_parts(shots: int, most: int) -> list[int]:
-    """The shots in parts of at most so many, for a vendor that holds all of one part in memory."""
+    """The shots in parts of at most this many, for a vendor that holds all of one part in memory."""
     whole, rest = divmod(shots, most)
     return [most] * whole + [rest] * (rest > 0)
 

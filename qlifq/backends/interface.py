@@ -16,7 +16,7 @@ from qlifq.circuits import SinusoidalResponse, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.random import MAX_SEED
 
-__all__ = ["MAX_SHOTS", "Backend", "Capabilities", "Outcome", "Plan"]
+__all__ = ["MAX_SHOTS", "Backend", "Call", "Capabilities", "Outcome", "Plan"]
 
 
 #: The most shots in one call of any backend: several minutes for one evaluation where each shot is run, and enough to know
@@ -145,15 +145,41 @@ class Outcome:
 torch.serialization.add_safe_globals([Outcome])
 
 
-class Backend(abc.ABC):
-    """Answers spike decisions. A subclass implements `run`, and says in `plan` what a call costs.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a backend, checked: what `Backend._execute` gets.
 
-    A backend knows nothing of neurons or of time, keeps no state between calls, and lets no vendor object cross. Its `run`
-    begins with `self.check(...)`, so that nothing is spent on a call that cannot succeed.
+    Args:
+        circuit: what to run.
+        angles: `(batch, sites, num_angles)`, neither of the first two 0; without a graph where the backend is not
+            differentiable.
+        shots: shots per evaluation, or None for exact probabilities.
+        seed: from 0 to 2⁶³ − 1, or None.
+        where: `(batch, sites)` bool, the evaluations that are wanted; None wants all.
+    """
+
+    circuit: SpikeCircuit
+    angles: Tensor
+    shots: int | None
+    seed: int | None
+    where: Tensor | None
+
+    @property
+    def sites(self) -> int:
+        """How many sites the angles have."""
+        return self.angles.shape[1]
+
+
+class Backend(abc.ABC):
+    """Evaluates spike decisions. A subclass implements `_execute`, and `plan` where a call costs something.
+
+    A backend knows nothing of neurons or of time, keeps no state between calls, and lets no vendor object cross. `run` is
+    final: it checks the call, so that nothing is spent on one that cannot succeed, and what `_execute` gets is valid.
 
     Attributes:
         name: the name it is registered under.
         capabilities: what it can do.
+        sites: the only number of sites that it takes, None for any up to `capabilities.max_sites`.
         facts: the "device" or snapshot that it runs on and the "noise" of its qubits, or the calibration that it is a
             "twin_of", plain values; the metadata of every outcome holds them. From them `description` is made.
     """
@@ -161,6 +187,21 @@ class Backend(abc.ABC):
     name: str
     capabilities: Capabilities
     facts: Mapping[str, object] = MappingProxyType({})
+    sites: int | None = None
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Refuse a class that is written for an earlier interface, where `run` was the abstract method."""
+        super().__init_subclass__(**options)
+        if cls.run is not Backend.run:
+            raise UnsupportedError(
+                f"Class {cls.__name__} must not define `run`, which is final and checks each call: rename it to "
+                "`_execute(self, call: Call) -> Outcome`, take circuit, angles, shots, seed and where from `call`, and leave "
+                "out `self.check(...)`."
+            )
+        if cls._execute is Backend._execute:
+            raise UnsupportedError(
+                f"Class {cls.__name__} must define `_execute(self, call: Call) -> Outcome`, the one abstract method of Backend."
+            )
 
     @property
     @final
@@ -173,7 +214,7 @@ class Backend(abc.ABC):
         """`description` with the shots, such as "aer, noise of the snapshot fake_torino, 1 shot"."""
         return f"{self.description}, {describe_shots(shots)}"
 
-    @abc.abstractmethod
+    @final
     def run(
         self,
         circuit: SpikeCircuit,
@@ -200,10 +241,31 @@ class Backend(abc.ABC):
         Raises:
             QLIFError: before anything runs, if an argument cannot be used.
         """
+        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+        given = angles if self.capabilities.differentiable else angles.detach()
+        if angles.shape[0] and angles.shape[1]:
+            outcome = self._execute(Call(circuit, given, shots, seed, where))
+            if not isinstance(outcome, Outcome):
+                raise DtypeError(f"Backend {self.name} must return an Outcome, but returns a {type(outcome).__name__}.")
+        else:
+            # A sum over the angles, so that the empty probability is part of the graph where the backend has one.
+            nothing = given.sum(-1)
+            outcome = Outcome(nothing, None if shots is None else nothing.detach().to(torch.int64), shots)
+        return replace(outcome, metadata={**self.metadata(angles.shape[1]), **outcome.metadata})
 
     @abc.abstractmethod
+    def _execute(self, call: Call) -> Outcome:
+        """Evaluate a call that was checked. `run` adds `metadata` to the outcome."""
+
+    def metadata(self, sites: int) -> Mapping[str, object]:
+        """What every outcome on this many sites reports, an empty one too: `facts`, and the `qubits` of its sites if any."""
+        return self.facts
+
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        """What `run` would cost with these sizes; spends nothing."""
+        """What `run` would cost with these sizes; spends nothing. Here: no circuit is built and nothing is executed."""
+        self.check_size(batch, sites, shots)
+        self.check_circuit(circuit, sites)
+        return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
 
     def response(self, circuit: SpikeCircuit, sites: int) -> SinusoidalResponse | None:
         """The closed form of P(1) at one angle, `()` or `(sites,)` numbers; None where it is not known before a measurement."""
@@ -212,7 +274,7 @@ class Backend(abc.ABC):
     def check(
         self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None
     ) -> None:
-        """Refuse a call that `run` cannot answer, in one sentence that names the argument.
+        """Refuse a call that cannot be executed, in one sentence that names the argument.
 
         On an accelerator the values of `angles` are not looked at, since that would wait for the device; a NaN there comes
         back as a NaN.
@@ -231,6 +293,7 @@ class Backend(abc.ABC):
             )
         batch, sites, _ = angles.shape
         self.check_size(batch, sites, shots)
+        self.check_circuit(circuit, sites)
         optional_integer("seed", seed, at_least=0, at_most=MAX_SEED)
         if where is not None:
             if not isinstance(where, Tensor) or where.dtype != torch.bool:
@@ -257,6 +320,11 @@ class Backend(abc.ABC):
             raise UnsupportedError(f"Argument `shots` must be None for backend {self.name}, which draws none, but is {shots}.")
         integer("shots", shots, at_least=1, at_most=self.capabilities.max_shots)
         integer("shots", shots, at_most=MAX_SHOTS)
+
+    def check_circuit(self, circuit: SpikeCircuit, sites: int) -> None:
+        """Refuse a circuit, or a number of sites, that this backend cannot run, although its bounds allow it."""
+        if self.sites is not None and sites != self.sites:
+            raise ShapeError(f"Argument `angles` must have {self.sites} sites for backend {self.name}, but has {sites}.")
 
     def check_bounded(self, use: str) -> None:
         """Refuse a backend whose estimates can leave [0, 1], for a use that would have to clip them.

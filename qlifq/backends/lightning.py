@@ -7,11 +7,10 @@ from typing import Any, final
 import numpy as np
 import pennylane as qml
 from pennylane.tape import QuantumScript
-from torch import Tensor
 
 from qlifq._validation import integer
-from qlifq.backends.batching import Floats, answer, ask, rounded_into_range, shot_parts
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.batching import Floats, on_host, rounded_into_range, shot_parts
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.registry import with_noise
 from qlifq.circuits import Gate, Packing, Slot, SpikeCircuit
 from qlifq.errors import UnsupportedError
@@ -70,27 +69,15 @@ class LightningBackend(Backend):
             )
         self.wires = integer("wires", wires, at_least=1, at_most=16)
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        """See `Backend.run`.
-
-        The counts of an evaluation depend on the seed and on its place among those that are asked, and on no number of threads:
-        one stream is drawn from, circuit after circuit, and part after part where the shots go in several.
-        """
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        asked = ask(angles, where)
-        return answer(asked, self._run_all(circuit, asked.values, shots, seed), angles, shots, **self.facts)
+    def _execute(self, call: Call) -> Outcome:
+        # The counts of an evaluation depend on the seed and on its place among those that are wanted, and on no number of
+        # threads: one stream is drawn from, circuit after circuit, and part after part where the shots go in several.
+        return on_host(call, lambda batch: self._run_all(call.circuit, batch.values, call.shots, call.seed))
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`."""
         self.check_size(batch, sites, shots)
+        self.check_circuit(circuit, sites)
         evaluations = batch * sites
         circuits = Packing(evaluations, self.wires).circuits
         per_gate = _EXACT_MICROSECONDS if shots is None else _SHOTS_MICROSECONDS
@@ -117,7 +104,7 @@ class LightningBackend(Backend):
         device = qml.device("lightning.qubit", wires=self.wires, seed=seed)
         size = self._circuits_per_job(shots) * self.wires
         answers = [self._run_job(device, circuit, values[start : start + size], shots) for start in range(0, len(values), size)]
-        return np.concatenate(answers) if answers else np.zeros(0)
+        return np.concatenate(answers)
 
     def _run_job(self, device: Any, circuit: SpikeCircuit, values: Floats, shots: int | None) -> Floats:
         packing = Packing(len(values), self.wires)

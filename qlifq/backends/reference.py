@@ -10,11 +10,9 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from qlifq.backends.batching import rounded_into_range
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.batching import Batch, on_host, rounded_into_range
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome
 from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, describe_noise
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 
@@ -47,41 +45,19 @@ class ReferenceBackend(Backend):
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
         self.noise = noise
+        self.sites = None if noise is None else noise.sites
         self.facts = {"noise": describe_noise(noise)}
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        """See `Backend.run`. `metadata` tells the `noise`."""
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        batch, sites, _ = angles.shape
-        if self.noise is not None:
-            self.noise.check_sites(sites)
-        values = angles.detach().cpu().to(torch.float64).numpy()
-        wanted = np.ones((batch, sites), dtype=bool) if where is None else where.cpu().numpy()
-        exact = np.zeros((batch, sites))
-        for site in range(sites):
-            noise = None if self.noise is None else self.noise.at(site)
-            for element in range(batch):
-                if wanted[element, site]:
-                    exact[element, site] = _population(circuit, values[element, site], noise)
-        exact = rounded_into_range(exact)
-        if shots is None:
-            return Outcome(torch.from_numpy(exact).to(angles), metadata=self.facts)
-        counts = np.random.default_rng(seed).binomial(shots, exact)
-        ones = torch.from_numpy(counts.astype(np.int64))
-        return Outcome((ones.to(torch.float64) / shots).to(angles), ones.to(angles.device), shots, self.facts)
+    def _execute(self, call: Call) -> Outcome:
+        def evaluated(batch: Batch) -> npt.NDArray[np.generic]:
+            exact = [
+                _population(call.circuit, values, None if self.noise is None else self.noise.at(int(site)))
+                for values, site in zip(batch.values, batch.sites, strict=True)
+            ]
+            probability = rounded_into_range(np.array(exact))
+            return probability if call.shots is None else np.random.default_rng(call.seed).binomial(call.shots, probability)
 
-    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        """See `Backend.plan`: one matrix at a time, nothing is executed."""
-        self.check_size(batch, sites, shots)
-        return Plan(evaluations=batch * sites, circuits=0, qubits=1, jobs=0, executions=0)
+        return on_host(call, evaluated)
 
 
 def _population(circuit: SpikeCircuit, values: npt.NDArray[np.float64], noise: SiteNoise | None) -> float:

@@ -282,7 +282,7 @@ class Calibration:
         return DeviceNoise(readout_p01=zero.tolist(), readout_p10=(1 - one).tolist())
 
     def mitigate(self, backend: Backend) -> ReadoutMitigated:
-        """A backend whose estimates of P(1) have the measured readout errors taken off; see `ReadoutMitigated` for what it serves.
+        """A backend whose estimates of P(1) have the measured readout errors taken off; see `ReadoutMitigated`.
 
         Raises:
             QLIFError: if a site's eps or eta was not identified, or this is another backend than was calibrated.

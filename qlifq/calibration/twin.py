@@ -1,7 +1,6 @@
 """A calibrated device as a formula: the law that was measured, on torch tensors."""
 
 import os
-from dataclasses import replace
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -9,11 +8,11 @@ from torch import Tensor
 
 from qlifq._files import PathLike
 from qlifq._transforms import cached, transformed
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome
 from qlifq.backends.sampling import draw, masked
 from qlifq.calibration.record import load
 from qlifq.circuits import SinusoidalResponse, SpikeCircuit
-from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 
 __all__ = ["Calibrated", "TwinBackend"]
 
@@ -81,45 +80,25 @@ class TwinBackend(Backend):
         self._numbers = torch.stack(((floor + ceiling) / 2, (floor - ceiling) / 2, torch.atan2(-law.c, -law.b)))
         self._on: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        """See `Backend.run`. `metadata` tells what it is the twin of."""
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        self._check_record(circuit, angles.shape[1])
-        middle, minus_swing, phase = self._cast(angles)
+    def _execute(self, call: Call) -> Outcome:
+        middle, minus_swing, phase = self._cast(call.angles)
         # Rounding cannot lead out of [0, 1]: middle and swing are each off by less than half an ulp of their sum.
-        probability = torch.addcmul(middle, minus_swing, (angles[..., 0] - phase).cos())
-        probability = masked(probability, where)
-        if shots is None:
-            return Outcome(probability, metadata=self.facts)
-        return replace(draw(probability, shots, seed), metadata=self.facts)
-
-    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        """See `Backend.plan`: no circuit is built and nothing is executed."""
-        self.check_size(batch, sites, shots)
-        self._check_record(circuit, sites)
-        return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
+        probability = torch.addcmul(middle, minus_swing, (call.angles[..., 0] - phase).cos())
+        probability = masked(probability, call.where)
+        return Outcome(probability) if call.shots is None else draw(probability, call.shots, call.seed)
 
     def response(self, circuit: SpikeCircuit, sites: int) -> SinusoidalResponse:
         """See `Backend.response`."""
-        self._check_record(circuit, sites)
+        self.check_circuit(circuit, sites)
         return self._law
 
-    def _check_record(self, circuit: SpikeCircuit, sites: int) -> None:
-        """Refuse what the record does not tell."""
+    def check_circuit(self, circuit: SpikeCircuit, sites: int) -> None:
+        """See `Backend.check_circuit`: the circuit that was calibrated."""
         if circuit.gates != self.circuit.gates:
             raise UnsupportedError(
                 f"Argument `circuit` must be what was calibrated, {self.circuit.draw()}, but is {circuit.draw()}."
             )
-        if sites != self.sites:
-            raise ShapeError(f"Argument `angles` must have the {self.sites} sites of the record, but has {sites}.")
+        super().check_circuit(circuit, sites)
 
     def _cast(self, angles: Tensor) -> Tensor:
         """The numbers in the dtype and on the device of the angles; copied there once."""

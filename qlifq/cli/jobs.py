@@ -16,7 +16,7 @@ from qlifq.errors import ArgumentError, QLIFError
 
 if TYPE_CHECKING:
     from qlifq.backends.ibm.journal import Journal
-    from qlifq.backends.ibm.protocol import Carrier
+    from qlifq.backends.ibm.protocol import JobRunner
     from qlifq.backends.ibm.submissions import Entry
 
 __all__ = ["app"]
@@ -64,13 +64,13 @@ def show(which: _Which, journal: _File = None) -> None:
 @app.command()
 def resume(which: _Which, journal: _File = None, account: _Account = None, instance: _Instance = None) -> None:
     """Find, wait for and keep the results of what was submitted, without submitting anything."""
-    _each(which, journal, account, instance, lambda carrier, entry: carrier.resume(entry))
+    _each(which, journal, account, instance, lambda runner, entry: runner.resume(entry))
 
 
 @app.command()
 def cancel(which: _Which, journal: _File = None, account: _Account = None, instance: _Instance = None) -> None:
     """Cancel what is not over, and do without what the service does not have any more."""
-    _each(which, journal, account, instance, lambda carrier, entry: carrier.cancel(entry))
+    _each(which, journal, account, instance, lambda runner, entry: runner.cancel(entry))
 
 
 @app.command()
@@ -161,13 +161,13 @@ def _matching(book: "Journal", which: str) -> list["Entry"]:
 
 
 def _each(
-    which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["Carrier", "Entry"], "Entry"]
+    which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["JobRunner", "Entry"], "Entry"]
 ) -> None:
     """Do something with every submission that matches, whatever becomes of the others, and print what it is then."""
     from qlifq.backends.description import is_snapshot
-    from qlifq.backends.ibm.channel import Patience
+    from qlifq.backends.ibm.channel import RetryPolicy
     from qlifq.backends.ibm.client import ServiceChannel
-    from qlifq.backends.ibm.protocol import Carrier
+    from qlifq.backends.ibm.protocol import JobRunner
 
     problems = []
     with _opened(path) as book:
@@ -180,10 +180,10 @@ def _each(
                 continue
             if entry.device not in channels:
                 channels[entry.device] = ServiceChannel(entry.device, account=account, instance=instance)
-            carrier = Carrier(book, channels[entry.device], entry.run, None, lambda work: None, Patience(), _say)
+            runner = JobRunner(book, channels[entry.device], entry.run, None, lambda work: None, RetryPolicy(), _say)
             try:
                 with book.holding(entry.run):
-                    rows.append(_line(act(carrier, book.entry(entry.request))))
+                    rows.append(_line(act(runner, book.entry(entry.request))))
             except QLIFError as error:
                 problems.append(str(error))
         print_table(rows)

@@ -159,7 +159,7 @@ def run_replay(
     measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
     eps = eta = torch.zeros(neurons, dtype=torch.float64)
     if isinstance(asked, ReadoutMitigated):
-        eps, eta = asked.eps.expand(neurons), asked.eta.expand(neurons)
+        eps, eta = asked.readout_p01.expand(neurons), asked.readout_p10.expand(neurons)
     details = {name: value for name, value in outcome.metadata.items() if name != "error_inflation"}
     predicted, spikes = predicted.cpu(), recording.spikes.cpu()
     return Replay(backend.name, details, predicted, measured, eps, eta, shots, spikes, calibration is not None)

@@ -153,7 +153,7 @@ def test_delays_relax_for_their_own_time(follows: Follows) -> None:
 
 
 def probability_by_law(backend: AerBackend, circuit: SpikeCircuit, theta: Tensor) -> Tensor:
-    law = backend._law(circuit, backend._models_of(circuit, theta.shape[1]))
+    law = backend._law(circuit, backend._models_of(theta.shape[1]))
     return law.probability(theta)
 
 
@@ -410,9 +410,9 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
 
 
 def test_noise_for_another_number_of_sites_is_refused() -> None:
-    with pytest.raises(QLIFError, match="`noise` has values for 5 sites, but `angles` has 3"):
+    with pytest.raises(QLIFError, match="`angles` must have 5 sites for backend aer, but has 3"):
         AerBackend(PER_SITE).run(RYSpike(), torch.zeros(1, 3, 1), shots=1, seed=None)
-    with pytest.raises(QLIFError, match="`noise` has values for 5 sites, but `angles` has 3"):
+    with pytest.raises(QLIFError, match="`angles` must have 5 sites for backend aer, but has 3"):
         AerBackend(PER_SITE).plan(RYSpike(), 1, 3, shots=1)
 
 

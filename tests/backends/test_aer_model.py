@@ -163,7 +163,7 @@ def counts_of_aer(model: NoiseModel, waits: bool) -> tuple[Tensor, int]:
 
 def law_at_theta(model: NoiseModel, circuit: SpikeCircuit) -> Tensor:
     backend = AerBackend(model, sampling="law")
-    return backend._law(circuit, backend._models_of(circuit, 2)).probability(torch.full((1, 2), THETA, dtype=torch.float64))
+    return backend._law(circuit, backend._models_of(2)).probability(torch.full((1, 2), THETA, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("build", APPLIED.values(), ids=APPLIED.keys())

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor
 
-from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, describe_source, get
+from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, describe_source, get
 from qlifq.backends.conformance import check
 from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration import compare, fit, load, save
-from qlifq.circuits import RYSpike, SpikeCircuit
+from qlifq.circuits import RYSpike
 from qlifq.neurons import QLIF, BrandPetruccione
 from qlifq.neurons.description import describe_decisions
 
@@ -92,18 +91,9 @@ class Forgetful(Backend):
         self.facts = {"noise": "none"}
         self.reported = reported
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
-        """See `Backend.run`."""
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        found = get("analytic").run(circuit, angles.detach(), shots=None, seed=None, where=where)
+    def _execute(self, call: Call) -> Outcome:
+        found = get("analytic").run(call.circuit, call.angles, shots=None, seed=None, where=call.where)
         return Outcome(found.probability, metadata={"noise": self.reported})
-
-    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        """See `Backend.plan`."""
-        self.check_size(batch, sites, shots)
-        return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
 
 
 def test_the_conformance_suite_holds_the_facts_against_the_outcomes() -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, evaluate, get, parameter_shift
+from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, evaluate, get, parameter_shift
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, UnsupportedError
@@ -28,18 +28,9 @@ class Spy(Backend):
         self.capabilities = capabilities or Capabilities(exact=True, shots=True, noisy=True, differentiable=False)
         self.calls: list[tuple[Tensor, int | None, int | None, Tensor | None]] = []
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        self.calls.append((angles, shots, seed, where))
-        return self.inner.run(circuit, angles.detach(), shots=shots, seed=seed, where=where)
+    def _execute(self, call: Call) -> Outcome:
+        self.calls.append((call.angles, call.shots, call.seed, call.where))
+        return self.inner.run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         return self.inner.plan(circuit, batch, sites, shots=shots)

@@ -1,13 +1,13 @@
 """What every backend refuses before it runs, and how plans and outcomes print."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from torch import Tensor
 
-from qlifq.backends import Backend, Capabilities, Outcome, Plan
+from qlifq.backends import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.circuits import BrandPetruccione, LeakySpike, RYSpike, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 
@@ -20,17 +20,8 @@ class Bounded(Backend):
     def __init__(self, capabilities: Capabilities) -> None:
         self.capabilities = capabilities
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        return Outcome(torch.full_like(angles[..., 0], 0.5))
+    def _execute(self, call: Call) -> Outcome:
+        return Outcome(torch.full_like(call.angles[..., 0], 0.5))
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         self.check_size(batch, sites, shots)
@@ -132,3 +123,73 @@ def test_plans_add_up_and_multiply() -> None:
     assert Plan.total([first, Plan(1, 1, 1, 1, 1)]).estimated_seconds is None
     assert first.times(3) == Plan(18, 1, 3, 6, 1800, turns=2, estimated_seconds=4.5, device_seconds=12.0)
     assert second.times(2) == Plan.total([second, second])
+
+
+def test_a_class_for_the_earlier_interface_is_refused_where_it_is_defined() -> None:
+    with pytest.raises(UnsupportedError, match=r"Class Old must not define `run`.*rename it to `_execute\(self, call: Call\)"):
+
+        class Old(Backend):
+            def run(self, circuit, angles, *, shots, seed, where=None):  # type: ignore[no-untyped-def,misc]
+                return Outcome(angles[..., 0])
+
+    with pytest.raises(UnsupportedError, match=r"Class Mute must define `_execute\(self, call: Call\) -> Outcome`"):
+
+        class Mute(Backend):
+            name = "mute"
+
+
+class Told(Backend):
+    """Has qubits, and keeps the calls that it executes."""
+
+    name = "told"
+    facts: Mapping[str, object] = {"noise": "none"}
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+        self.calls: list[Call] = []
+
+    def metadata(self, sites: int) -> Mapping[str, object]:
+        return {**self.facts, "qubits": tuple(range(4, 4 + sites))}
+
+    def _execute(self, call: Call) -> Outcome:
+        self.calls.append(call)
+        probability = call.angles.sum(-1)
+        return Outcome(probability, metadata={"jobs": ("j7",)})
+
+
+@pytest.mark.parametrize("differentiable", [True, False])
+@pytest.mark.parametrize(("batch", "sites"), [(0, 3), (2, 0), (0, 0)])
+def test_an_empty_call_is_executed_nowhere_and_reports_what_every_call_does(
+    batch: int, sites: int, differentiable: bool
+) -> None:
+    backend = Told(Capabilities(exact=True, shots=True, noisy=False, differentiable=differentiable))
+    angles = torch.zeros(batch, sites, 1, requires_grad=True)
+    exact = backend.run(RYSpike(), angles, shots=None, seed=None)
+    drawn = backend.run(RYSpike(), angles, shots=7, seed=1)
+    assert backend.calls == []
+    assert exact.probability.shape == (batch, sites)
+    assert exact.probability.requires_grad is differentiable
+    assert drawn.ones is not None
+    assert drawn.ones.dtype == torch.int64
+    assert drawn.shots == 7
+    assert exact.metadata == drawn.metadata == {"noise": "none", "qubits": tuple(range(4, 4 + sites))}
+
+
+def test_what_is_executed_is_checked_without_a_graph_and_reports_its_facts() -> None:
+    backend = Told(Capabilities(exact=True, shots=True, noisy=False, differentiable=False))
+    outcome = backend.run(RYSpike(), torch.zeros(2, 3, 1, requires_grad=True), shots=None, seed=None)
+    assert outcome.metadata == {"noise": "none", "qubits": (4, 5, 6), "jobs": ("j7",)}
+    assert not backend.calls[0].angles.requires_grad
+    with pytest.raises(ArgumentError, match="`shots` must be at least 1, but is 0"):
+        backend.run(RYSpike(), torch.zeros(2, 3, 1), shots=0, seed=None)
+    assert len(backend.calls) == 1
+
+
+def test_a_backend_with_numbers_for_some_sites_takes_no_others() -> None:
+    backend = Told(Capabilities(exact=True, shots=True, noisy=False, differentiable=False))
+    backend.sites = 5
+    with pytest.raises(ShapeError, match="`angles` must have 5 sites for backend told, but has 4"):
+        backend.run(RYSpike(), torch.zeros(2, 4, 1), shots=None, seed=None)
+    with pytest.raises(ShapeError, match="`angles` must have 5 sites for backend told, but has 6"):
+        backend.plan(RYSpike(), 2, 6, shots=None)
+    assert backend.plan(RYSpike(), 2, 5, shots=None) == Plan(evaluations=10, circuits=0, qubits=0, jobs=0, executions=0)

@@ -70,7 +70,7 @@ def counts_of_aer(simulator: AerSimulator, backend: Any) -> Tensor:
 
 
 def law_at_theta(backend: AerBackend) -> Tensor:
-    return backend._law(RYSpike(), backend._models_of(RYSpike(), 2)).probability(torch.full((1, 2), THETA, dtype=torch.float64))
+    return backend._law(RYSpike(), backend._models_of(2)).probability(torch.full((1, 2), THETA, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("basis", BASES.values(), ids=BASES.keys())

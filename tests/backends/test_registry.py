@@ -101,7 +101,7 @@ def test_options_that_are_missing_or_open_are_told_apart(
         "class Base(Backend):\n"
         "    name = 'their'\n"
         "    capabilities = ReferenceBackend.capabilities\n"
-        "    run = plan = lambda *args, **kwargs: None\n"
+        "    _execute = plan = lambda *args, **kwargs: None\n"
         "class Needy(Base):\n"
         "    def __init__(self, token): self.token = token\n"
         "class Open(Base):\n"

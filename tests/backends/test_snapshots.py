@@ -174,7 +174,7 @@ def test_a_snapshot_shoots_as_it_does_as_it_comes(follows: Follows) -> None:
     counts = backend.run(written, shots=shots, seed_simulator=5).result().get_counts()
     ones = [sum(n for bits, n in counts.items() if bits[::-1][bit] == "1") for bit in range(5)]
     own = AerBackend("fake_manila", sampling="law")
-    law = own._law(RYSpike(), own._models_of(RYSpike(), 5)).probability(torch.full((1, 5), theta, dtype=torch.float64))
+    law = own._law(RYSpike(), own._models_of(5)).probability(torch.full((1, 5), theta, dtype=torch.float64))
     assert follows(Outcome(law, torch.tensor([ones]), shots), law)
     assert follows(AerBackend("fake_manila").run(RYSpike(), torch.full((1, 5, 1), theta), shots=shots, seed=1), law)
     assert not follows(Outcome(law, torch.tensor([ones]), shots), law + 0.01)
@@ -217,7 +217,7 @@ def test_a_large_snapshot_costs_little_for_few_sites() -> None:
 def test_old_gates_are_translated_to() -> None:
     """fake_almaden has u1, u2 and u3."""
     backend = AerBackend("fake_almaden", sampling="law")
-    law = backend._law(RYSpike(), backend._models_of(RYSpike(), 3))
+    law = backend._law(RYSpike(), backend._models_of(3))
     low, high = law.extremes()
     assert float(low.min()) >= 0
     assert float(low.max()) < 0.1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
+from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.calibration import fit, shots_for
 from qlifq.calibration.design import CORNERS, CalibrationDesign
@@ -29,18 +29,9 @@ class Recording(Backend):
     def __init__(self) -> None:
         self.asked: list[tuple[torch.Tensor, int | None, int | None]] = []
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: torch.Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: torch.Tensor | None = None,
-    ) -> Outcome:
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        self.asked.append((angles, shots, seed))
-        return self.answer(AnalyticBackend().run(circuit, angles, shots=shots, seed=seed, where=where))
+    def _execute(self, call: Call) -> Outcome:
+        self.asked.append((call.angles, call.shots, call.seed))
+        return self.answer(AnalyticBackend().run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where))
 
     def answer(self, outcome: Outcome) -> Outcome:
         return outcome

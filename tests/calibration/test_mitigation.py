@@ -183,20 +183,24 @@ REFUSED: list[tuple[Callable[[], object], type[QLIFError], str]] = [
         UnsupportedError,
         "`backend` must not be mitigated already",
     ),
-    (lambda: ReadoutMitigated(NOISY, 0.1, ETA), ShapeError, "`eps` and `eta` must have as many values, but have 1 and 2"),
+    (
+        lambda: ReadoutMitigated(NOISY, 0.1, ETA),
+        ShapeError,
+        "`readout_p01` and `readout_p10` must have as many values, but have 1 and 2",
+    ),
     (
         lambda: ReadoutMitigated(NOISY, (0.1, 0.5), (0.1, 0.5)),
         ArgumentError,
         "must add up to less than 1, but are 0.5 and 0.5 at site 1",
     ),
-    (lambda: ReadoutMitigated(NOISY, math.nan, 0.1), ArgumentError, "`eps` must be finite, but is nan"),
-    (lambda: ReadoutMitigated(NOISY, 0.1, 1.0), ArgumentError, "`eta` must be above -1 and below 1, but is 1"),
-    (lambda: ReadoutMitigated(NOISY, "many", 0.1), DtypeError, "`eps` must be a number, but is 'many'"),  # type: ignore[arg-type]
-    (lambda: ReadoutMitigated(NOISY, [], []), ShapeError, "`eps` must hold one number per site, but is empty"),
+    (lambda: ReadoutMitigated(NOISY, math.nan, 0.1), ArgumentError, "`readout_p01` must be finite, but is nan"),
+    (lambda: ReadoutMitigated(NOISY, 0.1, 1.0), ArgumentError, "`readout_p10` must be above -1 and below 1, but is 1"),
+    (lambda: ReadoutMitigated(NOISY, "many", 0.1), DtypeError, "`readout_p01` must be a number, but is 'many'"),  # type: ignore[arg-type]
+    (lambda: ReadoutMitigated(NOISY, [], []), ShapeError, "`readout_p01` must hold one number per site, but is empty"),
     (
         lambda: ReadoutMitigated(get("analytic"), EPS, ETA).run(RYSpike(), torch.zeros(1, 3, 1), shots=None, seed=None),
         ShapeError,
-        "`angles` must have 2 sites, as `eps` has, but has 3",
+        "`angles` must have 2 sites for backend mitigated-analytic, but has 3",
     ),
 ]
 

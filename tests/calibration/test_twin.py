@@ -151,11 +151,11 @@ def test_another_circuit_and_another_number_of_sites_are_refused() -> None:
         UnsupportedError, match=re.escape("must be what was calibrated, |0⟩ ──RY(θ0)──M, but is |0⟩ ──RY(θ0)──RX(0.5)")
     ):
         twin.run(LeakySpike(0.5), torch.zeros(1, 2, 1), shots=None, seed=None)
-    with pytest.raises(ShapeError, match="`angles` must have the 2 sites of the record, but has 3"):
+    with pytest.raises(ShapeError, match="`angles` must have 2 sites for backend twin, but has 3"):
         twin.run(RYSpike(), torch.zeros(1, 3, 1), shots=None, seed=None)
     with pytest.raises(UnsupportedError, match="must be what was calibrated"):
         twin.plan(LeakySpike(0.5), 1, 2, shots=None)
-    with pytest.raises(ShapeError, match="`angles` must have the 2 sites of the record, but has 3"):
+    with pytest.raises(ShapeError, match="`angles` must have 2 sites for backend twin, but has 3"):
         twin.plan(RYSpike(), 1, 3, shots=None)
     assert twin.plan(RYSpike(), 5, 2, shots=None).evaluations == 10
     with pytest.raises(ArgumentError, match="Backend twin has no option `noise`: its options are record"):

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
+from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.sampling import draw
 from qlifq.calibration import Calibration, compare, fit
 from qlifq.circuits import SpikeCircuit
@@ -35,12 +35,9 @@ class Device(Backend):
         """P(read as 1) at the angles `(batch, sites)`."""
         return 0.02 + 0.93 * (theta / 2).sin().square()
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
+    def _execute(self, call: Call) -> Outcome:
         self.calls += 1
-        return draw(self.probability(angles[..., 0]).clamp(0, 1), shots or 1, seed)
+        return draw(self.probability(call.angles[..., 0]).clamp(0, 1), call.shots or 1, call.seed)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         return Plan(batch * sites, 1, 1, 1, batch * sites * (shots or 0))

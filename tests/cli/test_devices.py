@@ -179,7 +179,7 @@ def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
 def test_jobs_are_resumed_and_cancelled_at_the_service(
     capsys: Captured, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qlifq.backends.ibm.protocol.Carrier._pause", lambda *_: None)
+    monkeypatch.setattr("qlifq.backends.ibm.protocol.JobRunner._pause", lambda *_: None)
     device = ["simulate", "--backend", "ibm", "--device", DEVICE, "--input", "current.npy", "--run", "mine", "--out", "run"]
     np.save("current.npy", np.full((2, 1, 3), 1.4, dtype=np.float32))
     with Loopback() as service, connected(service.url):
@@ -208,7 +208,7 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
         service.faults.clear()
         for job in service.jobs.values():
             job.deleted = True
-        monkeypatch.setattr("qlifq.backends.ibm.protocol.Patience.grace_seconds", 0.1)
+        monkeypatch.setattr("qlifq.backends.ibm.protocol.RetryPolicy.grace_seconds", 0.1)
         for act, state in (("cancel", "CANCELLED"), ("forget", "CANCELLED")):
             assert state in succeed(capsys, "jobs", act, "gone")
 

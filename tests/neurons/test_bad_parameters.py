@@ -8,10 +8,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from qlifq import QLIF
-from qlifq.backends import Backend, Outcome, Plan
+from qlifq.backends import Backend, Call, Outcome, Plan
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
@@ -304,11 +303,8 @@ class Small(Backend):
     name = "small"
     capabilities = type(EXACT)(exact=False, shots=True, noisy=False, differentiable=False, max_sites=4, max_shots=10)
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        return AnalyticBackend().run(circuit, angles, shots=shots, seed=seed, where=where)
+    def _execute(self, call: Call) -> Outcome:
+        return AnalyticBackend().run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         return AnalyticBackend().plan(circuit, batch, sites, shots=shots)

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from qlifq import BrandPetruccione, QLIFError, circuits
-from qlifq.backends import Backend, DeviceNoise, Plan, get
+from qlifq.backends import Backend, Call, DeviceNoise, Outcome, Plan, get
 from qlifq.neurons import BrandPetruccioneState
 
 GOLDEN = Path(__file__).parent.parent / "data" / "brand_petruccione_published.npz"
@@ -238,9 +238,10 @@ class Recorder(Backend):
         self.capabilities = replace(self.inner.capabilities, ideal=False)
         self.asked: list[Tensor] = []
 
-    def run(self, circuit, angles, *, shots, seed, where=None):  # type: ignore[no-untyped-def]
-        self.asked.append(where)
-        return self.inner.run(circuit, angles, shots=shots, seed=seed, where=where)
+    def _execute(self, call: Call) -> Outcome:
+        assert call.where is not None
+        self.asked.append(call.where)
+        return self.inner.run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
 
     def plan(self, circuit, batch, sites, *, shots):  # type: ignore[no-untyped-def]
         return self.inner.plan(circuit, batch, sites, shots=shots)

@@ -9,7 +9,7 @@ from scipy.stats import binom, chi2_contingency
 from torch import Tensor
 
 from qlifq import QLIF, simulate
-from qlifq.backends import Backend, Outcome, Plan
+from qlifq.backends import Backend, Call, Outcome, Plan
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError
@@ -30,13 +30,11 @@ class Recorder(Backend):
         self.where: list[Tensor | None] = []
         self.outcomes: list[Outcome] = []
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
-        outcome = self.inner.run(circuit, angles, shots=shots, seed=seed, where=where)
-        self.angles.append(angles)
-        self.shots.append(shots)
-        self.where.append(where)
+    def _execute(self, call: Call) -> Outcome:
+        outcome = self.inner.run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
+        self.angles.append(call.angles)
+        self.shots.append(call.shots)
+        self.where.append(call.where)
         self.outcomes.append(outcome)
         return outcome
 

@@ -10,7 +10,7 @@ from scipy.stats import binom, norm
 from torch import Tensor
 
 from qlifq import QLIF, simulate
-from qlifq.backends import Backend, Outcome, Plan
+from qlifq.backends import Backend, Call, Outcome, Plan
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import SpikeCircuit
 from qlifq.neurons import SeedStream
@@ -48,11 +48,9 @@ class Recorder(Backend):
         self.inner = AnalyticBackend()
         self.seeds: list[int | None] = []
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
-        self.seeds.append(seed)
-        return self.inner.run(circuit, angles, shots=shots, seed=seed, where=where)
+    def _execute(self, call: Call) -> Outcome:
+        self.seeds.append(call.seed)
+        return self.inner.run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         return self.inner.plan(circuit, batch, sites, shots=shots)

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from qlifq import QLIF, BrandPetruccione
-from qlifq.backends import Backend, Outcome, Plan
+from qlifq.backends import Backend, Call, Outcome
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.mitigation import ReadoutMitigated
-from qlifq.circuits import SpikeCircuit
 from qlifq.neurons import BrandPetruccioneState
 from qlifq.neurons.thresholds import comparable, just_above, largest_silent_count
 
@@ -30,17 +29,12 @@ class EveryCount(Backend):
         self.ones = ones
         self.where: list[Tensor | None] = []
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
-        assert shots is not None
-        self.where.append(where)
-        ones = torch.arange(angles.shape[1]).expand(angles.shape[:2]) if self.ones is None else self.ones
-        ones = ones if where is None else ones * where
-        return Outcome((ones.to(torch.float64) / shots).to(angles), ones, shots)
-
-    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        return Plan(evaluations=batch * sites, circuits=1, qubits=1, jobs=1, executions=0)
+    def _execute(self, call: Call) -> Outcome:
+        assert call.shots is not None
+        self.where.append(call.where)
+        ones = torch.arange(call.sites).expand(call.angles.shape[:2]) if self.ones is None else self.ones
+        ones = ones if call.where is None else ones * call.where
+        return Outcome((ones.to(torch.float64) / call.shots).to(call.angles), ones, call.shots)
 
 
 def angle_of(ones: int, shots: int) -> float:

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor
 
-from qlifq.backends import Backend, Capabilities, DeviceNoise, Outcome, Plan, get
-from qlifq.circuits import RYSpike, SpikeCircuit
+from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, get
+from qlifq.circuits import RYSpike
 from qlifq.errors import QLIFError
 from qlifq.reporting.intervals import CONFIDENCE, Interval
 from qlifq.reporting.report import records
@@ -37,15 +36,9 @@ class Lifted(Backend):
     name = "lifted"
     capabilities = Capabilities(exact=False, shots=True, noisy=False, differentiable=False)
 
-    def run(
-        self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None = None
-    ) -> Outcome:
+    def _execute(self, call: Call) -> Outcome:
         """As the closed form, with angles that are too large."""
-        return get("analytic").run(circuit, angles + 0.02, shots=shots, seed=seed, where=where)
-
-    def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
-        """Free."""
-        return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0)
+        return get("analytic").run(call.circuit, call.angles + 0.02, shots=call.shots, seed=call.seed, where=call.where)
 
 
 def run(backend: str | Backend = "analytic", **options: Any) -> ShotNoiseStudy:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
-from typing import Any, TypeVar, cast, final
+from typing import Any, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,14 @@ from qiskit.exceptions import QiskitError
 from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
-from torch import Tensor
 
 from qlifq._validation import choice, integer
 from qlifq.backends.aer.circuits import Lane, program, settled
 from qlifq.backends.aer.layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
 from qlifq.backends.aer.model import from_noise_model
 from qlifq.backends.aer.noise import IDEAL, QubitModel, calibrated, digest, on_site
-from qlifq.backends.batching import Batch, Floats, answer, ask, shot_parts
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.batching import Batch, Floats, in_turn, on_host, shot_parts
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, describe_noise
 from qlifq.backends.sampling import draw, masked
 from qlifq.backends.snapshots import check_qubits, choose, load_snapshot, read_qubits
@@ -33,8 +32,6 @@ __all__ = ["AerBackend"]
 
 Counts = npt.NDArray[np.int64]
 
-T = TypeVar("T")
-
 SAMPLING = ("shots", "law")
 
 
@@ -43,7 +40,7 @@ class AerBackend(Backend):
     """Circuits with real shots on `AerSimulator`, or counts drawn from the law of the same noise.
 
     Several evaluations share a circuit, whose noise is written in gate by gate, and all parameter sets go in one run. The
-    counts of an evaluation depend on the seed and on its place among those that are asked, and on no number of threads.
+    counts of an evaluation depend on the seed and on its place among those that are wanted, and on no number of threads.
 
     Args:
         noise: None for none; a `DeviceNoise`, which follows each RX and RY as written; a snapshot by name, such as
@@ -91,63 +88,52 @@ class AerBackend(Backend):
         #: One model per site, used in turn; with `_others` given, that one serves all further sites instead.
         self._models: tuple[QubitModel, ...] = (IDEAL,)
         self._others: QubitModel | None = None
-        #: The noise as `metadata` tells it.
-        self._told = describe_noise(None)
+        reported = describe_noise(None)
         if qubits is not None and (noise is None or isinstance(noise, DeviceNoise)):
             raise UnsupportedError("Argument `qubits` would be ignored: only a snapshot or a noise model has qubits to choose.")
         if isinstance(noise, DeviceNoise):
+            self.sites = noise.sites
             self._models = tuple(on_site(noise.at(site)) for site in range(noise.sites or 1))
-            self._told = describe_noise(noise)
+            reported = describe_noise(noise)
         elif isinstance(noise, str | BackendV2):
             found = choose(load_snapshot(noise) if isinstance(noise, str) else read_qubits(noise), qubits)
             self.qubits = tuple(found)
             self._models = tuple(calibrated(facts) for facts in found.values())
-            self._told = noise if isinstance(noise, str) else f"{noise.name}, {digest(self._models)}"
+            reported = noise if isinstance(noise, str) else f"{noise.name}, {digest(self._models)}"
         elif isinstance(noise, NoiseModel):
             own, others = from_noise_model(noise, self.qubits)
             listed = range(max(own, default=-1) + 1) if self.qubits is None else self.qubits
             self._models = tuple(own.get(qubit, others) for qubit in listed)
             self._others = others if self.qubits is None else None
-            self._told = f"noise model, {digest((*self._models, others))}"
+            reported = f"noise model, {digest((*self._models, others))}"
         elif noise is not None:
             raise DtypeError(
                 "Argument `noise` must be a DeviceNoise, an Aer NoiseModel, a Qiskit backend, the name of a snapshot or None, "
                 f"but is {type(noise).__name__}."
             )
-        self.facts = {"noise": self._told}
+        self.facts = {"noise": reported}
         self._noisy = any(model != IDEAL for model in (*self._models, self._others or IDEAL))
         #: By the gates and the number of sites.
         self._laws: dict[tuple[tuple[Gate, ...], int], SinusoidalResponse] = {}
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        """See `Backend.run`. `metadata` tells the `noise`, and where sites have qubits the `qubits`, one per site."""
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        sites = angles.shape[1]
-        models = self._models_of(circuit, sites)
-        metadata: dict[str, object] = {}
-        if self.qubits is not None:
-            metadata["qubits"] = _in_turn(self.qubits, sites)
-        metadata["noise"] = self._told
-        drawn = cast(int, shots)
+    def _execute(self, call: Call) -> Outcome:
+        models = self._models_of(call.sites)
+        shots = cast(int, call.shots)
         if self.sampling == "law":
-            probability = self._law(circuit, models).probability(angles.detach()[..., 0].to(torch.float64))
-            outcome = draw(masked(probability, where), drawn, seed)
-            return replace(outcome, probability=outcome.probability.to(angles), metadata=metadata)
-        asked = ask(angles, where)
-        return answer(asked, self._shoot(circuit, asked, models, drawn, seed), angles, shots, **metadata)
+            probability = self._law(call.circuit, models).probability(call.angles[..., 0].to(torch.float64))
+            outcome = draw(masked(probability, call.where), shots, call.seed)
+            return replace(outcome, probability=outcome.probability.to(call.angles))
+        return on_host(call, lambda batch: self._shoot(call.circuit, batch, models, shots, call.seed))
+
+    def metadata(self, sites: int) -> Mapping[str, object]:
+        """See `Backend.metadata`."""
+        return self.facts if self.qubits is None else {"qubits": in_turn(self.qubits, sites), **self.facts}
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`; circuits with delays are counted as if all delays of a slot were equal."""
         self.check_size(batch, sites, shots)
-        models = self._models_of(circuit, sites)
+        self.check_circuit(circuit, sites)
+        models = self._models_of(sites)
         turns = 1 if self.qubits is None else max(1, -(-sites // len(self.qubits)))
         if self.sampling == "law" or not batch:
             return Plan(evaluations=batch * sites, circuits=0, qubits=0, jobs=0, executions=0, turns=turns)
@@ -174,27 +160,27 @@ class AerBackend(Backend):
     def _layout(self, shots: int) -> Layout:
         return LAYOUTS[shots == 1, self._noisy]
 
-    def _models_of(self, circuit: SpikeCircuit, sites: int) -> tuple[QubitModel, ...]:
-        """The noise of each site, once it is known that this circuit and so many sites can be run."""
-        if isinstance(self.noise, DeviceNoise):
-            self.noise.check_sites(sites)
+    def check_circuit(self, circuit: SpikeCircuit, sites: int) -> None:
+        """See `Backend.check_circuit`: the circuit must have what is sampled, and the noise say what a delay does."""
+        super().check_circuit(circuit, sites)
         if self.sampling == "law" and not circuit.is_sinusoidal:
             raise UnsupportedError(
                 f"Argument `sampling` must be 'shots' for circuit {circuit.name}: only a circuit with one angle, in one "
                 f"rotation, has the law, but this is {circuit.draw()}."
             )
-        if self._others is None:
-            models = _in_turn(self._models, sites)
-        else:
-            models = (*self._models[:sites], *[self._others] * (sites - len(self._models)))
         if any(gate.name == "Delay" for gate in circuit.gates):
-            for site, model in enumerate(models):
+            for site, model in enumerate(self._models_of(sites)):
                 if not model.delays_known:
                     raise UnsupportedError(
                         f"Argument `noise` must tell what happens in a delay for circuit {circuit.name}, but tells nothing for "
                         f"site {site}: add an error on `delay`, or give NoiseModel.from_backend, a DeviceNoise or a snapshot."
                     )
-        return models
+
+    def _models_of(self, sites: int) -> tuple[QubitModel, ...]:
+        """The noise of each site."""
+        if self._others is None:
+            return in_turn(self._models, sites)
+        return (*self._models[:sites], *[self._others] * (sites - len(self._models)))
 
     def _law(self, circuit: SpikeCircuit, models: Sequence[QubitModel]) -> SinusoidalResponse:
         """The law of each site, `(sites,)`, read off Aer's density matrix once."""
@@ -206,18 +192,18 @@ class AerBackend(Backend):
                 lane = Lane(circuit.gates, model)
                 built = program((lane,), 1, measure=False)
                 loads.append((built.circuit, built.binds([lane.native.values(np.array(RESPONSE_ANGLES)[:, None])])))
-            results = self._execute(loads, method="density_matrix", shots=1, seed=0) if loads else []
+            results = self._submit(loads, method="density_matrix", shots=1, seed=0) if loads else []
             ones = torch.tensor([np.asarray(result.data.density_matrix)[1, 1].real for result in results], dtype=torch.float64)
             laws = SinusoidalResponse.through(*ones.reshape(-1, len(RESPONSE_ANGLES)).T)
             place = {model: number for number, model in enumerate(distinct)}
             self._laws[key] = SinusoidalResponse(*(part[[place[model] for model in models]] for part in laws))
         return self._laws[key]
 
-    def _shoot(self, circuit: SpikeCircuit, asked: Batch, models: Sequence[QubitModel], shots: int, seed: int | None) -> Counts:
+    def _shoot(self, circuit: SpikeCircuit, batch: Batch, models: Sequence[QubitModel], shots: int, seed: int | None) -> Counts:
         """The number of ones of each wanted evaluation."""
-        ones = np.zeros(len(asked.values), dtype=np.int64)
+        ones = np.zeros(len(batch.values), dtype=np.int64)
         layout = self._layout(shots)
-        lanes, members = _kinds(circuit, asked, models)
+        lanes, members = _kinds(circuit, batch, models)
         submissions = list(jobs(arrange([len(rows) for rows in members], layout.lanes), shots))
         parts = shot_parts(shots, JOB_SHOTS)
         # One seed per submission, so hashed that the streams of two calls do not meet: within one, Aer steps the seed.
@@ -228,18 +214,18 @@ class AerBackend(Backend):
                 built = program(tuple(lanes[column.kind] for column in piece.columns), layout.qubits)
                 rows = [members[column.kind][column.start :: column.step][piece.first : piece.last] for column in piece.columns]
                 values = [
-                    lanes[column.kind].native.values(asked.values[row]) for column, row in zip(piece.columns, rows, strict=True)
+                    lanes[column.kind].native.values(batch.values[row]) for column, row in zip(piece.columns, rows, strict=True)
                 ]
                 loads.append((built.circuit, built.binds(values)))
                 places.append(rows)
-            results = iter(self._execute(loads, method=layout.method, shots=part, seed=int(seeds[number])))
+            results = iter(self._submit(loads, method=layout.method, shots=part, seed=int(seeds[number])))
             for rows in places:
                 counts = [result.data.counts for result in islice(results, len(rows[0]))]
                 for row, column in zip(rows, _ones(counts, len(rows)).T, strict=True):
                     ones[row] += column[: len(row)]
         return ones
 
-    def _execute(self, loads: Sequence[tuple[Any, Mapping[Any, Floats]]], *, method: str, shots: int, seed: int) -> list[Any]:
+    def _submit(self, loads: Sequence[tuple[Any, Mapping[Any, Floats]]], *, method: str, shots: int, seed: int) -> list[Any]:
         """One submission to Aer: what it returns for each circuit and parameter set, in that order."""
         simulator = AerSimulator(
             method=method,
@@ -261,21 +247,16 @@ class AerBackend(Backend):
         return answers
 
 
-def _in_turn(items: tuple[T, ...], sites: int) -> tuple[T, ...]:
-    """One item per site, from the first again when they run out."""
-    return (items * -(-sites // len(items)))[:sites]
-
-
-def _kinds(circuit: SpikeCircuit, asked: Batch, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
-    """The lanes that differ, in noise or in delays, and the rows of `asked` that each runs."""
+def _kinds(circuit: SpikeCircuit, batch: Batch, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
+    """The lanes that differ, in noise or in delays, and the rows of the batch that each runs."""
     distinct = list(dict.fromkeys(models))
     waits = [gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)]
     if not waits and len(distinct) <= 1:
-        return [Lane(circuit.gates, model) for model in distinct], [np.arange(len(asked.sites))] * len(distinct)
+        return [Lane(circuit.gates, model) for model in distinct], [np.arange(len(batch.sites))] * len(distinct)
     place = {model: number for number, model in enumerate(distinct)}
-    number = np.array([place[model] for model in models], dtype=np.intp)[asked.sites]
+    number = np.array([place[model] for model in models], dtype=np.intp)[batch.sites]
     relaxing = np.array([model.relaxes for model in distinct], dtype=bool)[number]
-    keys = np.column_stack((number, asked.values[:, waits] * relaxing[:, None]))
+    keys = np.column_stack((number, batch.values[:, waits] * relaxing[:, None]))
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
     lanes = [Lane(settled(circuit.gates, key[1:]), distinct[int(key[0])]) for key in unique]
     order = np.argsort(inverse, kind="stable")

@@ -4,12 +4,12 @@ import math
 
 import torch
 
-from qlifq.backends.conformance.harness import RY, TOLERANCE, Harness, counts, inside, near
+from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, RY, TOLERANCE, Harness, counts, inside, near
 from qlifq.backends.gradients import parameter_shift
 from qlifq.circuits import Slot, SpikeCircuit
-from qlifq.errors import ConformanceError
+from qlifq.errors import ConformanceError, UnsupportedError
 
-__all__ = ["counts_agree", "equal_angles", "gradient", "order", "probabilities", "where"]
+__all__ = ["counts_agree", "equal_angles", "gradient", "ideal", "order", "probabilities", "response", "where"]
 
 #: How far an autograd derivative may be from parameter shift.
 GRADIENT_TOLERANCE = 1e-8
@@ -84,3 +84,43 @@ def gradient(circuit: SpikeCircuit, harness: Harness) -> str:
             shifted = parameter_shift(harness.oracle, circuit, angles.detach(), shots=None, seed=None)
             near((derivative - shifted).abs().amax(-1), angles.detach(), GRADIENT_TOLERANCE, "∂P(1)/∂θ")
     return "autograd equals parameter shift" if harness.can.differentiable else "no graph"
+
+
+def ideal(harness: Harness) -> str:
+    """`ideal` is declared if, and only if, exact probabilities and gradients are those of the closed form without noise."""
+    wrong = _wrong_against_closed_form(harness) if harness.can.exact and harness.can.differentiable else "no exact gradient"
+    if harness.can.ideal and wrong:
+        raise ConformanceError(f"it declares ideal=True, but has {wrong}")
+    # A noise can be given that does nothing; a backend need not look for that.
+    if not harness.can.ideal and not wrong and getattr(harness.backend, "noise", None) is None:
+        raise ConformanceError("it declares ideal=False, but its probabilities and gradients are those of the closed form")
+    return "as the closed form" if harness.can.ideal else wrong or "a noise that does nothing"
+
+
+def _wrong_against_closed_form(harness: Harness) -> str:
+    """The first difference from the closed form; empty where there is none."""
+    for name in ("RYSpike", "RY-RZ-RX"):
+        circuit = CHECKED_CIRCUITS[name]
+        angles = harness.angles(circuit, 3, harness.sites(2)).requires_grad_()
+        try:
+            probability = harness.run(angles, None, circuit=circuit).probability
+        except UnsupportedError:
+            continue
+        closed_form = circuit.probability(angles)
+        if (error := float((probability - closed_form).detach().abs().max())) > TOLERANCE:
+            return f"a P(1) of {name} that differs from the closed form by {error:.2g}"
+        derivatives = [torch.autograd.grad(each.sum(), angles)[0] for each in (probability, closed_form)]
+        if (error := float((derivatives[0] - derivatives[1]).abs().max())) > GRADIENT_TOLERANCE:
+            return f"a ∂P(1)/∂θ of {name} that differs from the closed form by {error:.2g}"
+    return ""
+
+
+def response(harness: Harness) -> str:
+    """The closed form of P(1) that a backend reports for one angle is the truth."""
+    sites = harness.sites(2)
+    law = harness.backend.response(RY, sites)
+    if law is None:
+        return "not known"
+    angles = harness.angles(RY, 4, sites, all_at=TURNS)
+    near((law.probability(angles[..., 0]) - harness.truth(RY, angles)).abs(), angles, TOLERANCE, "the P(1) of `response`")
+    return f"{angles[..., 0].numel()} evaluations"

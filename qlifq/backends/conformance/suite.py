@@ -7,9 +7,7 @@ from functools import partial
 import torch
 
 from qlifq._validation import integer, optional_integer, real
-from qlifq.backends.conformance import contract as conduct
-from qlifq.backends.conformance import outcomes as answers
-from qlifq.backends.conformance import shot_noise
+from qlifq.backends.conformance import contract, outcomes, shot_noise
 from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, Harness
 from qlifq.backends.conformance.report import Line, Report
 from qlifq.backends.interface import Backend, Capabilities
@@ -51,25 +49,27 @@ def _each(
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("declaration", conduct.declaration),
-    Check("outcome", conduct.outcome),
-    Check("dtype", conduct.dtype),
-    Check("plain values", conduct.plain_values),
-    *_each("exact", answers.probabilities, "exact"),
-    *_each("shots", answers.counts_agree, "shots"),
-    Check("site order", partial(answers.order, "site")),
-    Check("batch order", partial(answers.order, "batch")),
-    Check("equal angles", answers.equal_angles),
-    Check("where", answers.where),
-    Check("sizes", conduct.sizes),
-    Check("memory layout", conduct.memory_layout),
-    Check("seeds", conduct.seeds),
+    Check("declaration", contract.declaration),
+    Check("outcome", contract.outcome),
+    Check("dtype", contract.dtype),
+    Check("plain values", contract.plain_values),
+    *_each("exact", outcomes.probabilities, "exact"),
+    *_each("shots", outcomes.counts_agree, "shots"),
+    Check("site order", partial(outcomes.order, "site")),
+    Check("batch order", partial(outcomes.order, "batch")),
+    Check("equal angles", outcomes.equal_angles),
+    Check("where", outcomes.where),
+    Check("sizes", contract.sizes),
+    Check("memory layout", contract.memory_layout),
+    Check("seeds", contract.seeds),
     Check("dispersion elements", partial(shot_noise.within, "elements"), "shots"),
     Check("dispersion sites", partial(shot_noise.within, "sites"), "shots"),
     Check("dispersion calls", shot_noise.between_calls, "shots"),
-    *_each("gradient", answers.gradient, circuits=("RYSpike", "RY-RZ-RX")),
-    Check("refusals", conduct.refusals),
-    Check("plan", conduct.plan),
+    *_each("gradient", outcomes.gradient, circuits=("RYSpike", "RY-RZ-RX")),
+    Check("ideal", outcomes.ideal),
+    Check("response", outcomes.response),
+    Check("refusals", contract.refusals),
+    Check("plan", contract.plan),
 )
 
 
@@ -92,8 +92,8 @@ def check(
         backend: an instance, or a registered name that is built without options.
         oracle: an exact backend that gives the truth. None is `reference`, with the `noise` attribute of the backend where
             that is a `DeviceNoise`.
-        sites: the only number of sites that the backend takes. None for any number up to `max_sites`, or for those of a
-            `DeviceNoise` with one value per site.
+        sites: the only number of sites that the backend takes. None for those that its `sites` declares, or any
+            number up to `max_sites`.
         bias: the smallest error of a P(1) that the shot checks must see, above 0 and at most ½. The shots grow with 1/bias²:
             84,000 for each of some thirty evaluations where it is 0.02.
         seed: of the angles and the shots; a report can be replayed.
@@ -132,7 +132,7 @@ def check(
     harness = Harness(
         backend=tested,
         oracle=oracle,
-        fixed_sites=optional_integer("sites", sites, at_least=1) or (noise.sites if isinstance(noise, DeviceNoise) else None),
+        fixed_sites=optional_integer("sites", sites, at_least=1) or tested.sites,
         bias=real("bias", bias, above=0.0, at_most=0.5),
         seed=integer("seed", seed, at_least=0, at_most=MAX_SEED // 2),
         device=torch.device(device),

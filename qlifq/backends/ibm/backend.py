@@ -2,30 +2,29 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, cast, final
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from qlifq._files import PathLike, as_path
 from qlifq._validation import choice, real
-from qlifq.backends import batching as flat
-from qlifq.backends.batching import Batch, ask
+from qlifq.backends.batching import Batch, in_turn, on_host
 from qlifq.backends.description import is_snapshot
-from qlifq.backends.ibm.channel import Channel, Patience
+from qlifq.backends.ibm.channel import Channel, RetryPolicy
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost, Device
 from qlifq.backends.ibm.exit_guard import ExitGuard
-from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
+from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, Counts, DelayGrid, JobSpec, job_sizes, laid_out
 from qlifq.backends.ibm.journal import Journal, default_path, opened
-from qlifq.backends.ibm.protocol import Carrier
+from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.snapshot import SnapshotChannel
-from qlifq.backends.ibm.submissions import Run
-from qlifq.backends.interface import Backend, Capabilities, Outcome, Plan
+from qlifq.backends.ibm.submissions import Entry, Run
+from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.snapshots import check_qubits, choose, load_backend
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, UnsupportedError
@@ -65,7 +64,7 @@ class IBMBackend(Backend):
         answer_seconds: how long the service may take to answer a request, fifteen times that for a submission.
         journal: path of the journal; None for `QLIFQ_JOURNAL`, or `.qlifq/jobs.sqlite` at home.
         command: the command line that goes on with the run, for the journal.
-        watch: told in a few words what is waited for, whenever that changes.
+        watch: called with a few words on what is waited for, whenever that changes.
 
     Raises:
         QLIFError: for an unknown device, an account that does not work, a missing package, or an option that is out of range
@@ -121,7 +120,7 @@ class IBMBackend(Backend):
         choice("mode", mode, MODES)
         choice("sampler", sampler, SAMPLERS)
         step = None if delay_step is None else real("delay_step", delay_step, above=0.0)
-        self._patience = Patience(
+        self._retry = RetryPolicy(
             real("wait_seconds", wait_seconds, above=0.0),
             real("poll_seconds", poll_seconds, above=0.0),
             # Where a process ran its own jobs, one that is not there will not appear.
@@ -159,37 +158,34 @@ class IBMBackend(Backend):
         self.qubits = kept.qubits if kept is not None and again else tuple(choose(facts, qubits))
         self._faulty = frozenset(self.qubits) - set(facts)
         self._cost = Cost.of(found, {qubit: facts[qubit] for qubit in self.qubits if qubit in facts} or facts)
-        self._grid = Grid(self._cost.tick, step)
+        self._delays = DelayGrid(self._cost.tick, step)
         self._channel: Channel = self._remote or SnapshotChannel(device, self.qubits)
         if self.snapshot:
-            self.capabilities = Capabilities(
-                exact=False, shots=True, noisy=False, differentiable=False, max_shots=MAX_EXECUTIONS
-            )
+            self.capabilities = replace(self.capabilities, remote=False)
 
-    def run(
-        self,
-        circuit: SpikeCircuit,
-        angles: Tensor,
-        *,
-        shots: int | None,
-        seed: int | None,
-        where: Tensor | None = None,
-    ) -> Outcome:
-        """See `Backend.run`.
+    def _execute(self, call: Call) -> Outcome:
+        """See `Backend._execute`.
 
-        `metadata` tells the device and the qubits, one per site; where something was asked also the ids of the jobs, how many
-        of them the journal had already, and for delays the greatest change by rounding, in seconds.
+        Where an evaluation is wanted, the metadata report the ids of the jobs, how many of them the journal had already, and
+        for delays the greatest change by rounding, in seconds.
         """
-        self.check(circuit, angles, shots=shots, seed=seed, where=where)
-        asked = ask(angles, where)
-        sites = angles.shape[1]
-        metadata: dict[str, object] = {
-            **self.facts,
-            "qubits": (self.qubits * -(-sites // len(self.qubits)))[:sites],
-        }
-        if not len(asked.places):
-            return flat.answer(asked, np.zeros(0), angles, shots, **metadata)
-        works, rows, change = self._works(circuit, asked, angles.shape, cast(int, shots), seed)
+        report: dict[str, object] = {}
+
+        def evaluate(batch: Batch) -> npt.NDArray[np.int64]:
+            jobs, rows, change = self._jobs(call, batch)
+            finished, reused = self._run_jobs(jobs)
+            report.update(jobs=tuple(entry.job for entry, _ in finished), jobs_reused=reused)
+            if change is not None:
+                report["delay_change_seconds"] = change
+            every = np.zeros(call.angles.shape[:2], dtype=np.int64)
+            every[rows] = np.concatenate([counts for _, counts in finished]).reshape(len(rows), -1)[:, : call.sites]
+            return np.asarray(every.reshape(-1)[batch.places])
+
+        outcome = on_host(call, evaluate)
+        return replace(outcome, metadata=report)
+
+    def _run_jobs(self, jobs: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Counts]], int]:
+        """The entry and the counts of each job, and how many of them the journal had already."""
         journal = self._journal()
         with journal.holding(self.run_name):
             known = journal.begin(Run(self.run_name, self.device, self.qubits, self.max_device_seconds, None, self._command))
@@ -199,28 +195,25 @@ class IBMBackend(Backend):
                     f"{list(self.qubits[:8])}…: another choice is another `run`."
                 )
 
-            def ready(lacking: Sequence[Work]) -> None:
+            def ready(lacking: Sequence[JobSpec]) -> None:
                 self._refuse_faulty(lacking)
                 self._open(journal, known)
 
-            carrier = Carrier(
+            runner = JobRunner(
                 journal,
                 self._channel,
                 known.name,
                 known.budget_seconds,
                 self._seconds,
-                self._patience,
+                self._retry,
                 self._watch or _silent,
                 ready,
             )
-            carried, reused = carrier.carry(works)
-        ones = np.concatenate([counts for _, counts in carried])
-        every = np.zeros((angles.shape[0], sites), dtype=np.int64)
-        every[rows] = ones.reshape(len(rows), -1)[:, :sites]
-        metadata |= {"jobs": tuple(entry.job for entry, _ in carried), "jobs_reused": reused}
-        if change is not None:
-            metadata["delay_change_seconds"] = change
-        return flat.answer(asked, every.reshape(-1)[asked.places], angles, shots, **metadata)
+            return runner.run(jobs)
+
+    def metadata(self, sites: int) -> Mapping[str, object]:
+        """See `Backend.metadata`."""
+        return {**self.facts, "qubits": in_turn(self.qubits, sites)}
 
     def plan(self, circuit: SpikeCircuit, batch: int, sites: int, *, shots: int | None) -> Plan:
         """See `Backend.plan`; circuits with delays are counted as if all delays of a slot were equal.
@@ -228,6 +221,7 @@ class IBMBackend(Backend):
         The device seconds of a snapshot are those of its device. How long a job waits for its turn nobody knows.
         """
         self.check_size(batch, sites, shots)
+        self.check_circuit(circuit, sites)
         if not batch or not sites:
             return Plan(evaluations=0, circuits=0, qubits=0, jobs=0, executions=0)
         drawn, width = cast(int, shots), min(sites, len(self.qubits))
@@ -268,9 +262,9 @@ class IBMBackend(Backend):
         with contextlib.suppress(QLIFError):
             self.close()
 
-    def _refuse_faulty(self, works: Sequence[Work]) -> None:
-        for work in works:
-            if faulty := sorted(self._faulty.intersection(work.qubits)):
+    def _refuse_faulty(self, jobs: Sequence[JobSpec]) -> None:
+        for job in jobs:
+            if faulty := sorted(self._faulty.intersection(job.qubits)):
                 raise ArgumentError(
                     f"Argument `run` must be a new name to ask {self.device} for more: qubit {faulty[0]} of run "
                     f"{self.run_name} does not work any more."
@@ -286,31 +280,29 @@ class IBMBackend(Backend):
         if self._session is not None and self._session != known.session:
             journal.set_session(known.name, self._session)
 
-    def _works(
-        self, circuit: SpikeCircuit, asked: Batch, shape: Sequence[int], shots: int, seed: int | None
-    ) -> tuple[list[Work], npt.NDArray[np.intp], float | None]:
+    def _jobs(self, call: Call, wanted: Batch) -> tuple[list[JobSpec], npt.NDArray[np.intp], float | None]:
         """The jobs of a call, the elements of the batch that they hold, and how far delays were changed."""
-        batch, sites, slots = shape
+        batch, sites, slots = call.angles.shape
         every = np.zeros((batch * sites, slots))
-        every[asked.places] = asked.values
-        rows = np.unique(asked.places // sites)
-        values, change = self._grid.rounded(circuit, every.reshape(batch, sites, slots)[rows])
-        width = min(sites, len(self.qubits))
+        every[wanted.places] = wanted.values
+        rows = np.unique(wanted.places // sites)
+        values, change = self._delays.rounded(call.circuit, every.reshape(batch, sites, slots)[rows])
+        width, shots = min(sites, len(self.qubits)), cast(int, call.shots)
         laid = laid_out(values, width)
-        # Without a seed nothing tells this call from another, so a random mark does, and it is not taken up again.
-        mark = secrets.randbits(63) if seed is None else seed
-        works, first = [], 0
+        # Without a seed nothing distinguishes this call from another, so a random mark does, and it is not taken up again.
+        mark = secrets.randbits(63) if call.seed is None else call.seed
+        circuit = self._delays.constants(call.circuit)
+        jobs, first = [], 0
         for part, size in enumerate(job_sizes(len(laid), shots, width)):
-            piece = laid[first : first + size]
-            works.append(Work(self._grid.constants(circuit), piece, self.qubits[:width], shots, mark, part, self.device))
+            jobs.append(JobSpec(circuit, laid[first : first + size], self.qubits[:width], shots, mark, part, self.device))
             first += size
-        return works, rows, change
+        return jobs, rows, change
 
     def _journal(self) -> Journal:
         return opened(self.journal, paid=not self.snapshot)
 
-    def _seconds(self, work: Work) -> float:
-        return self._cost.seconds(work.executions, work.longest_delay)
+    def _seconds(self, job: JobSpec) -> float:
+        return self._cost.seconds(job.executions, job.longest_delay)
 
 
 def _run_name(run: object, device: str) -> str:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.job_spec import Counts, JobSpec
 from qlifq.backends.ibm.submissions import Entry
 from qlifq.errors import ServiceError
 
-__all__ = ["Channel", "Found", "Patience"]
+__all__ = ["Channel", "Found", "RetryPolicy"]
 
 #: How often a pause is doubled at most.
 _MOST_DOUBLED = 10
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 class Channel(Protocol):
     """Who runs jobs. A service that fails or does not answer is a `ServiceError`."""
 
-    def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
+    def submit(self, work: JobSpec, entry: Entry, max_seconds: float | None) -> str:
         """Submit a job with the tag of the entry, and return its id."""
 
     def find(self, entry: Entry) -> list[Found]:
@@ -49,7 +49,7 @@ class Channel(Protocol):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long and how often to try.
 
     Args:

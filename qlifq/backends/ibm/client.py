@@ -20,7 +20,7 @@ from qlifq.backends.batching import Floats
 from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.cost import Device
 from qlifq.backends.ibm.door import Door
-from qlifq.backends.ibm.job_spec import Counts, Work, delay_slots
+from qlifq.backends.ibm.job_spec import Counts, JobSpec, delay_slots
 from qlifq.backends.ibm.secrets import Secrets, masked
 from qlifq.backends.ibm.submissions import FAILED, Entry
 from qlifq.circuits import SpikeCircuit
@@ -111,7 +111,7 @@ class ServiceChannel:
             return
         raise refusal
 
-    def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
+    def submit(self, work: JobSpec, entry: Entry, max_seconds: float | None) -> str:
         """Submit a job once; the client itself tries again where the service answers with certain errors."""
         pubs = self._pubs(work, entry)
         options: dict[str, Any] = {"environment": {"job_tags": ["qlifq", entry.tag]}}
@@ -227,7 +227,7 @@ class ServiceChannel:
             self._door.ask(f"closing the {self.mode}", self._open.close, to_the_end=True)
             self._open = None
 
-    def _pubs(self, work: Work, entry: Entry) -> list[tuple[Any, Floats]]:
+    def _pubs(self, work: JobSpec, entry: Entry) -> list[tuple[Any, Floats]]:
         """One transpiled circuit with all its parameter sets for every group of equal delays."""
         slots = delay_slots(work.circuit)
         turned = [slot for slot in range(work.circuit.num_angles) if slot not in slots]

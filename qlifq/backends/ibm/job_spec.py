@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from qlifq.circuits.packing import Floats
 
-__all__ = ["MAX_EXECUTIONS", "Counts", "Grid", "Work", "delay_slots", "job_sizes", "laid_out"]
+__all__ = ["MAX_EXECUTIONS", "Counts", "DelayGrid", "JobSpec", "delay_slots", "job_sizes", "laid_out"]
 
 Counts = npt.NDArray[np.int64]
 
@@ -22,7 +22,7 @@ _RESULT_BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class JobSpec:
     """One job: a circuit on some qubits, its parameter sets, and what tells it from every other.
 
     Args:
@@ -83,7 +83,7 @@ class Work:
         return [np.flatnonzero(inverse == number) for number in range(inverse.max() + 1)]
 
 
-class Grid:
+class DelayGrid:
     """Delays as a device can do them.
 
     Args:

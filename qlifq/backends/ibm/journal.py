@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from qlifq._files import PathLike, as_path
 from qlifq.backends.ibm.database import Database, packed, parsed, unpacked, unreadable
-from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.job_spec import Counts, JobSpec
 from qlifq.backends.ibm.locks import holding, is_finished, mark_finished
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, STATES, SUBMITTED, Entry, Run
 from qlifq.errors import ArgumentError, FileError
@@ -156,7 +156,7 @@ class Journal:
         if self.path is not None:
             mark_finished(self.path, run)
 
-    def find(self, run: str, work: Work) -> Entry | None:
+    def find(self, run: str, work: JobSpec) -> Entry | None:
         """The last attempt at this work: by its digest, else by angles that differ by no more than rounding."""
         rows = self._entries("run = ? AND digest = ? ORDER BY attempt DESC LIMIT 1", (run, work.digest))
         if rows:
@@ -173,7 +173,7 @@ class Journal:
     def draft(
         self,
         run: str,
-        work: Work,
+        work: JobSpec,
         *,
         attempt: int,
         estimated_seconds: float | None,
@@ -200,7 +200,7 @@ class Journal:
             error=None,
         )
 
-    def intend(self, draft: Entry, work: Work) -> Entry:
+    def intend(self, draft: Entry, work: JobSpec) -> Entry:
         """Write down what is about to be submitted; when this returns it is on the disk."""
         values = asdict(draft) | {
             "qubits": json.dumps(draft.qubits),

@@ -21,13 +21,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from qlifq.backends.ibm.channel import Channel, Found, Patience
-from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.channel import Channel, Found, RetryPolicy
+from qlifq.backends.ibm.job_spec import Counts, JobSpec
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry
 from qlifq.errors import BackendError, BudgetError, FileFormatError, ServiceError
 
-__all__ = ["Carrier"]
+__all__ = ["JobRunner"]
 
 T = TypeVar("T")
 
@@ -39,31 +39,31 @@ _PLACED = (SUBMITTED, DONE)
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """Carries the jobs of one run, which it holds.
+class JobRunner:
+    """Runs the jobs of one run, which it holds.
 
     Args:
         journal: the journal.
         channel: who runs the jobs.
-        run: name of the run.
+        run_name: name of the run.
         budget_seconds: the most device seconds that the run may use, None for no bound.
         estimate: device seconds that a job is expected to take, None where nothing is paid.
-        patience: how long to try.
-        watch: told what is waited for, whenever that changes.
-        ready: called with the works that are about to be submitted, before anything of them is written down.
+        retry: how long to try.
+        watch: called with what is waited for, whenever that changes.
+        ready: called with the jobs that are about to be submitted, before anything of them is written down.
     """
 
     journal: Journal
     channel: Channel
-    run: str
+    run_name: str
     budget_seconds: float | None
-    estimate: Callable[[Work], float | None]
-    patience: Patience
+    estimate: Callable[[JobSpec], float | None]
+    retry: RetryPolicy
     watch: Callable[[str], None]
-    ready: Callable[[Sequence[Work]], None] = lambda works: None
+    ready: Callable[[Sequence[JobSpec]], None] = lambda works: None
 
-    def carry(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
-        """The result of each work, and how many of them the journal had already.
+    def run(self, works: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Counts]], int]:
+        """The result of each job, and how many of them the journal had already.
 
         What the journal lacks is submitted, all of it, and then waited for.
 
@@ -72,13 +72,13 @@ class Carrier:
             BackendError: if a job failed for good or the service does not answer. The journal knows how far it came.
         """
         try:
-            return self._carried(works)
+            return self._run(works)
         except ServiceError as error:
             error.args = (f"{error.said} Nothing that was submitted is lost: give the same command again once that is mended.",)
             raise
 
-    def _carried(self, works: Sequence[Work]) -> tuple[list[tuple[Entry, Counts]], int]:
-        rows = [self.journal.find(self.run, work) for work in works]
+    def _run(self, works: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Counts]], int]:
+        rows = [self.journal.find(self.run_name, work) for work in works]
         known = sum(row is not None and row.state == DONE for row in rows)
         rows = [self._known(work, row) for work, row in zip(works, rows, strict=True)]
         lacking = [(work, row) for work, row in zip(works, rows, strict=True) if row is None or row.state not in _PLACED]
@@ -112,7 +112,7 @@ class Carrier:
         cancelled = [each for each in found if each.state not in _FINAL and self.channel.cancel(each.job)]
         return self.journal.over(entry.request, CANCELLED, "was cancelled here") if cancelled else entry
 
-    def _allotted(self, lacking: Sequence[tuple[Work, Entry | None]]) -> list[float | None]:
+    def _allotted(self, lacking: Sequence[tuple[JobSpec, Entry | None]]) -> list[float | None]:
         """The most device seconds of each work that is about to be submitted: together no more than is left.
 
         Raises:
@@ -133,7 +133,7 @@ class Carrier:
 
     def _settle(self, but: Sequence[str]) -> None:
         """Learn what became of the run's other submissions: until that is known they count at the most that they may take."""
-        for entry in self.journal.unsettled(self.run):
+        for entry in self.journal.unsettled(self.run_name):
             if entry.request in but:
                 continue
             if entry.state == INTENT and self._recovered(entry) is None:
@@ -143,31 +143,31 @@ class Carrier:
             elif entry.state in _FINAL:
                 self._charged(entry)
 
-    def _known(self, work: Work, row: Entry | None) -> Entry | None:
+    def _known(self, work: JobSpec, row: Entry | None) -> Entry | None:
         """What is known of a work: its last row, after the service was asked for a job that no row has."""
         if row is not None and row.state == INTENT:
             return self._recovered(row) or row
         if row is not None and row.state in _PLACED:
             return row
         draft = self._draft(work, row)
-        found = self._looked_for(draft, self.patience.grace_seconds - self.journal.age_seconds())
+        found = self._looked_for(draft, self.retry.grace_seconds - self.journal.age_seconds())
         if not found:
             return row
         self.watch(f"taking up job {found[0].job}, which the journal does not know")
         return self._adopted(self.journal.intend(draft, work), found)
 
-    def _draft(self, work: Work, row: Entry | None) -> Entry:
+    def _draft(self, work: JobSpec, row: Entry | None) -> Entry:
         """The entry that follows the last row of a work."""
         attempt = 1 if row is None else row.attempt + 1
-        return self.journal.draft(self.run, work, attempt=attempt, estimated_seconds=self.estimate(work))
+        return self.journal.draft(self.run_name, work, attempt=attempt, estimated_seconds=self.estimate(work))
 
-    def _intended(self, work: Work, row: Entry | None, cap: float | None) -> Entry:
+    def _intended(self, work: JobSpec, row: Entry | None, cap: float | None) -> Entry:
         """The entry of a work that is submitted next, on the disk."""
         if row is not None and row.state == INTENT:
             return self.journal.update(row.request, INTENT, cap_seconds=cap)
         return self.journal.intend(replace(self._draft(work, row), cap_seconds=cap), work)
 
-    def _submit(self, work: Work, entry: Entry) -> Entry:
+    def _submit(self, work: JobSpec, entry: Entry) -> Entry:
         """Submit, and where the answer is lost find out what became of it before trying again."""
         begun, tries = time.monotonic(), 0
         while True:
@@ -182,8 +182,8 @@ class Carrier:
                 if found is not None:
                     return found
                 # A service that is full says so until one of the jobs before is over.
-                waits = error.refused and error.again and time.monotonic() - begun < self.patience.wait_seconds
-                if not waits and (error.refused or tries >= self.patience.attempts):
+                waits = error.refused and error.again and time.monotonic() - begun < self.retry.wait_seconds
+                if not waits and (error.refused or tries >= self.retry.attempts):
                     raise
                 if waits:
                     self.watch(f"waiting until {work.device} takes more jobs: {error}")
@@ -194,13 +194,13 @@ class Carrier:
     def _recovered(self, entry: Entry) -> Entry | None:
         """The entry with the job that the service has of it; None where there is none after the time of grace."""
         self.watch(f"looking for a job of {entry.created}")
-        found = self._looked_for(entry, self.patience.grace_seconds)
+        found = self._looked_for(entry, self.retry.grace_seconds)
         return self._adopted(entry, found) if found else None
 
     def _looked_for(self, entry: Entry, seconds: float) -> list[Found]:
         """The jobs of an entry, looked for at least once and until there are some or the time is over."""
         end = time.monotonic() + seconds
-        pause = min(0.5, self.patience.grace_seconds / 4)
+        pause = min(0.5, self.retry.grace_seconds / 4)
         while not (found := self._found(entry)) and (left := end - time.monotonic()) > 0:
             time.sleep(min(pause, left))
             pause *= 2
@@ -246,7 +246,7 @@ class Carrier:
                 raise
             return True
 
-    def _finished(self, entry: Entry, work: Work | None) -> Entry:
+    def _finished(self, entry: Entry, work: JobSpec | None) -> Entry:
         """Wait for a job; where one failed and another may not, submit another, if the work is there to be submitted."""
         tries = 1
         while entry.state == SUBMITTED:
@@ -254,11 +254,11 @@ class Carrier:
                 found = self._found(entry)
                 entry, again = self._waited(self._adopted(entry, found) if found else entry)
             except ServiceError as error:
-                if tries == self.patience.attempts or not _is_refusal(error):
+                if tries == self.retry.attempts or not _is_refusal(error):
                     raise
                 entry, again = self._missed(entry, error), False
                 tries += 1
-            if entry.state == FAILED and again and work is not None and tries < self.patience.attempts:
+            if entry.state == FAILED and again and work is not None and tries < self.retry.attempts:
                 tries += 1
                 entry = self._known(work, entry) or entry
                 if entry.state not in _PLACED:
@@ -266,13 +266,14 @@ class Carrier:
                     entry = self._submit(work, self._intended(work, entry, cap))
         if entry.state in _LOST and work is not None:
             raise BackendError(
-                f"Job {entry.job} of run {self.run} {entry.error}. Nothing else is lost: the same command submits it again."
+                f"Job {entry.job} of run {self.run_name} {entry.error}. Nothing else is lost: the same command "
+                "submits it again."
             )
         return entry
 
     def _missed(self, entry: Entry, error: ServiceError) -> Entry:
         """The entry whose job the service does not give: over, unless the service lists it or another by its tag."""
-        found = self._looked_for(replace(entry, job=None), self.patience.grace_seconds)
+        found = self._looked_for(replace(entry, job=None), self.retry.grace_seconds)
         if found:
             return self._adopted(entry, found)
         return self.journal.over(entry.request, FAILED, f"is not at the service any more: {_clause(error)}")
@@ -280,18 +281,18 @@ class Carrier:
     def _waited(self, entry: Entry) -> tuple[Entry, bool]:
         """The entry once its job is over, its result on the disk, and whether another job may succeed where it failed."""
         assert entry.job is not None
-        job, begun, pause, told = entry.job, time.monotonic(), min(0.2, self.patience.poll_seconds), ""
+        job, begun, pause, told = entry.job, time.monotonic(), min(0.2, self.retry.poll_seconds), ""
         while (state := self._state(entry)) not in _FINAL:
             if state != told:
                 self.watch(f"job {job} {state.lower()}")
                 told = state
-            if time.monotonic() - begun > self.patience.wait_seconds:
+            if time.monotonic() - begun > self.retry.wait_seconds:
                 raise BackendError(
-                    f"Job {job} of run {self.run} is {state} after {self.patience.wait_seconds:g} seconds. It goes on: the "
+                    f"Job {job} of run {self.run_name} is {state} after {self.retry.wait_seconds:g} seconds. It goes on: the "
                     f"same command waits for it again, and `qlifq jobs forget {job}` does without it."
                 )
             time.sleep(pause)
-            pause = min(1.5 * pause, self.patience.poll_seconds)
+            pause = min(1.5 * pause, self.retry.poll_seconds)
         if state == DONE:
             return self._stored(entry), False
         reason, again = self._patiently(lambda: self.channel.reason(job)) if state == FAILED else ("was cancelled", False)
@@ -303,7 +304,7 @@ class Carrier:
         """The entry of a job that is done, its result on the disk, or over where that is not what was asked for."""
         assert entry.job is not None
         job = entry.job
-        for attempt in range(1, self.patience.attempts + 1):
+        for attempt in range(1, self.retry.attempts + 1):
             try:
                 ones = self._patiently(lambda: self.channel.result(job, entry))
                 return self._charged(self.journal.store(entry.request, ones))
@@ -317,7 +318,7 @@ class Carrier:
                 self._pause(attempt)
         return self._charged(self.journal.over(entry.request, FAILED, f"has no result of use: {_clause(wrong)}"))
 
-    def _kept(self, entry: Entry, work: Work) -> tuple[Entry, Counts]:
+    def _kept(self, entry: Entry, work: JobSpec) -> tuple[Entry, Counts]:
         """The entry of a work that is done, and its result; where the journal's is damaged the service is asked once more."""
         try:
             return entry, self.journal.result(entry.request)
@@ -348,16 +349,16 @@ class Carrier:
         job = entry.job
         return self._patiently(lambda: self.channel.state(job))
 
-    def _check_budget(self, works: Sequence[Work], but: Sequence[str]) -> float | None:
+    def _check_budget(self, works: Sequence[JobSpec], but: Sequence[str]) -> float | None:
         """The device seconds that are left, None for no bound, leaving out some submissions; refuse what would cost more."""
         if self.budget_seconds is None:
             return None
-        left = self.budget_seconds - self.journal.spent(self.run, but)
+        left = self.budget_seconds - self.journal.spent(self.run_name, but)
         expected = sum(self.estimate(work) or 0.0 for work in works)
         if expected > max(left, 0.0):
             raise BudgetError(
-                f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run}, of which {max(left, 0):.3g} are "
-                f"left, but this needs about {expected:.3g}. Nothing of it was submitted."
+                f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run_name}, of which {max(left, 0):.3g} "
+                f"are left, but this needs about {expected:.3g}. Nothing of it was submitted."
             )
         return left
 
@@ -370,7 +371,7 @@ class Carrier:
             except ServiceError as error:
                 tries += 1
                 gone = time.monotonic() - begun
-                if self.patience.gives_up(error, tries, gone):
+                if self.retry.gives_up(error, tries, gone):
                     raise
                 if error.away:
                     self.watch(f"the service has not answered for {gone:.0f} s, asking again ({error.said})")
@@ -381,7 +382,7 @@ class Carrier:
                 return answer
 
     def _pause(self, attempt: int) -> None:
-        time.sleep(self.patience.pause_seconds(attempt))
+        time.sleep(self.retry.pause_seconds(attempt))
 
 
 def _is_refusal(error: ServiceError) -> bool:

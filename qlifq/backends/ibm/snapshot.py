@@ -5,7 +5,7 @@ import torch
 
 from qlifq.backends.aer.backend import AerBackend
 from qlifq.backends.ibm.channel import Found
-from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.job_spec import Counts, JobSpec
 from qlifq.backends.ibm.submissions import DONE, FAILED, Entry
 
 __all__ = ["SnapshotChannel"]
@@ -23,7 +23,7 @@ class SnapshotChannel:
         self._aer = AerBackend(device, qubits=qubits)
         self._results: dict[str, Counts] = {}
 
-    def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
+    def submit(self, work: JobSpec, entry: Entry, max_seconds: float | None) -> str:
         """Run it."""
         seed = None
         if work.seed is not None:

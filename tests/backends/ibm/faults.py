@@ -139,8 +139,8 @@ CASES: tuple[Case, ...] = (
     Case("kill -9 between the commit at the service and its reply", KILLED, faults={"submit": ["commit+call"]}),
     Case("the same, and the job is found by its tag late", KILLED, faults={"submit": ["commit+call"]}, hide=2),
     Case("kill -9 after the reply, before the job id is written", KILLED, ("client.ServiceChannel", "submit", "after")),
-    Case("kill -9 while the job id is written", KILLED, ("protocol.Carrier", "_submit", "inside")),
-    Case("kill -9 after the job id is written", KILLED, ("protocol.Carrier", "_submit", "after")),
+    Case("kill -9 while the job id is written", KILLED, ("protocol.JobRunner", "_submit", "inside")),
+    Case("kill -9 after the job id is written", KILLED, ("protocol.JobRunner", "_submit", "after")),
     Case("kill -9 while duplicates are looked for", KILLED, ("client.ServiceChannel", "find", "before")),
     Case("kill -9 while the job is queued", KILLED, ("client.ServiceChannel", "state", "after")),
     Case("kill -9 before the result is fetched", KILLED, ("client.ServiceChannel", "result", "before")),
@@ -329,9 +329,9 @@ def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     if blind:
-        from qlifq.backends.ibm.protocol import Carrier
+        from qlifq.backends.ibm.protocol import JobRunner
 
-        mock.patch.object(Carrier, "_found", return_value=[]).start()
+        mock.patch.object(JobRunner, "_found", return_value=[]).start()
     counts: list[list[int]] = []
     error = ""
     with connected(url), _disturbed(case, Path(folder)), ExitStack() as stack:

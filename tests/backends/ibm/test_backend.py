@@ -105,7 +105,7 @@ def test_no_token_is_in_the_journal_the_log_or_an_error(
 ) -> None:
     """The service repeats the authorization in every error that it gives, as careless ones do."""
     caplog.set_level(logging.DEBUG, logger="qlifq")
-    monkeypatch.setattr(channel.Patience, "attempts", 2)
+    monkeypatch.setattr(channel.RetryPolicy, "attempts", 2)
     messages: list[str] = []
     planted: list[tuple[dict[str, list[object]], tuple[str | dict[str, object], ...]]]
     reason = f"failed with Bearer abc.{ACCESS} and token={TOKEN}"

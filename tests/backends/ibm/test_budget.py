@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.channel import Found, Patience
-from qlifq.backends.ibm.job_spec import Counts, Work
+from qlifq.backends.ibm.channel import Found, RetryPolicy
+from qlifq.backends.ibm.job_spec import Counts, JobSpec
 from qlifq.backends.ibm.journal import Journal
-from qlifq.backends.ibm.protocol import Carrier
+from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, Entry, Run
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError, BudgetError, ServiceError
 
-WORKS = [Work(RYSpike(), np.ones((2, 3, 1)), (0, 1, 2), 10 * (part + 1), 1, part, "ibm_x") for part in range(3)]
+WORKS = [JobSpec(RYSpike(), np.ones((2, 3, 1)), (0, 1, 2), 10 * (part + 1), 1, part, "ibm_x") for part in range(3)]
 
 
 class Service:
@@ -26,7 +26,7 @@ class Service:
         self.charge: float | None = None
         self.deaf = False
 
-    def submit(self, work: Work, entry: Entry, max_seconds: float | None) -> str:
+    def submit(self, work: JobSpec, entry: Entry, max_seconds: float | None) -> str:
         self.caps.append(max_seconds)
         if self.deaf:
             raise ServiceError("refused", refused=True, again=False)
@@ -62,14 +62,14 @@ def journal() -> Iterator[Journal]:
         yield found
 
 
-def carrier(journal: Journal, service: Service, budget: float = 100.0) -> Carrier:
-    patience = Patience(1.0, 0.01, 0.0)
-    return Carrier(journal, service, "r", budget, lambda work: float(work.shots), patience, lambda text: None)
+def carrier(journal: Journal, service: Service, budget: float = 100.0) -> JobRunner:
+    patience = RetryPolicy(1.0, 0.01, 0.0)
+    return JobRunner(journal, service, "r", budget, lambda work: float(work.shots), patience, lambda text: None)
 
 
 def test_the_jobs_of_a_call_share_what_is_left(journal: Journal) -> None:
     service = Service()
-    carrier(journal, service).carry(WORKS)
+    carrier(journal, service).run(WORKS)
     assert service.caps == pytest.approx([100 / 6, 200 / 6, 300 / 6])
     assert journal.spent("r") == 60
 
@@ -78,17 +78,17 @@ def test_what_ran_too_long_counts_as_its_cap_and_what_failed_as_expected(journal
     service = Service()
     service.ends = FAILED
     with pytest.raises(BackendError, match="ran too long"):
-        carrier(journal, service, 40.0).carry(WORKS[:1])
+        carrier(journal, service, 40.0).run(WORKS[:1])
     assert journal.spent("r") == 40
     with pytest.raises(BudgetError, match=r"of which 0 are left"):
-        carrier(journal, service, 40.0).carry(WORKS[:1])
+        carrier(journal, service, 40.0).run(WORKS[:1])
     service.ends = CANCELLED
     with pytest.raises(BackendError, match="was cancelled"):
-        carrier(journal, service, 50.0).carry(WORKS[:1])
+        carrier(journal, service, 50.0).run(WORKS[:1])
     assert (service.caps, journal.spent("r")) == ([40.0, 10.0], 50)
     # The charge that was not known then is asked for again before anything else is refused.
     service.ends, service.charge = DONE, 1.5
-    carrier(journal, service, 50.0).carry(WORKS[:1])
+    carrier(journal, service, 50.0).run(WORKS[:1])
     assert service.caps[-1] == 47
     assert journal.spent("r") == 4.5
 
@@ -97,11 +97,11 @@ def test_what_never_reached_the_service_gives_back_what_was_set_aside(journal: J
     service = Service()
     service.deaf = True
     with pytest.raises(ServiceError, match="refused"):
-        carrier(journal, service).carry(WORKS[:1])
+        carrier(journal, service).run(WORKS[:1])
     assert ([entry.state for entry in journal.entries()], journal.spent("r")) == ([INTENT], 100)
     service.deaf = False
-    carrier(journal, service).carry(WORKS[1:2])
-    carrier(journal, service).carry(WORKS[:1])
+    carrier(journal, service).run(WORKS[1:2])
+    carrier(journal, service).run(WORKS[:1])
     assert [entry.state for entry in journal.entries()] == [CANCELLED, DONE, DONE]
     assert service.caps == [100.0, 100.0, 80.0]
 
@@ -111,7 +111,7 @@ def test_a_submission_that_is_cancelled_is_looked_for_first(journal: Journal, mo
     service = Service()
     service.deaf = True
     with pytest.raises(ServiceError, match="refused"):
-        carrier(journal, service).carry(WORKS[:1])
+        carrier(journal, service).run(WORKS[:1])
     (entry,) = journal.entries()
     looks = [0]
 
@@ -120,5 +120,5 @@ def test_a_submission_that_is_cancelled_is_looked_for_first(journal: Journal, mo
         return [Found("late", DONE)] if looks[0] > 1 else []
 
     monkeypatch.setattr(service, "find", find)
-    patient = Carrier(journal, service, "r", None, lambda work: None, Patience(1.0, 0.01, 0.2), lambda text: None)
+    patient = JobRunner(journal, service, "r", None, lambda work: None, RetryPolicy(1.0, 0.01, 0.2), lambda text: None)
     assert patient.resume(patient.cancel(entry)).state == DONE

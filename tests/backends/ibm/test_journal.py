@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from qlifq.backends.ibm.database import named_errors
-from qlifq.backends.ibm.job_spec import Work
+from qlifq.backends.ibm.job_spec import JobSpec
 from qlifq.backends.ibm.journal import Journal, opened, unfinished
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, INTENT, SUBMITTED, Run
 from qlifq.circuits import RYSpike
@@ -23,12 +23,12 @@ from qlifq.errors import ArgumentError, FileError, FileFormatError
 RUN = Run("a run", "fake_torino", (3, 1, 2), None, None, None)
 
 
-def work(seed: int = 0, sets: int = 2, change: float = 0.0) -> Work:
+def work(seed: int = 0, sets: int = 2, change: float = 0.0) -> JobSpec:
     values = np.random.default_rng(seed).random((sets, 3, 1)) + change
-    return Work(RYSpike(), values, (3, 1, 2), 10, seed, 0, "fake_torino")
+    return JobSpec(RYSpike(), values, (3, 1, 2), 10, seed, 0, "fake_torino")
 
 
-def submit(journal: Journal, asked: Work) -> str:
+def submit(journal: Journal, asked: JobSpec) -> str:
     journal.begin(RUN)
     return journal.intend(journal.draft(RUN.name, asked, attempt=1, estimated_seconds=2.0), asked).request
 
@@ -52,7 +52,7 @@ def test_a_submission_is_found_again_with_its_numbers(tmp_path: Path) -> None:
     ("other", "same"),
     [(work(change=1e-9), True), (work(change=1e-4), False), (work(seed=1), False), (work(sets=3), False)],
 )
-def test_only_rounding_is_overlooked(tmp_path: Path, other: Work, same: bool) -> None:
+def test_only_rounding_is_overlooked(tmp_path: Path, other: JobSpec, same: bool) -> None:
     """A run that is begun again on another number of threads may ask for angles that differ in their last digits."""
     with Journal(tmp_path / "j") as journal:
         submit(journal, work())

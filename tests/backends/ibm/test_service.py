@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from qlifq.backends.ibm import protocol
-from qlifq.backends.ibm.channel import Patience
+from qlifq.backends.ibm.channel import RetryPolicy
 from qlifq.backends.ibm.door import Door
-from qlifq.backends.ibm.job_spec import Work
+from qlifq.backends.ibm.job_spec import JobSpec
 from qlifq.backends.ibm.journal import Journal
-from qlifq.backends.ibm.protocol import Carrier
+from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.submissions import DONE, SUBMITTED, Run
 from qlifq.errors import ArgumentError, QLIFError, ServiceError
 from tests.backends.ibm.conftest import RY, Build, angles
@@ -263,13 +263,13 @@ def carried(monkeypatch: pytest.MonkeyPatch, until: float, error: ServiceError) 
     """A job whose service is away until then, with the patience that a user has."""
     clock, service, told = Clock(monkeypatch), Service(), list[str]()
     monkeypatch.setattr(service, "state", away(service, clock, until, error))
-    work = Work(RY, np.ones((1, 2, 1)), (0, 1), 10, 1, 0, "ibm_x")
+    work = JobSpec(RY, np.ones((1, 2, 1)), (0, 1), 10, 1, 0, "ibm_x")
     with Journal(None) as journal:
         journal.begin(Run("r", "ibm_x", (0, 1), None, None, None))
         entry = journal.intend(journal.draft("r", work, attempt=1, estimated_seconds=1.0), work)
         service.jobs["j0"] = entry
         entry = journal.update(entry.request, SUBMITTED, job="j0")
-        carrier = Carrier(journal, service, "r", None, lambda work: 1.0, Patience(), told.append)
+        carrier = JobRunner(journal, service, "r", None, lambda work: 1.0, RetryPolicy(), told.append)
         assert carrier.resume(entry).state == DONE
     return clock, told
 
@@ -282,7 +282,7 @@ def test_an_outage_within_the_patience_ends_no_run(monkeypatch: pytest.MonkeyPat
     clock, told = carried(monkeypatch, seconds, GONE)
     assert seconds <= clock.now < seconds + 10
     assert clock.pauses[1:5] == [1.0, 2.0, 4.0, 5.0][: len(clock.pauses) - 1]
-    assert max(clock.pauses) <= Patience().poll_seconds, "pauses grow, but not beyond those of a job that waits"
+    assert max(clock.pauses) <= RetryPolicy().poll_seconds, "pauses grow, but not beyond those of a job that waits"
     assert told[-1] == "the service answers again"
     last = [each for each in told if "has not answered" in each][-1]
     assert re.fullmatch(r"the service has not answered for (\d+) s, asking again \(.*the connection was refused\.\)", last)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, Grid, Work, job_sizes, laid_out
+from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, DelayGrid, JobSpec, job_sizes, laid_out
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from tests.backends.ibm.conftest import RY
 
@@ -27,9 +27,9 @@ def test_sites_lie_on_qubits_in_turn() -> None:
 
 def test_constant_delays_are_rounded_too_and_count_as_time() -> None:
     circuit = SpikeCircuit("Waits", (Gate("RY", Slot(0)), Gate("Delay", 1.04e-6)))
-    grid = Grid(1e-7, None)
+    grid = DelayGrid(1e-7, None)
     rounded = grid.constants(circuit)
     assert rounded.gates[1].angle == pytest.approx(1e-6)
-    work = Work(rounded, np.zeros((1, 1, 1)), (0,), 1, 0, 0, "x")
+    work = JobSpec(rounded, np.zeros((1, 1, 1)), (0,), 1, 0, 0, "x")
     assert work.longest_delay == pytest.approx(1e-6)
     assert grid.rounded(RY, np.zeros((1, 1, 1)))[1] is None
