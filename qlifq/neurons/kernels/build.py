@@ -63,7 +63,9 @@ def compiler() -> Compiler | None:
         if path is None:
             continue
         try:
-            version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True).stdout
+            version = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+            ).stdout
         except (OSError, subprocess.SubprocessError):
             continue
         # Apple's compiler has no OpenMP of its own.

@@ -228,7 +228,9 @@ def test_checkpointing_draws_the_same_again(reentrant: bool) -> None:
     found = []
     for checkpointed in (False, True):
         layer, given = layer_of("auto", CASES["everything"]), current.clone().requires_grad_()
-        spikes = checkpoint(lambda x, layer=layer: layer(x)[0], given, use_reentrant=reentrant) if checkpointed else layer(given)[0]
+        spikes = (
+            checkpoint(lambda x, layer=layer: layer(x)[0], given, use_reentrant=reentrant) if checkpointed else layer(given)[0]
+        )
         spikes.sum().backward()
         found.append([spikes.detach(), given.grad, *(value.grad for value in layer.parameters())])
     for one, other in zip(*found, strict=True):
