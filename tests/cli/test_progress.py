@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from qlifq.cli.devices import Teller
+from qlifq.cli.devices import StatusReporter
 from qlifq.cli.progress import progress_bar
 
 
@@ -22,7 +22,7 @@ def test_words_of_a_service_are_shown_as_they_stand(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    teller = Teller()
+    teller = StatusReporter()
     with progress_bar("steps", teller) as update:
         assert update is not None
         teller(words)
