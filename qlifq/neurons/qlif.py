@@ -341,8 +341,9 @@ class QLIF(nn.Module):
         kept, after, lost = prepared.run(philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons))
         last = checked_end(QLIFState(**after))
         if lost:
+            neurons = current[0].numel()
             raise ArgumentError(
-                f"Argument `angles` must be finite, but of {lost} of the {current[0].numel()} neurons they became NaN or infinite."
+                f"Argument `angles` must be finite, but of {lost} of the {neurons} neurons they became NaN or infinite."
             )
         return Sequence(kept, last)
 

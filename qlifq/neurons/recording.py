@@ -106,7 +106,8 @@ def simulate(
     decay = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
     outputs = tuple(name for name in names if name != "trace")
     before = None if state is None else state.refractory
-    found = layer.sequence(current, state, modulation, outputs=outputs) if progress is None else None
+    in_one = progress is None and layer.why_stepwise() is None
+    found = layer.sequence(current, state, modulation, outputs=outputs) if in_one else None
     if found is None:
         found = _stepwise(layer, current, state, modulation, outputs, progress)
     kept = dict(found.outputs)

@@ -40,9 +40,9 @@ class Reads(TorchDispatchMode):
 
 
 def reads(layer: QLIF, modulation: Tensor | None = None) -> list[str]:
-    """What three steps of a layer read back."""
+    """What three steps of a layer read back, after one that makes the kernel ready."""
     current = 3 * torch.rand(3, 2, 5)
-    state = layer.initial_state(2)
+    _, state = layer.step(current[0], None, modulation)
     with Reads() as mode:
         for now in current:
             _, state = layer.step(now, state, modulation)
@@ -55,11 +55,11 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     unchanged: Callable[[str, Tensor], Tensor] = lambda name, value: value  # noqa: E731
     monkeypatch.setattr(_validation, "finite", unchanged)
     monkeypatch.setattr(_validation, "not_finite", lambda value: 0)
-    for user in ("qlifq.backends.interface", "qlifq.neurons.decision"):
-        monkeypatch.setattr(f"{user}.finite", unchanged)
+    monkeypatch.setattr("qlifq.backends.interface.finite", unchanged)
 
 
 @pytest.mark.usefixtures("_unchecked")
+@pytest.mark.parametrize("kernel", ["auto", "off"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -71,8 +71,8 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
         {"shots": 1, "reset": "partial"},
     ],
 )
-def test_a_full_featured_step_reads_nothing_back(options: dict[str, Any]) -> None:
-    assert reads(QLIF(5, seed=1, **EVERYTHING, **options), torch.ones(2, 5)) == []
+def test_a_full_featured_step_reads_nothing_back(options: dict[str, Any], kernel: str) -> None:
+    assert reads(QLIF(5, seed=1, kernel=kernel, **EVERYTHING, **options), torch.ones(2, 5)) == []
 
 
 @pytest.mark.usefixtures("_unchecked")
@@ -81,10 +81,12 @@ def test_a_transform_that_reads_a_value_back_is_seen() -> None:
     assert "aten::_local_scalar_dense" in reads(layer, torch.ones(2, 5))
 
 
-def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_count() -> None:
-    layer = QLIF(5, seed=1, refractory_period=2, **EVERYTHING)
+@pytest.mark.parametrize(("kernel", "looks_at_angles"), [("auto", 0), ("off", 4)])
+def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_count(kernel: str, looks_at_angles: int) -> None:
+    layer = QLIF(5, seed=1, refractory_period=2, kernel=kernel, **EVERYTHING)
+    simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
     with Reads() as mode:
         simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
-    # One for the input and one for the count, and what is looked at on the CPU alone: one for the constants, one a step for the
-    # angles, one for the potential at the end.
-    assert len(mode.seen) == 2 + 1 + 4 + 1
+    # One for the input and one for the count, and what is looked at on the CPU alone: one for the constants, one per step for
+    # the angles where no kernel does that by itself, one for the potential at the end.
+    assert len(mode.seen) == 2 + 1 + looks_at_angles + 1

@@ -30,10 +30,11 @@ SHIFTED: dict[str, object] = {"backend": ReferenceBackend(), "shots": 20, "gradi
 
 
 class Effect(NamedTuple):
-    """Where a parameter matters, and a value other than the one it has there."""
+    """Where a parameter matters, a value other than the one it has there, and the learning rate of one step of training."""
 
     value: object
     context: Mapping[str, object] = MappingProxyType({})
+    rate: float = 20.0
 
 
 #: One entry for every parameter; the test below fails where one is missing.
@@ -94,23 +95,24 @@ EFFECTS: dict[str, Effect] = {
     "alpha": Effect(5.0, {**CLASSIC, **TRAINED}),
     "learnable_threshold": Effect(True),
     "learnable_tau": Effect(True),
-    "learnable_eta": Effect(True, ADAPTIVE),
+    # A tenth of the steps spike, so that the gradient is small.
+    "learnable_eta": Effect(True, ADAPTIVE, rate=500.0),
     "learnable_qscale": Effect(True, {"decision": "expectation"}),
     "learnable_qbias": Effect(True),
 }
 
 
 def parameters() -> set[str]:
-    """The names of everything that a layer takes, apart from its size and whether it is compiled for speed."""
+    """The names of everything that a layer takes, apart from its size, its circuit and whether it runs as a kernel."""
     keywords = inspect.signature(QLIF).parameters
-    return {item.name for item in fields(Settings)} | set(keywords) - {"num_neurons", "compile", "parameters"}
+    return {item.name for item in fields(Settings)} | set(keywords) - {"num_neurons", "circuit", "kernel", "parameters"}
 
 
 def test_every_parameter_has_an_entry_in_the_table() -> None:
     assert set(EFFECTS) == parameters()
 
 
-def spikes_around_a_training_step(modulated: bool, given: Mapping[str, object]) -> Tensor:
+def spikes_around_a_training_step(modulated: bool, given: Mapping[str, object], rate: float) -> Tensor:
     """The spikes of a fixed input before and after one step of training, if there is anything to train."""
     layer = QLIF(NEURONS, **{"seed": 1, "tau": 5.0, **given})  # type: ignore[arg-type]
     source = torch.Generator().manual_seed(3)
@@ -119,7 +121,7 @@ def spikes_around_a_training_step(modulated: bool, given: Mapping[str, object]) 
     before, _ = layer(current, modulation=modulation)
     if before.requires_grad:
         before.mean().backward()
-        torch.optim.SGD(layer.parameters(), lr=20.0).step()
+        torch.optim.SGD(layer.parameters(), lr=rate).step()
     after, _ = layer(current, modulation=modulation)
     return torch.stack((before, after)).detach()
 
@@ -128,9 +130,10 @@ def spikes_around_a_training_step(modulated: bool, given: Mapping[str, object]) 
 def test_changing_a_parameter_changes_the_spikes(name: str) -> None:
     effect = EFFECTS[name]
     modulated = name.startswith("neuromod")
-    usual = spikes_around_a_training_step(modulated, effect.context)
-    assert torch.equal(usual, spikes_around_a_training_step(modulated, effect.context))
-    assert not torch.equal(usual, spikes_around_a_training_step(modulated, {**effect.context, name: effect.value}))
+    usual = spikes_around_a_training_step(modulated, effect.context, effect.rate)
+    assert torch.equal(usual, spikes_around_a_training_step(modulated, effect.context, effect.rate))
+    changed = {**effect.context, name: effect.value}
+    assert not torch.equal(usual, spikes_around_a_training_step(modulated, changed, effect.rate))
 
 
 def test_num_neurons_is_the_size_of_the_layer() -> None:

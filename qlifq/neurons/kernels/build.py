@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-__all__ = ["BUILDING", "TIMEOUT_SECONDS", "Compiler", "cache_folder", "compiler", "library", "module"]
+__all__ = ["BUILDING", "TIMEOUT_SECONDS", "Compiler", "cache_folder", "compiler", "library", "module", "warn_once"]
 
 #: No `-ffast-math`: a NaN must stay one, and rounding by adding a large number must not be simplified away.
 _FLAGS = (
@@ -53,20 +53,24 @@ class Compiler(NamedTuple):
 
 @functools.cache
 def compiler() -> Compiler | None:
-    """The C++ compiler of this machine, that of `CXX` first, with the flags of `QLIFQ_CXXFLAGS` last; None where there is none."""
+    """The C++ compiler of this machine; None where there is none.
+
+    `CXX` names the one that is tried first, and `QLIFQ_CXXFLAGS` holds flags that come last.
+    """
     for name in filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")):
         path = shutil.which(name)
         if path is None:
             continue
         try:
-            told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True).stdout
+            asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
+            version = asked.stdout
         except (OSError, subprocess.SubprocessError):
             continue
         # Apple's compiler has no OpenMP of its own.
         openmp = () if sys.platform == "darwin" else ("-fopenmp",)
-        vectors = () if "clang" in told else ("-mprefer-vector-width=512",)
+        vectors = () if "clang" in version else ("-mprefer-vector-width=512",)
         own = tuple(os.environ.get("QLIFQ_CXXFLAGS", "").split())
-        return Compiler(path, told.splitlines()[0] if told else name, (*_FLAGS, *vectors, *openmp, *own))
+        return Compiler(path, version.splitlines()[0] if version else name, (*_FLAGS, *vectors, *openmp, *own))
     return None
 
 
@@ -77,7 +81,8 @@ def cache_folder() -> Path | None:
     """
     named = os.environ.get("QLIFQ_CACHE_DIR")
     try:
-        base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qlifq" / "kernels"
+        of_user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(named) if named else of_user / "qlifq" / "kernels"
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         return base if _is_private(base) else None
     except (OSError, RuntimeError):
@@ -101,14 +106,14 @@ def library(text: str) -> ctypes.CDLL | None:
     """
     tool = compiler()
     if tool is None:
-        _warn_once("no C++ compiler was found (c++, g++ or clang++)")
+        warn_once("no C++ compiler was found (c++, g++ or clang++)")
         return None
     try:
         return ctypes.CDLL(str(_built(text, tool)))
     except subprocess.CalledProcessError as error:
-        _warn_once(f"{tool.path} failed: {error.stderr.strip().splitlines()[-1] if error.stderr else error}")
+        warn_once(f"{tool.path} failed: {error.stderr.strip().splitlines()[-1] if error.stderr else error}")
     except (OSError, subprocess.SubprocessError) as error:
-        _warn_once(str(error))
+        warn_once(str(error))
     return None
 
 
@@ -126,7 +131,7 @@ def module(text: str) -> ModuleType | None:
         made.__file__ = str(place)
         loader.exec_module(made)
     except (OSError, ImportError) as error:
-        _warn_once(str(error))
+        warn_once(str(error))
         return None
     return made
 
@@ -170,5 +175,6 @@ def _processor() -> str:
 
 
 @functools.cache
-def _warn_once(reason: str) -> None:
+def warn_once(reason: str) -> None:
+    """Say why neurons run without a kernel, the first time that this is the reason."""
     warnings.warn(f"qlifq runs neurons step by step, without a compiled kernel: {reason}.", RuntimeWarning, stacklevel=3)

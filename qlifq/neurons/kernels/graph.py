@@ -14,12 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qlifq.errors import UnsupportedError
 
-__all__ = ["OPERATIONS", "Graph", "Operand", "Operation", "trace"]
+__all__ = ["OPERATIONS", "SIGNS", "Graph", "Operand", "Operation", "trace"]
 
 #: What an operation takes: the name of an input or of an earlier operation, or a number.
 Operand = str | float
 
-#: Every operation, with the number of its operands. Comparisons and logic give and `where` takes a truth value, the others numbers.
+#: Every operation, with the number of its operands. Comparisons and logic give a truth value, and `where` takes one; all the
+#: others are of numbers.
 OPERATIONS: Mapping[str, int] = {
     **dict.fromkeys(
         ("neg", "abs", "sign", "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "asin", "atan", "erf", "number"), 1
@@ -28,6 +29,11 @@ OPERATIONS: Mapping[str, int] = {
     "not": 1,
     "lerp": 3,
     "where": 3,
+}
+#: Those operations that have a sign, the same in every language.
+SIGNS: Mapping[str, str] = {
+    **{"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|"},
+    **{"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="},
 }
 _TRUTHS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
@@ -84,16 +90,24 @@ def trace(function: Callable[[dict[str, Tensor]], dict[str, Tensor]], inputs: Se
     return recorder.program(outputs)
 
 
-_ALIASES = {
-    "alias", "detach", "clone", "view", "expand", "unsqueeze", "squeeze", "lift_fresh_copy", "_to_copy", "slice", "permute", "_unsafe_view", "lift_fresh",
-}  # fmt: skip
-_BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+#: Operations of torch that leave every element as it is.
+_SAME = {
+    *("alias", "detach", "clone", "view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "slice", "permute"),
+    *("lift_fresh", "lift_fresh_copy", "_to_copy"),
+}
+_ZEROS = {"zeros", "zeros_like", "new_zeros", "zero", "empty", "empty_like", "new_empty"}
+_ONES = {"ones", "ones_like", "new_ones"}
+#: Operations of torch that are one operation here.
 _ONE_TO_ONE = {
-    "neg": "neg", "abs": "abs", "sgn": "sign", "sign": "sign", "exp": "exp", "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tanh": "tanh",
-    "sigmoid": "sigmoid", "asin": "asin", "atan": "atan", "erf": "erf", "minimum": "min", "maximum": "max", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge",
-    "eq": "eq", "ne": "ne", "logical_and": "and", "logical_or": "or", "logical_not": "not", "bitwise_and": "and", "bitwise_or": "or",
-    "bitwise_not": "not", "lerp": "lerp", "where": "where",
-}  # fmt: skip
+    **{
+        name: name
+        for name in ("neg", "abs", "sign", "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "asin", "atan", "erf")
+    },
+    **{name: name for name in ("lt", "le", "gt", "ge", "eq", "ne", "mul", "div", "lerp", "where")},
+    **{"sgn": "sign", "minimum": "min", "maximum": "max"},
+    **{f"{prefix}_{name}": name for prefix in ("logical", "bitwise") for name in ("and", "or", "not")},
+}
+_BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -116,6 +130,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation on the examples, and keep what it is."""
         result = func(*args, **(kwargs or {}))
         if isinstance(result, tuple | list) and func.overloadpacket.__name__ == "unbind":
             # The angles of a circuit, stacked in a last dimension, come apart again.
@@ -144,11 +159,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _value(self, name: str, given: list[Any], options: Mapping[str, Any]) -> Any:
         """The operand that stands for the result of a torch operation."""
         at: Any = given[0] if given else None
-        if name in _ALIASES:
+        if name in _SAME:
             return at
-        if name in {"zeros_like", "zeros", "new_zeros", "zero", "empty_like", "empty", "new_empty"}:
+        if name in _ZEROS:
             return 0.0
-        if name in {"ones_like", "ones", "new_ones"}:
+        if name in _ONES:
             return 1.0
         if name in {"full", "full_like", "new_full", "fill"}:
             return float(given[1] if name != "new_full" else given[2])
@@ -170,8 +185,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.op(name, at, self.op("mul", given[1], float(options.get("alpha", 1))))
         if name == "rsub":
             return self.op("sub", given[1], at)
-        if name in {"mul", "div"}:
-            return self.op(name, at, given[1])
         if name == "reciprocal":
             return self.op("div", 1.0, at)
         if name == "addcmul":
@@ -199,14 +212,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         if exponent == 0.5:
             return self.op("sqrt", base)
-        if exponent in {0.0}:
+        if exponent == 0.0:
             return 1.0
         raise UnsupportedError(f"A kernel cannot be made of a power of {exponent:g}.")
 
     def _clamped(self, name: str, value: Operand, bounds: Sequence[Any], options: Mapping[str, Any]) -> Operand:
-        low, high = (
-            [*bounds, None, None] if name == "clamp" else [bounds[0], None] if name == "clamp_min" else [None, bounds[0]]
-        )[:2]
+        low, high = {
+            "clamp": (*bounds, None, None)[:2],
+            "clamp_min": (*bounds, None)[:2],
+            "clamp_max": (None, *bounds, None)[:2],
+        }[name]
         low, high = options.get("min", low), options.get("max", high)
         if low is not None:
             value = self.op("max", value, low if isinstance(low, str) else float(low))

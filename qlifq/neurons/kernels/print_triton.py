@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from qlifq.neurons.kernels.graph import Graph, Operand
-from qlifq.neurons.kernels.program import Program, Shape, arrays
+from qlifq.neurons.kernels.graph import SIGNS, Graph, Operand
+from qlifq.neurons.kernels.program import Derivative, Program, Shape, arrays
 
 __all__ = ["NUMBERS", "source"]
 
 #: The numbers that a kernel is given after its arrays and the strides of its inputs.
 NUMBERS = ("T", "M", "N", "K", "key", "place", "position")
 
-_SIGNS = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&", "or": "|",
-}  # fmt: skip
 _CALLS = {
     "abs": "tl.abs",
     "exp": "tl.exp",
@@ -64,8 +61,11 @@ def sign(x):
 @triton.jit
 def draws(key, at, block, KIND: tl.constexpr):
     low = (at & 0xFFFFFFFF).to(tl.uint32)
+    high = (at >> 32).to(tl.uint32)
     zero = low * 0
-    return tl.philox(key, low, (at >> 32).to(tl.uint32), zero + (block & 0xFFFFFFFF).to(tl.uint32), zero + (((block >> 32) ^ (KIND << 24)).to(tl.uint32)))
+    block_low = zero + (block & 0xFFFFFFFF).to(tl.uint32)
+    block_high = zero + ((block >> 32) ^ (KIND << 24)).to(tl.uint32)
+    return tl.philox(key, low, high, block_low, block_high)
 
 
 @triton.jit
@@ -95,8 +95,8 @@ def source(program: Program, shape: Shape) -> str:
     """The text of a module with the kernel `forward` and, if the program has gradients, `backward`."""
     printer = _Printer(program, shape)
     parts = [_PRELUDE, printer.forward()]
-    if program.backward is not None:
-        parts.append(printer.backward())
+    if program.derivative is not None:
+        parts.append(printer.backward(program.derivative))
     return "\n\n".join(parts)
 
 
@@ -112,8 +112,8 @@ class _Printer:
         self.decorator = f"@triton.jit(do_not_specialize={numbers!r})"
 
     def forward(self) -> str:
-        program, formula = self.program, self.formula
-        states = program.states
+        """All steps, four at a time, since one call of the generator serves four."""
+        program, formula, states = self.program, self.formula, self.program.states
         body = [
             "if (t % K == 0) & KEEP:",
             *(
@@ -138,17 +138,17 @@ class _Printer:
             *_indented([*self._word(formula.random, formula.noisy, "j"), *body], 3),
             *(self._stored(f"p_next_{name} + i", f"b_{name}", text=True) for name in states),
         ]
-        keep = "True" if program.backward is not None else "False"
+        keep = "True" if program.derivative is not None else "False"
         return (
             f"{self.decorator}\ndef forward({self.arguments}):\n    KEEP: tl.constexpr = {keep}\n"
             + "\n".join(_indented(lines))
             + "\n"
         )
 
-    def backward(self) -> str:
-        program, formula = self.program, self.formula
-        assert program.replay is not None and program.backward is not None
-        replay, backward, states = program.replay, program.backward, program.states
+    def backward(self, derivative: Derivative) -> str:
+        """From the last step to the first: the state before each is computed again from the last that was kept."""
+        replay, backward = derivative
+        program, formula, states = self.program, self.formula, self.program.states
         inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.held]
         # What does not depend on the step is added up over the steps.
         constants = [name for name in (*formula.inputs, *formula.constants) if name in program.gradients and name not in inputs]
@@ -230,9 +230,11 @@ class _Printer:
         """The draws of step j of a block, where j is known when the kernel is compiled."""
         lines = []
         if random:
-            lines.append(f"x_uniform = unit(u0 if {j} == 0 else (u1 if {j} == 1 else (u2 if {j} == 2 else u3)), {self.single})")
+            word = f"u0 if {j} == 0 else (u1 if {j} == 1 else (u2 if {j} == 2 else u3))"
+            lines.append(f"x_uniform = unit({word}, {self.single})")
         if noisy:
-            lines.append(f"x_noise = normal(w0 if {j} < 2 else w2, w1 if {j} < 2 else w3, {self.single}, {j} % 2 == 1)")
+            words = f"w0 if {j} < 2 else w2, w1 if {j} < 2 else w3"
+            lines.append(f"x_noise = normal({words}, {self.single}, {j} % 2 == 1)")
         return lines
 
     def _any_word(self) -> list[str]:
@@ -261,8 +263,8 @@ class _Printer:
         ]
 
     def _expression(self, kind: str, operands: Sequence[str]) -> str:
-        if kind in _SIGNS:
-            return f"{operands[0]} {_SIGNS[kind]} {operands[1]}"
+        if kind in SIGNS:
+            return f"{operands[0]} {SIGNS[kind]} {operands[1]}"
         if kind == "neg":
             return f"-{operands[0]}"
         if kind == "not":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qlifq.neurons.kernels.graph import Graph, trace
 
-__all__ = ["Formula", "Program", "Shape", "arrays", "derive"]
+__all__ = ["Derivative", "Formula", "Program", "Shape", "arrays", "derive"]
 
 Values = Mapping[str, Tensor]
 
@@ -44,6 +44,18 @@ class Formula(NamedTuple):
     once: str | None = None
 
 
+class Derivative(NamedTuple):
+    """The graphs of a backward pass.
+
+    Args:
+        replay: to the next states, from spikes that were drawn.
+        backward: from the gradients of outputs and next states to those of states and of the program's `gradients`.
+    """
+
+    replay: Graph
+    backward: Graph
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """The graphs of a step.
@@ -52,16 +64,14 @@ class Program:
         formula: what they were traced from.
         states: the states that a step changes or reads, in the order of the formula.
         forward: to the outputs and the next states.
-        replay: to the next states, from spikes that were drawn; None without gradients.
-        backward: from the gradients of outputs and next states to those of states and `gradients`; None without gradients.
+        derivative: the graphs of the backward pass; None where no gradient is wanted.
         gradients: the inputs and constants whose gradient is computed.
     """
 
     formula: Formula
     states: tuple[str, ...]
     forward: Graph
-    replay: Graph | None
-    backward: Graph | None
+    derivative: Derivative | None
     gradients: tuple[str, ...]
 
 
@@ -93,7 +103,7 @@ def arrays(program: Program) -> list[str]:
         "kept",
         "lost",
     ]
-    if program.backward is not None:
+    if program.derivative is not None:
         names += [*(f"grad_out_{name}" for name in formula.outputs), *(f"grad_{name}" for name in program.gradients)]
         names += [f"grad_{kind}_{name}" for name in program.states for kind in ("next", "first")]
     return names
@@ -117,13 +127,13 @@ def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
     wanted = {"checked", *(f"out_{name}" for name in formula.outputs), *(f"next_{name}" for name in live)}
     forward_graph = trace(lambda values: _only(forward(values), wanted), (*given, *draws))
     if gradients is None:
-        return Program(formula, live, forward_graph, None, None, ())
+        return Program(formula, live, forward_graph, None, ())
     again = tuple(name for name in draws if name != "uniform")
     drawn = ("drawn",) if formula.binary else ()
     states = {f"next_{name}" for name in live}
     replay = trace(lambda values: _only(forward(values), states), (*given, *again, *drawn))
     backward = trace(_pullback(formula, forward, live, tuple(gradients)), (*given, *again, *drawn, *_cotangents(formula, live)))
-    return Program(formula, live, forward_graph, replay, backward, tuple(gradients))
+    return Program(formula, live, forward_graph, Derivative(replay, backward), tuple(gradients))
 
 
 def _prefixed(formula: Formula, found: Values) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from qlifq._transforms import backward_again, is_batched
+from qlifq._transforms import backward_again, cached, is_batched
 from qlifq.errors import UnsupportedError
+from qlifq.neurons.kernels import build
 from qlifq.neurons.kernels.program import Formula, Program, Shape, derive
 from qlifq.neurons.kernels.targets import Call, Target, target_of
 from qlifq.random.philox import Place
@@ -16,7 +17,6 @@ from qlifq.random.philox import Place
 __all__ = ["Prepared", "Result", "prepare"]
 
 _DTYPES = {torch.float32: "float", torch.float64: "double"}
-_program = functools.lru_cache(maxsize=1024)(derive)
 
 
 class _Job(NamedTuple):
@@ -66,12 +66,13 @@ class Prepared(NamedTuple):
             place: where in the stream of random numbers the sequence stands.
         """
         formula = self.program.formula
-        lost = torch.zeros(1, dtype=self.tensors[0].dtype)
+        lost = torch.zeros(1, dtype=self.tensors[0].dtype, device="cpu")
         job = _Job(Call(self.program, self.shape, self.steps, place), self.target, lost)
         found = _Sequence.apply(job, *self.tensors)  # type: ignore[no-untyped-call]
         outputs = dict(zip(formula.outputs, found, strict=False))
         after = {**self.states, **dict(zip(self.program.states, found[len(formula.outputs) :], strict=True))}
-        return Result(outputs, after, int(lost))
+        # Read as an array of the host, which waits for no device.
+        return Result(outputs, after, int(lost.numpy()[0]))
 
 
 def prepare(
@@ -87,7 +88,8 @@ def prepare(
         steps: at least 1.
 
     Returns:
-        None where there is no kernel for the device, or none can be built.
+        None where there is no kernel for the device, or none can be built; with a warning, once for each reason, where the
+        formula does what no kernel can do, or the compiler is missing or fails.
     """
     like = next(iter(states.values()))
     target = target_of(like.device)
@@ -98,6 +100,8 @@ def prepare(
     graph = torch.is_grad_enabled() and any(value.requires_grad for value in (*given.values(), *states.values()))
     gradients = tuple(name for name, value in given.items() if value.requires_grad) if graph else None
     program = _program(formula, gradients)
+    if program is None:
+        return None
     laid = {name: _laid_out(value.expand(steps, batch, neurons), name in (gradients or ())) for name, value in inputs.items()}
     shape = Shape(
         dtype=_DTYPES[like.dtype],
@@ -115,6 +119,18 @@ def prepare(
     return Prepared(program, shape, target, steps, states, tensors)
 
 
+@functools.lru_cache(maxsize=1024)
+def _program(formula: Formula, gradients: tuple[str, ...] | None) -> Program | None:
+    """The graphs of a step; None, with one warning, where it is more than elementwise arithmetic."""
+    try:
+        with cached():
+            return derive(formula, gradients)
+    except Exception as error:
+        # A row that a user registered may do anything with its tensors: what is truly wrong with it shows in the step loop.
+        build.warn_once(str(error))
+        return None
+
+
 def _laid_out(value: Tensor, differentiated: bool) -> Tensor:
     """An input as a kernel reads it: one step where all are the same, and in rows where its gradient is written."""
     value = value[:1] if value.stride(0) == 0 else value
@@ -130,10 +146,10 @@ class _Sequence(torch.autograd.Function):
         outputs = {f"out_{name}": like.new_empty((steps, *like.shape)) for name in formula.outputs}
         after = {f"next_{name}": torch.empty_like(like) for name in program.states}
         kept = {}
-        if program.backward is not None:
+        if program.derivative is not None:
             kept["kept"] = like.new_empty((-(-steps // job.target.interval), count, *like.shape))
         job.target.invoke("forward", job.call, {**values, **outputs, **after, **kept, "lost": job.lost}, like)
-        if program.backward is not None:
+        if program.derivative is not None:
             ctx.job = job
             ctx.save_for_backward(*tensors, kept["kept"], outputs["out_spikes"])
         return (*outputs.values(), *after.values())

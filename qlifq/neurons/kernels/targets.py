@@ -61,7 +61,10 @@ class Target(Protocol):
         ...
 
     def summands(self, constant: Tensor, call: Call, like: Tensor) -> Tensor:
-        """An array of zeros in which `backward` adds up the gradient of a constant; its sum over what `constant` lacks is it."""
+        """An array of zeros in which `backward` adds up the gradient of a constant, in parts.
+
+        The gradient is its sum to the shape of `constant`.
+        """
         ...
 
 
