@@ -28,7 +28,7 @@ def words(place: Tensor, block: int, kind: int, key: int) -> tuple[Tensor, Tenso
     """The four words of every place.
 
     Args:
-        place: int64, any shape, at least 0.
+        place: int64, any shape, its 64 bits as they are.
         block: the number of the block of four steps, below 2⁵⁶.
         kind: `UNIFORM` or `NORMAL`.
         key: 64 bits.
@@ -36,7 +36,7 @@ def words(place: Tensor, block: int, kind: int, key: int) -> tuple[Tensor, Tenso
     Returns:
         Four int64 tensors in the shape of `place`, each from 0 to 2³² − 1.
     """
-    c0, c1 = place & _WORD, place >> 32
+    c0, c1 = place & _WORD, (place >> 32) & _WORD
     c2 = torch.full_like(place, block & _WORD)
     c3 = torch.full_like(place, (block >> 32) ^ (kind << 24))
     k0, k1 = key & _WORD, (key >> 32) & _WORD

@@ -196,8 +196,19 @@ def inputs(layer: QLIF) -> tuple[Tensor, Tensor | None]:
 
 
 def compare(layer: QLIF) -> Tensor:
-    """Hold every trace of a simulation to the oracle, and return the spikes."""
+    """Hold every trace of a simulation, by the kernel and step by step, to the oracle, and return the spikes."""
     current, modulation = inputs(layer)
+    # A kernel that could not be built would warn, which is an error here.
+    assert layer.why_stepwise() is None
+    by_kernel = _compare(layer, current, modulation)
+    layer.seeds.position, layer.kernel = 0, "off"
+    by_steps = _compare(layer, current, modulation)
+    # Both draw the same numbers; graded spikes agree to rounding.
+    torch.testing.assert_close(by_kernel, by_steps, rtol=0, atol=1e-12)
+    return by_kernel
+
+
+def _compare(layer: QLIF, current: Tensor, modulation: Tensor | None) -> Tensor:
     names = [name for name in RECORDABLE if name != "trace"]
     if not layer.settings.quantum_mode:
         names.remove("angle")

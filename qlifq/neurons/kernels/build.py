@@ -1,5 +1,6 @@
 """Compiles C++ text to a shared library, once for each text, compiler and set of flags, and loads it."""
 
+import atexit
 import contextlib
 import ctypes
 import functools
@@ -151,7 +152,7 @@ def _built(text: str, tool: Compiler) -> Path:
 
 def _kept(name: str, make: Callable[[Path], object]) -> Path:
     """A file of the cache, made where it is not there yet; for this process alone where there is no cache."""
-    folder = cache_folder() or Path(tempfile.mkdtemp(prefix="qlifq-kernels-"))
+    folder = cache_folder() or _folder_of_process()
     place = folder / name
     if place.is_file() and _is_private(place):
         return place
@@ -162,6 +163,14 @@ def _kept(name: str, make: Callable[[Path], object]) -> Path:
         # Two processes that make the same one put the same thing there, one after the other.
         os.replace(made, place)
     return place
+
+
+@functools.cache
+def _folder_of_process() -> Path:
+    """A folder that goes with this process."""
+    path = Path(tempfile.mkdtemp(prefix="qlifq-kernels-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 @functools.cache

@@ -95,6 +95,8 @@ _SAME = {
     *("alias", "detach", "clone", "view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "slice", "permute"),
     *("lift_fresh", "lift_fresh_copy", "_to_copy"),
 }
+#: Those of them, and others, that can leave some elements out.
+_PARTS = {"slice", "select", "squeeze", "view", "permute"}
 _ZEROS = {"zeros", "zeros_like", "new_zeros", "zero", "empty", "empty_like", "new_empty"}
 _ONES = {"ones", "ones_like", "new_ones"}
 #: Operations of torch that are one operation here.
@@ -137,8 +139,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             parts = self._operand(args[0])
             self.known |= {id(part): (part, operand) for part, operand in zip(result, parts, strict=True)}
         elif isinstance(result, Tensor):
-            given = [[self._operand(each) for each in item] if isinstance(item, list) else self._operand(item) for item in args]
             name = func.overloadpacket.__name__.removesuffix("_")
+            if name == "lift_fresh":
+                # A tensor that was made of a number just now.
+                self.known[id(args[0])] = (args[0], float(args[0]))
+            given = [[self._operand(each) for each in item] if isinstance(item, list) else self._operand(item) for item in args]
+            if name in _PARTS and not isinstance(given[0], list) and args[0].numel() not in {1, result.numel()}:
+                raise UnsupportedError(f"`{name}` takes some neurons apart from the others, which a kernel treats all the same")
             self.known[id(result)] = (result, self._value(name, given, kwargs or {}))
         return result
 
@@ -152,9 +159,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return item
         if id(item) in self.known:
             return self.known[id(item)][1]
-        if item.numel() == 1:
-            return float(item)
-        raise UnsupportedError(f"A kernel cannot be made of a tensor of shape {tuple(item.shape)} that is not an input.")
+        # It may be trained, or change from call to call: what it is now must not be written into a kernel.
+        raise UnsupportedError(f"a tensor of shape {tuple(item.shape)} is no state, input or constant of the layer")
 
     def _value(self, name: str, given: list[Any], options: Mapping[str, Any]) -> Any:
         """The operand that stands for the result of a torch operation."""
@@ -202,7 +208,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.op("where", given[1], float(given[2]), at)
         if name in _ONE_TO_ONE:
             return self.op(_ONE_TO_ONE[name], *given[: OPERATIONS[_ONE_TO_ONE[name]]])
-        raise UnsupportedError(f"A kernel cannot be made of the torch operation `{name}`, which is not known here.")
+        raise UnsupportedError(f"no kernel has the torch operation `{name}`")
 
     def _power(self, base: Operand, exponent: float) -> Operand:
         if exponent in {1.0, 2.0, 3.0}:
@@ -214,7 +220,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.op("sqrt", base)
         if exponent == 0.0:
             return 1.0
-        raise UnsupportedError(f"A kernel cannot be made of a power of {exponent:g}.")
+        raise UnsupportedError(f"no kernel has a power of {exponent}")
 
     def _clamped(self, name: str, value: Operand, bounds: Sequence[Any], options: Mapping[str, Any]) -> Operand:
         low, high = {
