@@ -1,0 +1,54 @@
+"""Contenders that take turns, and the table of what they took."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+__all__ = ["show", "take_turns"]
+
+
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]], rounds: int, synchronise: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of every contender, one figure a round, in turn, after one call each that is not counted.
+
+    Args:
+        contenders: what takes part, by name.
+        rounds: how many figures each gives.
+        synchronise: waits for an accelerator.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for function in contenders.values():
+        function()
+    for _ in range(rounds):
+        for name, function in contenders.items():
+            synchronise()
+            start = time.perf_counter()
+            function()
+            synchronise()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def show(title: str, seconds: Mapping[str, list[float]], against: str) -> dict[str, float]:
+    """Print a table.
+
+    Args:
+        title: what was done.
+        seconds: as `take_turns` returns them.
+        against: the contender that the others are divided by.
+
+    Returns:
+        The median of every contender over that of `against`.
+    """
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    least = {name: min(values) for name, values in seconds.items()}
+    rounds = len(seconds[against])
+    print(f"\n{title} ({torch.get_num_threads()} threads, {rounds} rounds; ratios to {against})")
+    print(f"{'':34s} {'median':>11s} {'ratio':>7s} {'least':>11s} {'ratio':>7s}")
+    for name, median in medians.items():
+        ratios = median / medians[against], least[name] / least[against]
+        print(f"{name:34s} {median * 1e3:8.3f} ms {ratios[0]:7.2f} {least[name] * 1e3:8.3f} ms {ratios[1]:7.2f}", flush=True)
+    return {name: median / medians[against] for name, median in medians.items()}
