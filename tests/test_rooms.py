@@ -83,7 +83,14 @@ CORE = ("torch", "numpy", "scipy")
 VENDORS: dict[str, tuple[str, ...]] = {
     "pennylane": ("circuits.to_pennylane", "backends.lightning*"),
     "pennylane_lightning": ("backends.lightning*",),
-    "qiskit": ("circuits.to_qiskit", "backends.aer*", "backends.ibm*", "backends.resources", "backends.snapshots"),
+    "qiskit": (
+        "circuits.to_qiskit",
+        "backends.aer*",
+        "backends.ibm*",
+        "backends.resources",
+        "backends.snapshot*",
+        "backends.translation",
+    ),
     "qiskit_aer": ("backends.aer*", "backends.ibm*", "backends.snapshots"),
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
     "sklearn": ("training.*",),

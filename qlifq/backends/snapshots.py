@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from qlifq._packages import load
 from qlifq._validation import integer
+from qlifq.backends.snapshot_files import read_files
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
 __all__ = [
@@ -132,12 +133,15 @@ def read_qubits(backend: Any) -> dict[int, QubitFacts]:
 @lru_cache(maxsize=128)
 def native_gates(basis: tuple[str, ...]) -> Mapping[str, int] | None:
     """How many of each gate Qiskit makes an RY of, None where it cannot."""
-    qiskit = load("qiskit", package="qiskit", feature="Reading a Qiskit backend", install="qiskit")
+    qiskit, translation = (
+        load(module, package="qiskit", feature="Reading a Qiskit backend", install="qiskit")
+        for module in ("qiskit", "qlifq.backends.translation")
+    )
     circuit = qiskit.QuantumCircuit(1)
     # The angle stays open, since that of a decision does, and Qiskit takes other gates for a constant.
     circuit.ry(qiskit.circuit.Parameter("angle"), 0)
     try:
-        native = qiskit.transpile(circuit, basis_gates=list(basis), optimization_level=1, seed_transpiler=0)
+        native = translation.to_native(circuit, basis)
     except qiskit.exceptions.QiskitError:
         return None
     return MappingProxyType(dict(native.count_ops()))
@@ -168,7 +172,6 @@ def check_qubits(qubits: object) -> tuple[int, ...]:
 
 def load_snapshot(name: str) -> Mapping[int, QubitFacts]:
     """The qubits of a snapshot, best first, by its name, such as "fake_torino"; see `load_backend`."""
-    load_backend(name)
     return _read_snapshot(name)
 
 
@@ -205,7 +208,7 @@ def _instance(provider: Any, class_name: str) -> Any:
 
 @lru_cache(maxsize=8)
 def _read_snapshot(name: str) -> Mapping[int, QubitFacts]:
-    return MappingProxyType(read_qubits(load_backend(name)))
+    return MappingProxyType(read_qubits(read_files(name, ONE_QUBIT_GATES) or load_backend(name)))
 
 
 def _snapshot_name(class_name: str) -> str:

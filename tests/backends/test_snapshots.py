@@ -1,17 +1,25 @@
 """Device snapshots: what is read off a Qiskit backend, and that it acts as the snapshot itself does in Aer."""
 
+import importlib.util
+import json
 import math
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit import Parameter
 from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.exceptions import QiskitError
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SuperOp, average_gate_fidelity
 from qiskit_aer.noise import NoiseModel, QuantumError
@@ -21,7 +29,9 @@ from torch import Tensor
 from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.backends.aer.backend import AerBackend
 from qlifq.backends.aer.noise import calibrated, on_site
-from qlifq.backends.snapshots import choose, load_snapshot, read_qubits
+from qlifq.backends.snapshot_files import read_files
+from qlifq.backends.snapshots import ONE_QUBIT_GATES, choose, load_backend, load_snapshot, read_qubits
+from qlifq.backends.translation import to_native
 from qlifq.circuits import BrandPetruccione, RYSpike
 from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError
 
@@ -234,6 +244,92 @@ def test_an_unknown_snapshot_names_those_that_are_close() -> None:
 
 
 def test_without_the_runtime_client_a_snapshot_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime.fake_provider", None)
-    with pytest.raises(MissingPackageError, match="The snapshot fake_torino needs the package `qiskit_ibm_runtime`"):
-        get("aer", noise="fake_torino")
+    for module in ("qiskit_ibm_runtime", "qiskit_ibm_runtime.fake_provider"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        MissingPackageError, match="The snapshot fake_lagos needs the package `qiskit_ibm_runtime`, which is not"
+    ):
+        get("aer", noise="fake_lagos")
+
+
+@pytest.mark.parametrize("name", ["fake_torino", "fake_melbourne", "fake_armonk", "fake_boston", "fake_kolkata"])
+def test_the_files_of_a_snapshot_say_what_the_client_makes_of_them(name: str) -> None:
+    """Two roads to the same qubits: the client's own object, and its files without importing the client."""
+    files = read_files(name, ONE_QUBIT_GATES)
+    assert files is not None
+    ours, theirs = read_qubits(files), read_qubits(load_backend(name))
+    assert ours == theirs
+    assert list(ours) == list(theirs)
+
+
+@pytest.mark.parametrize("name", ["fake_nighthawk", "fake_fractional_backend", "fake_xyzzy", "torino", "fake_../torino"])
+def test_what_has_code_or_names_of_its_own_is_left_to_the_client(name: str) -> None:
+    assert read_files(name, ONE_QUBIT_GATES) is None
+
+
+@pytest.fixture
+def manila(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the files of fake_manila, which is read from now on."""
+    spec = importlib.util.find_spec("qiskit_ibm_runtime")
+    assert spec is not None
+    assert spec.origin is not None
+    place = Path("fake_provider", "backends", "manila")
+    shutil.copytree(Path(spec.origin).parent / place, tmp_path / place)
+    monkeypatch.setattr(spec, "origin", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    return tmp_path / place
+
+
+def test_what_does_not_work_is_left_out_as_by_the_client(manila: Path) -> None:
+    file = manila / "props_manila.json"
+    content = json.loads(file.read_text())
+    broken = {"name": "operational", "value": 0, "unit": "", "date": "2021-03-15T08:00:00+00:00"}
+    content["qubits"][1].append(broken)
+    next(gate for gate in content["gates"] if (gate["gate"], gate["qubits"]) == ("sx", [3]))["parameters"].append(broken)
+    file.write_text(json.dumps(content))
+    files = read_files("fake_manila", ONE_QUBIT_GATES)
+    assert files is not None
+    theirs = read_qubits(type("Changed", (FakeManilaV2,), {"dirname": str(manila)})())
+    assert read_qubits(files) == theirs
+    assert set(theirs) == {0, 2, 4}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"qubits": [[3]]}'])
+def test_files_in_another_form_are_left_to_the_client(content: str, manila: Path) -> None:
+    assert read_files("fake_manila", ONE_QUBIT_GATES) is not None
+    (manila / "props_manila.json").write_text(content)
+    assert read_files("fake_manila", ONE_QUBIT_GATES) is None
+
+
+def test_a_snapshot_is_read_without_importing_the_client() -> None:
+    script = (
+        "import sys; from qlifq.backends.snapshots import load_snapshot\n"
+        "assert len(load_snapshot('fake_torino')) > 100; print('qiskit_ibm_runtime' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "basis",
+    ["rz sx x id", "u1 u2 u3", "rx rz", "p sx", "r", "h s t rz", "rx ry", "x z", "h t", ""],
+    ids=lambda basis: basis or "none",
+)
+def test_a_circuit_of_one_qubit_is_translated_as_qiskit_does(basis: str) -> None:
+    gates = basis.split()
+    theta, phi = Parameter("theta"), Parameter("phi")
+    for run in ([theta], [0.7], [0.0], [math.pi], [theta, phi], [theta, 0.3], [0.5, -0.2], [theta, 0.2, phi, math.pi / 2]):
+        circuit = QuantumCircuit(1)
+        for place, angle in enumerate(run):
+            (circuit.rx if place % 2 else circuit.ry)(angle, 0)
+        if (gates, run) == (["h", "t"], [0.5, -0.2]):
+            continue  # Thousands of gates, the same function on both sides.
+        by_qiskit = partial(transpile, basis_gates=gates, optimization_level=1, seed_transpiler=0)
+        assert translated(partial(to_native, basis=gates), circuit) == translated(by_qiskit, circuit)
+
+
+def translated(translate: Callable[[QuantumCircuit], QuantumCircuit], circuit: QuantumCircuit) -> list[object] | str:
+    """Gates and angles, or the kind of the error."""
+    try:
+        return [(step.operation.name, *map(str, step.operation.params)) for step in translate(circuit).data]
+    except QiskitError as error:
+        return type(error).__name__

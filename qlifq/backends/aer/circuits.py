@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from qiskit import QuantumCircuit, transpile
+from qiskit import QuantumCircuit
 from qiskit.circuit import Instruction, Parameter, ParameterVector
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.exceptions import QiskitError
 
 from qlifq.backends.aer.noise import Matrix, QubitModel
 from qlifq.backends.batching import Floats
+from qlifq.backends.translation import to_native
 from qlifq.circuits import Gate, Slot
 from qlifq.errors import UnsupportedError
 
@@ -166,7 +167,7 @@ def _translated(run: tuple[Gate, ...], basis: tuple[str, ...], slots: int) -> li
         value = angles[gate.angle.index] if isinstance(gate.angle, Slot) else gate.angle
         getattr(written, gate.name.lower())(value, 0)
     try:
-        native = transpile(written, basis_gates=list(basis), optimization_level=1, seed_transpiler=0)
+        native = to_native(written, basis)
     except QiskitError as error:
         raise UnsupportedError(
             f"Argument `noise` must have native gates that a rotation can be made of, but has {', '.join(basis)}."
