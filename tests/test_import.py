@@ -62,7 +62,7 @@ def test_nothing_heavy_is_imported(statement: str, found: set[str]) -> None:
         (["jobs", "list", "--journal", "jobs.sqlite"], {"typer", "numpy"}),
         (["simulate", "--input", "current.npy", "--dry-run"], {"typer", *TORCH}),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_command_imports_what_it_needs_and_no_more(
     arguments: list[str], found: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
