@@ -1,0 +1,30 @@
+"""What a progress bar shows of what others say."""
+
+import io
+import sys
+
+import pytest
+
+from qlifq.cli.devices import Teller
+from qlifq.cli.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what it is sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("words", ["job d1 queued[/]", "job d1 [bold]queued", "job d1 {task.total}"])
+def test_words_of_a_service_are_shown_as_they_stand(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    teller = Teller()
+    with progress_bar("steps", teller) as update:
+        assert update is not None
+        teller(words)
+        update(1, 3)
+    assert words in shown.getvalue()
