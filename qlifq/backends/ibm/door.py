@@ -214,7 +214,7 @@ def _answer(what: str, act: Callable[[], T], end: float, unreadable: str | None)
         try:
             return act(), None
         except QLIFError as error:
-            return None, error.with_traceback(None)
+            return None, error
         # Parsers that are written in Rust panic with what is no Exception.
         except BaseException as error:
             return None, _described(what, error, unreadable)

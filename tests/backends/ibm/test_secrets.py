@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_what_announces_a_secret_is_masked_with_it(text: str, shown: str) -> Non
 def test_a_service_that_repeats_its_request_shows_no_key(
     build: Build, service: Loopback, log: io.StringIO, tmp_path: Path, step: str, status: int
 ) -> None:
+    begun = time.monotonic()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         # The first is for the question that comes before all others; then the client's own get the answer.
@@ -82,6 +84,7 @@ def test_a_service_that_repeats_its_request_shows_no_key(
             message += shown.file.getvalue()  # type: ignore[attr-defined]
     told = message + log.getvalue() + "".join(str(each.message) for each in warned)
     assert "planted" in told, "the service's words are shown"
+    assert time.monotonic() - begun < 30, "the client's token manager lets nobody wait for a minute"
     for path in tmp_path.rglob("*"):
         told += path.read_bytes().decode("latin-1") if path.is_file() else ""
     assert TOKEN not in told
@@ -186,6 +189,25 @@ def test_the_log_of_others_is_left_alone(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages[0] == "the key k-9876543210"
     assert caplog.messages[1] == "the key *** at ***"
     assert caplog.text.count("k-9876543210") == 1
+    assert holder.mask("") == ""
+
+
+def test_a_logger_that_comes_later_is_masked_and_one_that_another_handler_shows() -> None:
+    holder = Secrets("k-5555501234")
+    at_top, at_root = io.StringIO(), io.StringIO()
+    top, root = logging.getLogger("ibm-cloud-sdk-core"), logging.getLogger()
+    handlers = [(top, logging.StreamHandler(at_top)), (root, logging.StreamHandler(at_root))]
+    for logger, handler in handlers:
+        logger.addHandler(handler)
+    try:
+        with masked_output():
+            logging.getLogger("ibm-cloud-sdk-core.only_now").warning("the key %s", "k-5555501234")
+            logging.getLogger("urllib3").warning("the key %s", "k-5555501234")
+    finally:
+        for logger, handler in handlers:
+            logger.removeHandler(handler)
+    assert at_top.getvalue() == "the key ***\n"
+    assert at_root.getvalue().endswith("the key ***\n")
     assert holder.mask("") == ""
 
 

@@ -11,6 +11,7 @@ import torch
 
 from qlifq.backends.ibm import protocol
 from qlifq.backends.ibm.channel import Patience
+from qlifq.backends.ibm.door import Door
 from qlifq.backends.ibm.entries import DONE, SUBMITTED, Run
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import Carrier
@@ -123,7 +124,7 @@ def test_what_the_client_asks_before_it_submits_does_no_harm(build: Build, servi
 
 
 def test_nothing_is_asked_of_the_device_outside_the_door(build: Build, service: Loopback) -> None:
-    """Where a device has no properties the client asks for them at every look at its target."""
+    """What it says of itself is read once, behind the door, and what the client would ask for again is not looked at."""
     backend = build()
     service.faults = {"properties": ["hang"] * 9, "configuration": ["hang"] * 9}
     backend.plan(RY, 2, 2, shots=10)
@@ -142,6 +143,19 @@ def test_a_request_that_nobody_waits_for_any_more_ends(build: Build, service: Lo
     asked = len(service.log)
     time.sleep(0.2)
     assert len(service.log) == asked
+
+
+def test_what_is_no_exception_is_told_at_once() -> None:
+    """A parser that is written in Rust panics with what nobody catches."""
+
+    class PanicError(BaseException):
+        pass
+
+    def act() -> None:
+        raise PanicError("index out of bounds")
+
+    with pytest.raises(ServiceError, match=r"cannot be read while asking \(PanicError: index out of bounds\)"):
+        Door(20.0).ask("asking", act)
 
 
 CAUSES: dict[str, tuple[dict[str, str], str]] = {
