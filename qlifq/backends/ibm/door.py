@@ -123,18 +123,19 @@ class Door:
         def work() -> None:
             answers.put(_answer(what, act, end, unreadable))
 
+        thread = threading.Thread(target=work, daemon=True)
         try:
-            threading.Thread(target=work, daemon=True).start()
-        except RuntimeError:
-            # No thread can be started when the interpreter ends; the deadlines of the requests hold here too.
-            work()
-        try:
+            try:
+                thread.start()
+            except RuntimeError:
+                # No thread can be started when the interpreter ends; the deadlines of the requests hold here too.
+                work()
             answer, problem = answers.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             late = f"IBM's service did not answer within {limit:g} seconds while {what}."
             answer, problem = None, ServiceError(late, away=True, hint=_LATER)
         except BaseException:
-            if to_the_end:
+            if to_the_end and thread.ident is not None:
                 with suppress(queue.Empty):
                     answers.get(timeout=max(0.0, end - time.monotonic()))
             raise

@@ -198,7 +198,8 @@ def test_a_logger_that_comes_later_is_masked_and_one_that_another_handler_shows(
     top, root = logging.getLogger("ibm-cloud-sdk-core"), logging.getLogger()
     handlers = [(top, logging.StreamHandler(at_top)), (root, logging.StreamHandler(at_root))]
     for logger, handler in handlers:
-        logger.addHandler(handler)
+        # Before the others, which may have masked the record when it comes here.
+        logger.handlers.insert(0, handler)
     try:
         with masked_output():
             logging.getLogger("ibm-cloud-sdk-core.only_now").warning("the key %s", "k-5555501234")
