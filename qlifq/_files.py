@@ -151,21 +151,22 @@ def read_bytes(path: PathLike, *, at_most: int | None = None) -> bytes:
     raise FileFormatError(f"File {file} must have at most {at_most:,} bytes, but has {size:,}.")
 
 
-def read_json(path: PathLike, *, at_most: int = MOST_BYTES_OF_JSON) -> dict[str, object]:
+def read_json(path: PathLike, *, at_most: int = MOST_BYTES_OF_JSON, any_names: bool = False) -> dict[str, object]:
     """Read a JSON object, see `parse_json`.
 
     Raises:
         FileFormatError: if there is no such file, it cannot be read, or it does not hold a JSON object.
     """
-    return parse_json(read_bytes(path, at_most=at_most), str(as_path("path", path)))
+    return parse_json(read_bytes(path, at_most=at_most), str(as_path("path", path)), any_names=any_names)
 
 
-def parse_json(content: bytes, name: str) -> dict[str, object]:
+def parse_json(content: bytes, name: str, *, any_names: bool = False) -> dict[str, object]:
     """The JSON object that a file holds, each name in it once and every text one that can be written down.
 
     Args:
         content: the bytes of the file.
         name: what it is called in an error.
+        any_names: whether it may hold names of files whose bytes are no text, as `write_json` writes them.
 
     Raises:
         FileFormatError: if it holds anything else.
@@ -173,7 +174,7 @@ def parse_json(content: bytes, name: str) -> dict[str, object]:
     try:
         # Decoded here: the parser lets through what is no text when it decodes bytes itself.
         found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
-        if b"\\u" in content:
+        if not any_names and b"\\u" in content:
             # Half of a pair of surrogates, which only an escape can bring in, is no text: nothing can print or keep it.
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

@@ -278,7 +278,7 @@ def _opened(path: Path, command: str, files: Collection[str], *, force: bool) ->
     if all(is_temporary(left) for left in path.iterdir()):
         return RunFolder(marker, command)
     try:
-        known = {} if marker.is_symlink() else read_json(marker)
+        known = {} if marker.is_symlink() else read_json(marker, any_names=True)
         listed = listed_files(known)
     except FileFormatError:
         known = {}

@@ -182,7 +182,7 @@ def record_run(path: PathLike, *, command: str = "", force: bool = False) -> Run
         if not record.absolute().parent.is_dir():
             raise FileError(f"File {record} cannot be written: {record.absolute().parent} is not a folder.")
         if marker.exists():
-            known = read_json(marker)
+            known = read_json(marker, any_names=True)
             if not is_unfinished(known):
                 raise FileError(f"File {record} cannot be written: {marker} is not of an unfinished calibration.")
             if not force and not same_command(known, command):

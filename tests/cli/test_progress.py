@@ -22,9 +22,9 @@ def test_words_of_a_service_are_shown_as_they_stand(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    teller = StatusReporter()
-    with progress_bar("steps", teller) as update:
+    status_reporter = StatusReporter()
+    with progress_bar("steps", status_reporter) as update:
         assert update is not None
-        teller(words)
+        status_reporter(words)
         update(1, 3)
     assert words in shown.getvalue()

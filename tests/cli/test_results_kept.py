@@ -70,6 +70,7 @@ def test_a_folder_whose_name_is_no_text_holds_the_run(capsys: Captured) -> None:
     facts = json.loads(Path(name, "summary.json").read_bytes())
     assert facts["input"] == "current-\udcff.npy"
     assert name in facts["command"]
+    assert main(["simulate", "--input", "current-\udcff.npy", "--out", name, "--force"]) == 0
     assert main([*SMALL, "--mode", "replay", "--out", f"{name}/replay"]) == 0
     assert "run-\\udce9/replay" in Path(name, "replay", "report.md").read_text(encoding="utf-8")
 
