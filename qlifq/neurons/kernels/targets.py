@@ -92,7 +92,7 @@ class _Arguments(ctypes.Structure):
 
 
 class _CPUTarget:
-    interval = 8
+    interval = 20
 
     def ready(self, program: Program, shape: Shape) -> bool:
         return self._library(program, shape) is not None
