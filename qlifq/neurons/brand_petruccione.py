@@ -84,7 +84,10 @@ class BrandPetruccione(nn.Module):
         kernel: "auto" or "off", as for `qlifq.QLIF`.
 
     Raises:
-        QLIFError: for a bad value, an unknown name, or an option that would be ignored.
+        ArgumentError: for a value out of range, or an unknown name.
+        DtypeError: for a value of another type.
+        UnsupportedError: for an option that would be ignored.
+        MissingPackageError: if the package that the backend needs is missing.
 
     Example:
         >>> layer = BrandPetruccione(1)
@@ -140,7 +143,10 @@ class BrandPetruccione(nn.Module):
             The spikes, `(time, batch, num_neurons)`, and the state after the last step.
 
         Raises:
-            QLIFError: if an input cannot be used.
+            ShapeError: for an input of another shape.
+            DtypeError: for one that is no tensor, or has another dtype or device than `theta`.
+            ArgumentError: for one that is not finite, or a leak below 0 or an input spike that is neither 0 nor 1.
+            BackendError: if the backend fails while it runs.
         """
         _, spikes, state = self.run(theta, tau, x, state)
         return spikes, state

@@ -107,7 +107,10 @@ class Settings:
     """The parameters of a QLIF layer, checked; see the table in the README or `markdown_table()`.
 
     Raises:
-        QLIFError: for a value out of range, or one that would be ignored.
+        ArgumentError: for a value out of range, or an unknown name.
+        DtypeError: for a value of another type.
+        ShapeError: for a parameter per neuron that holds no number.
+        UnsupportedError: for a value that would be ignored.
     """
 
     membrane: str = _parameter("leaky", "choice", "membrane", "membrane equation", options=MEMBRANES)

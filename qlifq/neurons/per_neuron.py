@@ -30,7 +30,8 @@ class PerNeuronValue(nn.Module):
         above: bound of a trained value, None for none.
 
     Raises:
-        QLIFError: if `value` has another length than `num_neurons`, or is not above its bound in the default dtype.
+        ShapeError: if `value` has another length than `num_neurons`.
+        ArgumentError: if it is not above its bound in the default dtype.
 
     Reference:
         Barron, Squareplus: a softplus-like algebraic rectifier, arXiv 2112.11687.

@@ -106,7 +106,11 @@ class QLIF(nn.Module):
         **parameters: the neuron's parameters, see `qlifq.neurons.Settings`.
 
     Raises:
-        QLIFError: for a bad value, an unknown name, or an option that would be ignored.
+        ArgumentError: for a value out of range, or an unknown name.
+        DtypeError: for a value of another type.
+        ShapeError: for a parameter per neuron with another number of values than `num_neurons`.
+        UnsupportedError: for an option that would be ignored, or that the backend does not have.
+        MissingPackageError: if the package that the backend needs is missing.
 
     Example:
         >>> layer = QLIF(3, seed=1)
@@ -166,7 +170,11 @@ class QLIF(nn.Module):
             The spikes, `(time, batch, num_neurons)`, and the state after the last step.
 
         Raises:
-            QLIFError: if an input cannot be used.
+            ShapeError: for an input of another shape.
+            DtypeError: for one that is no tensor, or has another dtype or device than the layer.
+            ArgumentError: for one that is not finite.
+            UnsupportedError: for a modulation that would be ignored.
+            BackendError: if the backend fails while it runs.
         """
         checked = self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True)
         if (found := self._in_one(*checked)) is not None:
@@ -225,7 +233,10 @@ class QLIF(nn.Module):
             was done.
 
         Raises:
-            QLIFError: if an input cannot be used.
+            ShapeError: for an input of another shape.
+            DtypeError: for one that is no tensor, or has another dtype or device than the layer.
+            ArgumentError: for one that is not finite.
+            UnsupportedError: for a modulation that would be ignored.
         """
         sizes = ("time", "batch", self.num_neurons)
         return self._in_one(*self._checked(current, state, modulation, sizes=sizes, look=True), outputs=outputs)
@@ -257,7 +268,9 @@ class QLIF(nn.Module):
             **values: `(num_neurons,)` tensors by name: V_th, tau, eta, q_scale or q_bias.
 
         Raises:
-            QLIFError: for a name this layer does not have, a wrong shape, or a value out of range.
+            ArgumentError: for a name this layer does not have, or a value out of range.
+            ShapeError: for a value of another shape.
+            DtypeError: for one that is no float tensor.
         """
         for name, value in values.items():
             if name not in self.constants:

@@ -94,7 +94,11 @@ def simulate(
         A `Recording`.
 
     Raises:
-        QLIFError: for an unknown name, one this layer does not have, or an input that cannot be used.
+        ArgumentError: for an unknown name, a time constant that is not above 0, or an input that is not finite.
+        UnsupportedError: for a name that this layer does not have.
+        ShapeError: for an input of another shape.
+        DtypeError: for one that is no tensor, or has another dtype or device than the layer.
+        BackendError: if the backend fails while it runs.
 
     Example:
         >>> recording = simulate(QLIF(2, seed=0), torch.full((40, 1, 2), 1.5), record=("voltage", "probability"))

@@ -39,7 +39,9 @@ class SpikingSequential(nn.Module):
         *modules: the chain, in order.
 
     Raises:
-        QLIFError: if there is no module, or an item is none, or is one that a chain cannot run.
+        ArgumentError: if there is no module.
+        DtypeError: if an item is none.
+        UnsupportedError: if an item is one that a chain cannot run.
 
     Example:
         >>> import torch
@@ -70,7 +72,9 @@ class SpikingSequential(nn.Module):
             What the last module returns, `(time, batch, ...)`, and the states after it.
 
         Raises:
-            QLIFError: if there are more or fewer states than modules that carry one, or a module cannot be run.
+            ShapeError: for another shape, or more or fewer states than modules that carry one.
+            DtypeError: for a state of another kind.
+            UnsupportedError: if a module cannot be run.
         """
         if not isinstance(sequence, Tensor) or sequence.ndim < 2:
             found = tuple(sequence.shape) if isinstance(sequence, Tensor) else type(sequence).__name__
