@@ -65,17 +65,17 @@ def calibrate(
     place = record_run(out, command=context.obj, force=force)
     reporter = StatusReporter()
     on_device = device_options(context, reporter)
-    asked = get(backend, **backend_options(noise, sampling, on_device))
+    resolved = get(backend, **backend_options(noise, sampling, on_device))
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
     if standard_error is not None and parameter is not None:
         needed = shots_for(standard_error, parameter=parameter, **programmed)  # type: ignore[arg-type]
         print(f"about {needed:,} shots per angle for {parameter} ± {standard_error:g}, with readout errors of 2 %")
     if dry_run:
-        print(describe_plan(asked, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
+        print(describe_plan(resolved, neurons, shots=shots, rounds=rounds, check_shots=check_shots))
         return
-    with resumable(asked, context.obj), progress_bar("rounds", reporter):
+    with resumable(resolved, context.obj), progress_bar("rounds", reporter):
         calibration = fit(
-            asked,
+            resolved,
             neurons=neurons,
             shots=shots,
             rounds=rounds,
@@ -85,7 +85,7 @@ def calibrate(
             max_shots=max_shots,
             **programmed,  # type: ignore[arg-type]
         )
-        result = check_correction(asked, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
+        result = check_correction(resolved, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
         tell_problems(place.write(calibration_contents(out, result)))
     print(calibration)
     print(result)

@@ -20,7 +20,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Compare models and devices: a report with tables, figures and intervals.")
 
-_Backend = Annotated[str, typer.Option(help="Who draws the shots, see `qlifq backends`.")]
+_Backend = Annotated[str, typer.Option(help="Where the shots are drawn, see `qlifq backends`.")]
 _Shots = Annotated[str | None, typer.Option(help="Numbers of shots, such as 1,10,100; by default up to 100,000.")]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same tables.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="Within a minute, with wider intervals.")]
@@ -45,13 +45,13 @@ def shot_noise(
     from qlifq.training import digits
 
     check_folder(out, command=context.obj, files=FILES, force=force)
-    asked = _backend(backend, noise, sampling)
+    resolved = _backend(backend, noise, sampling)
     counts = SHOTS if shots is None else _counts(shots)
     setup = {} if sampling is None else {"sampling": sampling}
     size = QUICK if quick else PAPER
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
         with progress_bar("parts") as progress:
-            study = run_shot_noise(digits(), asked, seed=seed, shots=counts, size=size, progress=progress)
+            study = run_shot_noise(digits(), resolved, seed=seed, shots=counts, size=size, progress=progress)
         _finish(folder, shot_noise_report(study, setup))
 
 
@@ -73,13 +73,13 @@ def brand_petruccione(
     from qlifq.studies.brand_petruccione.study import PAPER, QUICK, SHOTS, run_brand_petruccione
 
     check_folder(out, command=context.obj, files=FILES, force=force)
-    asked = _backend(backend, None, sampling)
+    resolved = _backend(backend, None, sampling)
     counts = SHOTS if shots is None else _counts(shots)
     setup = {} if sampling is None else {"sampling": sampling}
     size = QUICK if quick else PAPER
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder:
         with progress_bar("parts") as progress:
-            study = run_brand_petruccione(asked, snapshot=snapshot, seed=seed, shots=counts, size=size, progress=progress)
+            study = run_brand_petruccione(resolved, snapshot=snapshot, seed=seed, shots=counts, size=size, progress=progress)
         _finish(folder, brand_petruccione_report(study, setup))
 
 

@@ -61,7 +61,7 @@ def simulate(
     submit: Submit = None,
     run: Run = None,
     mode: Annotated[
-        str, typer.Option(help="closed-loop, a submission a step, or replay, the exact trajectory's angles all at once.")
+        str, typer.Option(help="closed-loop, a submission per step, or replay, the exact trajectory's angles all at once.")
     ] = "closed-loop",
     param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
     calibration: Annotated[
@@ -98,10 +98,10 @@ def simulate(
             options |= measured_qubits(calibrated)
     parameters = parse_parameters(param or [])
     current, described, picture = _input(source, encoding, samples, steps, gain, seed)
-    asked = get(backend, **options)
+    resolved = get(backend, **options)
     layer = QLIF(
         current.shape[2],
-        backend="analytic" if mode == "replay" else asked,
+        backend="analytic" if mode == "replay" else resolved,
         shots=None if mode == "replay" else shots,
         seed=seed,
         decision=decision,
@@ -117,14 +117,14 @@ def simulate(
         "calibration": calibration and str(calibration),
     }
     if mode == "replay":
-        _replay(layer, current, asked, shots, seed, calibrated, place, context.obj, details, reporter, dry_run)
+        _replay(layer, current, resolved, shots, seed, calibrated, place, context.obj, details, reporter, dry_run)
         return
     if calibrated is not None:
         calibrated.apply_to(layer)
     if dry_run:
         print(describe_plan(layer, steps=current.shape[0], batch=current.shape[1]))
         return
-    with place as folder, resumable(asked, context.obj), progress_bar("steps", reporter) as progress:
+    with place as folder, resumable(resolved, context.obj), progress_bar("steps", reporter) as progress:
         done = run_simulation(layer, current, progress=progress)
         contents = simulation_folder.simulation_contents(done, details=details | {"device": device}, picture=picture)
         tell_problems(folder.write(contents))
@@ -135,7 +135,7 @@ def simulate(
 def _replay(
     layer: "QLIF",
     current: "Tensor",
-    asked: "Backend",
+    resolved: "Backend",
     shots: int | None,
     seed: int,
     calibrated: "Calibration | None",
@@ -145,7 +145,7 @@ def _replay(
     reporter: StatusReporter,
     dry_run: bool,
 ) -> None:
-    """The exact trajectory, and all of its decisions asked at once."""
+    """The exact trajectory, and all of its decisions run at once."""
     from qlifq.circuits import RYSpike
     from qlifq.reporting.report import report_contents
     from qlifq.studies.replay import replay_report, run_replay
@@ -153,11 +153,11 @@ def _replay(
     steps, batch, neurons = current.shape
     drawn = DEFAULT_REPLAY_SHOTS if shots is None else shots
     if dry_run:
-        print(f"{'backend':<12} {asked.describe(drawn)}")
-        print(f"{'all at once':<12} {asked.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
+        print(f"{'backend':<12} {resolved.describe(drawn)}")
+        print(f"{'all at once':<12} {resolved.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
         return
-    with place as folder, resumable(asked, command), progress_bar("replay", reporter):
-        replay = run_replay(layer, current, asked, shots=drawn, seed=seed, calibration=calibrated)
+    with place as folder, resumable(resolved, command), progress_bar("replay", reporter):
+        replay = run_replay(layer, current, resolved, shots=drawn, seed=seed, calibration=calibrated)
         setup = {name: value for name, value in details.items() if value is not None}
         tell_problems(folder.write(report_contents(replay_report(replay, setup), command)))
     print(replay)
@@ -167,7 +167,7 @@ def _replay(
 def _input(
     source: str, encoding: str | None, samples: int | None, steps: int | None, gain: float | None, seed: int
 ) -> tuple["Tensor", str, tuple[int, int] | None]:
-    """The input current, what it is in words, and the shape of the picture where the neurons are its pixels."""
+    """The input current, its description, and the shape of the picture where the neurons are its pixels."""
     from qlifq import training
     from qlifq._validation import choice, integer
     from qlifq.reporting.wording import counted

@@ -108,7 +108,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, confidence: f
 
     Args:
         first: `(trials,)` bool.
-        second: alike.
+        second: same shape.
         confidence: that the interval holds the true difference, nearly.
 
     Returns:

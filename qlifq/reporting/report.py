@@ -44,7 +44,7 @@ class Picture:
     Args:
         draw: makes the figure.
         caption: the sentences.
-        source: who gave its numbers, in words; None for the source of the whole report.
+        source: the backend, device and noise of its numbers; None for the source of the whole report.
     """
 
     draw: Callable[[], "Figure"]
@@ -58,7 +58,7 @@ class Section:
 
     Args:
         title: its heading.
-        question: what is asked and how it is answered.
+        question: the question and how it is answered.
         findings: sentences made from the tables.
         pictures: figures by file name without ending.
         tables: tables by file name without ending.
@@ -84,7 +84,7 @@ class Report:
         uncertainty: how certain the numbers are, and what no interval covers.
         setup: what was run, as names and plain values.
         sections: the questions one by one.
-        source: who gave the numbers, in words: the backend, the device or snapshot, the noise and the shots; it stands under
+        source: what the numbers come from: the backend, the device or snapshot, the noise and the shots; it stands under
             the title and over every figure.
     """
 

@@ -44,7 +44,7 @@ class Contents:
     """What a run writes.
 
     Args:
-        facts: what its marker tells beside itself, plain values.
+        facts: what its marker holds beside its own entries, plain values.
         results: by file name.
         pictures: by file name; one that cannot be drawn costs no results.
     """

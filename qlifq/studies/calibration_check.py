@@ -59,9 +59,9 @@ class CalibrationCheck:
         calibration: what the correction was made from.
         correction: the correction.
         gaps: Δ, `(gaps,)`.
-        target: P(1) that is wanted, `(gaps, neurons)`.
-        before: ones of the shots with the target's own numbers, alike, int64.
-        after: alike with the corrected ones. A neuron that cannot reach the target keeps the target's own.
+        target: the target P(1), `(gaps, neurons)`.
+        before: ones of the shots with the target's own numbers, same shape, int64.
+        after: the same with the corrected ones. A neuron that cannot reach the target keeps the target's own.
         shots: per gap and neuron.
     """
 

@@ -10,12 +10,12 @@ __all__ = ["local_backend", "rising_shots"]
 
 
 def local_backend(backend: str | Backend) -> Backend:
-    """A backend by name or as it is; one that is remote is refused, since a study asks it thousands of times."""
-    asked = backend if isinstance(backend, Backend) else get(backend)
-    if asked.capabilities.remote:
-        raise UnsupportedError(f"Argument `backend` must be a simulator for a study, but {asked.name} is remote.")
-    asked.check_bounded("a study")
-    return asked
+    """A backend by name or as it is; one that is remote is refused, since a study runs it thousands of times."""
+    resolved = backend if isinstance(backend, Backend) else get(backend)
+    if resolved.capabilities.remote:
+        raise UnsupportedError(f"Argument `backend` must be a simulator for a study, but {resolved.name} is remote.")
+    resolved.check_bounded("a study")
+    return resolved
 
 
 def rising_shots(shots: Sequence[int], backend: Backend) -> tuple[int, ...]:

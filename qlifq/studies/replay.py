@@ -1,7 +1,7 @@
 """Replay: the angles of an exact trajectory, all in one call of a backend, and how far its answers are from the prediction.
 
-A closed loop asks a device once per step, one job after the other. Where the question is how well a device answers, the
-trajectory can be computed first: its angles are known before anything is asked, and one job takes them all.
+A closed loop sends a device one job per step, one after the other. To measure how exact a device is, the trajectory can be
+computed first: its angles are known before anything runs, and one job takes them all.
 """
 
 import math
@@ -39,13 +39,14 @@ class Replay:
 
     Args:
         backend: name of the backend.
-        details: what it told of itself, such as device, qubits and jobs.
+        details: what it reports of itself, such as device, qubits and jobs.
         predicted: P(1) of the trajectory, `(steps, batch, neurons)` float64.
-        measured: estimates of P(1), alike; without the readout errors where it was calibrated, and then they may leave [0, 1].
+        measured: estimates of P(1), same shape; where it was calibrated, readout errors are taken off, and they may leave
+            [0, 1].
         eps: the readout errors that were taken off, P(read as 1) in |0⟩, `(neurons,)`; 0 where none were.
-        eta: P(read as 0) in |1⟩, alike.
+        eta: P(read as 0) in |1⟩, same shape.
         shots: per evaluation.
-        spikes: of the trajectory, alike.
+        spikes: of the trajectory, same shape.
         calibrated: whether readout errors were taken off.
     """
 
@@ -61,7 +62,7 @@ class Replay:
 
     @property
     def source(self) -> str:
-        """Who was measured, in words, with the shots."""
+        """What was measured, with the shots."""
         return f"{describe_source(self.backend, self.details)}, {describe_shots(self.shots)}"
 
     @property
@@ -117,7 +118,7 @@ class Replay:
 def run_replay(
     layer: QLIF, current: Tensor, backend: Backend, *, shots: int, seed: int, calibration: Calibration | None = None
 ) -> Replay:
-    """Compute the trajectory of a layer, ask a backend for all of its decisions at once, and compare.
+    """Compute the trajectory of a layer, run all of its decisions on a backend at once, and compare.
 
     Args:
         layer: the layer that is driven; its own backend must be exact.
@@ -144,7 +145,7 @@ def run_replay(
     integer("shots", shots, at_least=1)
     if not settings.quantum_mode or settings.quantum_wire > 1 or settings.refractory_period:
         raise UnsupportedError(
-            "Argument `layer` must ask one qubit per neuron at every step to be replayed: quantum_mode=True, "
+            "Argument `layer` must run one qubit per neuron at every step to be replayed: quantum_mode=True, "
             "quantum_wire=1 and refractory_period=0."
         )
     if not layer.backend.capabilities.exact:
@@ -153,13 +154,13 @@ def run_replay(
         recording = simulate(layer, current, ("gap", "angle"))
     angles = recording["angle"].double()
     predicted = (angles / 2).sin().square()
-    asked = backend if calibration is None else calibration.mitigate(backend)
+    resolved = backend if calibration is None else calibration.mitigate(backend)
     steps, batch, neurons = angles.shape
-    outcome = asked.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
+    outcome = resolved.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
     measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
     eps = eta = torch.zeros(neurons, dtype=torch.float64)
-    if isinstance(asked, ReadoutMitigated):
-        eps, eta = asked.readout_p01.expand(neurons), asked.readout_p10.expand(neurons)
+    if isinstance(resolved, ReadoutMitigated):
+        eps, eta = resolved.readout_p01.expand(neurons), resolved.readout_p10.expand(neurons)
     details = {name: value for name, value in outcome.metadata.items() if name != "error_inflation"}
     predicted, spikes = predicted.cpu(), recording.spikes.cpu()
     return Replay(backend.name, details, predicted, measured, eps, eta, shots, spikes, calibration is not None)
@@ -170,7 +171,7 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
     found = [*str(replay).splitlines()[1:]]
     section = Section(
         "Along the trajectory",
-        "Every decision of the trajectory was asked of the backend with the angle that it had there.",
+        "Every decision of the trajectory ran on the backend with the angle that it had there.",
         found,
         {
             "replay": Picture(
@@ -181,14 +182,14 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
         {"steps": replay.table()},
         {"deviation": "mean of |measured − predicted|", "shot_noise": "what it would be by shots alone"},
     )
-    told = {"backend": replay.backend, **{name: value for name, value in replay.details.items() if name != "qubits"}}
+    described = {"backend": replay.backend, **{name: value for name, value in replay.details.items() if name != "qubits"}}
     return Report(
         "Replay of a trajectory",
         "How far the probabilities that a backend measures are from those that the model predicts, along a trajectory that "
-        "was computed exactly and then asked in one call.",
+        "was computed exactly and then run in one call.",
         found,
         f"{replay.shots:,} shots per evaluation; the share that they alone explain stands beside each deviation.",
-        {**setup, **told, "calibrated": replay.calibrated},
+        {**setup, **described, "calibrated": replay.calibrated},
         [section],
         replay.source,
     )

@@ -39,7 +39,7 @@ class SimulationRun:
         """The run in plain values, as a file keeps them."""
         steps, batch, neurons = self.current.shape
         settings = asdict(self.layer.settings)
-        # A function has no plain value; its name tells at least that there was one.
+        # A function has no plain value; its name shows at least that there was one.
         transform = settings["neuromod_transform"]
         settings["neuromod_transform"] = None if transform is None else repr(transform)
         return {
@@ -114,10 +114,10 @@ def describe_plan(layer: QLIF, *, steps: int, batch: int) -> str:
         batch: samples side by side.
 
     Returns:
-        Who would be asked and two lines of costs, a third where a device is, or one line where no qubit is asked.
+        The backend and two lines of costs, a third for a device, or one line where no circuit runs.
     """
     if not layer.settings.quantum_mode:
-        return f"{'plan':<12} no qubit is asked: quantum_mode=False"
+        return f"{'plan':<12} no circuit runs: quantum_mode=False"
     step = layer.plan(batch)
     rows = {"backend": describe_decisions(layer), "one step": step, f"all {steps:,}": step.times(steps)}
     lines = [f"{name:<12} {value}" for name, value in rows.items()]

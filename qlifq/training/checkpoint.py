@@ -89,7 +89,7 @@ def _damaged(file: Path) -> FileFormatError:
 
 
 def differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """In which settings two identities differ, in words."""
+    """A clause for each setting in which two identities differ."""
     return [
         f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
         for name in dict.fromkeys((*then, *now))

@@ -1,4 +1,4 @@
-"""A trained network calibrated and corrected, layer by layer, where its spike decisions are asked."""
+"""A trained network calibrated and corrected, layer by layer, on the backend of its spike decisions."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,14 @@ _ROUNDS = 2
 
 
 def one_for_each(calibration: Sequence[Calibration], layers: int) -> list[Calibration]:
-    """One calibration for each layer of neurons, where one alone is that of all.
+    """One calibration for each layer of neurons, where a single one stands for all.
 
     Raises:
         ShapeError: for another number of them.
     """
     if len(calibration) not in {1, layers}:
-        wanted = "1 record" if layers == 1 else f"1 record for all layers of neurons or {layers}, one for each"
-        raise ShapeError(f"Argument `calibration` must hold {wanted}, but holds {len(calibration)}.")
+        needed = "1 record" if layers == 1 else f"1 record for all layers of neurons or {layers}, one for each"
+        raise ShapeError(f"Argument `calibration` must hold {needed}, but holds {len(calibration)}.")
     return list(calibration) if len(calibration) == layers else [*calibration] * layers
 
 
@@ -39,7 +39,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
         A calibration for each layer, from the input on.
 
     Raises:
-        QLIFError: if a layer has no QLIF neurons that ask a qubit, or an argument cannot be used.
+        QLIFError: if a layer has no QLIF neurons on qubits, or an argument cannot be used.
     """
     found, seeds = [], SeedStream(seed)
     for layer in _layers(network):
@@ -71,7 +71,7 @@ def calibration_plan(network: Network, *, shots: int) -> Plan:
 
 
 def correct_layers(network: Network, calibration: Sequence[Calibration]) -> list[Correction]:
-    """Correct every layer of neurons in place, so that it answers as it was designed to; asks the backend nothing.
+    """Correct every layer of neurons in place, so that it answers as it was designed to; runs nothing on the backend.
 
     Args:
         network: the network, as it was designed.
@@ -93,7 +93,5 @@ def _layers(network: Network) -> list[QLIF]:
     layers = list(network.neurons())
     able = [layer for layer in layers if isinstance(layer, QLIF) and layer.settings.quantum_mode]
     if len(able) < len(layers):
-        raise UnsupportedError(
-            "A calibration would be ignored: it is for QLIF neurons that ask a qubit, but the network has others."
-        )
+        raise UnsupportedError("A calibration would be ignored: it is for QLIF neurons on qubits, but the network has others.")
     return able

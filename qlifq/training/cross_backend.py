@@ -46,7 +46,7 @@ class BackendEvaluation:
     """The answers of a network on one backend.
 
     Args:
-        where: the backend, with its device, noise and shots, in words.
+        where: the backend, with its device, noise and shots.
         tested: the answers.
         evaluations: how many spike decisions ran.
     """
@@ -102,7 +102,7 @@ class EvaluationPlan:
 
     @property
     def source(self) -> str:
-        """Who decides the spikes, in words, such as "aer, noise of the snapshot fake_torino, 1 shot"."""
+        """The backend of the spike decisions, such as "aer, noise of the snapshot fake_torino, 1 shot"."""
         return self.networks[1][0]
 
     def cost(self) -> Plan:
@@ -116,7 +116,7 @@ class EvaluationPlan:
     def execute(
         self, setup: Mapping[str, object] = MappingProxyType({}), *, progress: Progress | None = None
     ) -> CrossBackendEvaluation:
-        """Calibrate if that is wanted, evaluate every network on the same images, and report.
+        """Calibrate where `calibrate` says so, evaluate every network on the same images, and report.
 
         Args:
             setup: what else the report lists of how it was made, names and plain values.

@@ -1,4 +1,4 @@
-"""What a network says about images that it is asked once."""
+"""The evaluation of a network: its answers to images, without gradients."""
 
 import math
 import time
@@ -80,7 +80,7 @@ def evaluate(
     processes: Processes = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Ask a network about images, without gradients.
+    """Evaluate a network on images, without gradients.
 
     Args:
         network: the network, on `device`.

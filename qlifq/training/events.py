@@ -43,14 +43,14 @@ def event_log(folder: Path) -> Iterator[Callable[[Design, Epoch], None] | None]:
 
     def failed(ended: threading.ExceptHookArgs) -> None:
         if not isinstance(ended.exc_value, OSError):
-            tell(ended)
+            report(ended)
 
     # The writers have threads of their own, which would print what `write` passes over.
-    tell, threading.excepthook = threading.excepthook, failed
+    report, threading.excepthook = threading.excepthook, failed
     try:
         yield write
     finally:
         for writer in writers.values():
             with suppress(OSError):
                 writer.close()
-        threading.excepthook = tell
+        threading.excepthook = report

@@ -1,4 +1,4 @@
-"""A network and the classical ones of its size, trained and tested alike."""
+"""A network and the classical ones of its size, trained and tested in the same way."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,9 +60,9 @@ class Contender:
     tested: Evaluation
 
     @property
-    def words(self) -> str:
-        """Its neuron in words."""
-        return NEURONS[self.design.neuron].words
+    def description(self) -> str:
+        """The description of its neuron."""
+        return NEURONS[self.design.neuron].description
 
     @property
     def seconds(self) -> float:
@@ -98,7 +98,7 @@ class Experiment:
         settings: how.
         contenders: the network itself first.
         examples: some test images in it.
-        decided_by: who made its spike decisions, in words, see `describe_layers`.
+        decided_by: the backend of its spike decisions with its device, noise and shots, see `describe_layers`.
         shots: shots per decision, or "exact".
     """
 
@@ -159,13 +159,13 @@ def run_experiment(
         data: what they learn and are tested on.
         settings: how they learn.
         folder: where their checkpoints are kept, and gone on from.
-        backend: where the network's decisions are asked, or one for each layer of neurons, as for `build`.
+        backend: where the network's spike decisions run, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
         options: what the backend was made with, as for `train`.
         checkpoint_seconds: as for `train`.
         device: where to train.
         processes: those that train together.
-        progress: makes a context with a `progress(done, steps)` for one network, given its neuron in words.
+        progress: makes a context with a `progress(done, steps)` for one network, given the description of its neuron.
         after_epoch: called with the design and every epoch that is done.
 
     Raises:
@@ -175,9 +175,9 @@ def run_experiment(
     examples: tuple[Example, ...] = ()
     designs = checked_contenders(design, data, settings, backend=backend, shots=shots, device=device, processes=processes)
     for name, each in designs:
-        asked = {"backend": backend, "shots": shots, "options": options} if name == CHECKPOINT else {}
-        words = NEURONS[each.neuron].words
-        with progress(words) if progress is not None else contextlib.nullcontext() as update:
+        placed = {"backend": backend, "shots": shots, "options": options} if name == CHECKPOINT else {}
+        description = NEURONS[each.neuron].description
+        with progress(description) if progress is not None else contextlib.nullcontext() as update:
             trained = train(
                 each,
                 data,
@@ -188,7 +188,7 @@ def run_experiment(
                 processes=processes,
                 progress=update,
                 after_epoch=None if after_epoch is None else partial(after_epoch, each),
-                **asked,  # type: ignore[arg-type]
+                **placed,  # type: ignore[arg-type]
             )
         tested = evaluate(trained.network, each, data.test, seed=_TEST_SEED, device=device, processes=processes)
         contenders.append(Contender(each, trained.network.parameter_count(), trained.history, tested))

@@ -22,18 +22,18 @@ _INK = "#1d1d1f"
 
 def curves_figure(contenders: Sequence[Contender]) -> "Figure":
     """Loss, and where there is one accuracy, of every network after every epoch."""
-    told = [name for name in ("loss", "accuracy") if getattr(contenders[0].history[0], name) is not None]
+    measures = [name for name in ("loss", "accuracy") if getattr(contenders[0].history[0], name) is not None]
     with styled():
-        figure, axes = new_figure(5.4 * len(told), 3.6, 1, len(told))
-        for place, name in zip(axes[0], told, strict=True):
+        figure, axes = new_figure(5.4 * len(measures), 3.6, 1, len(measures))
+        for place, name in zip(axes[0], measures, strict=True):
             for contender, colour in zip(contenders, _COLOURS, strict=False):
                 numbers = [epoch.number for epoch in contender.history]
                 values = [getattr(epoch, name) for epoch in contender.history]
                 held = [getattr(epoch, f"validation_{name}") for epoch in contender.history]
-                place.plot(numbers, values, "o-", color=colour, markersize=3, linewidth=1.2, label=contender.words)
+                place.plot(numbers, values, "o-", color=colour, markersize=3, linewidth=1.2, label=contender.description)
                 if held[0] is not None:
                     place.plot(numbers, held, "s--", color=colour, markersize=3, linewidth=1.0)
-            place.set_title(f"{name.capitalize()}: training —, held back - -")
+            place.set_title(f"{name.capitalize()}: training —, validation - -")
             place.set_xlabel("epoch")
             place.locator_params(axis="x", integer=True, min_n_ticks=1)
         axes[0][0].set_ylim(bottom=0.0)
@@ -71,7 +71,7 @@ def raster_figure(example: Example, picture: tuple[int, int]) -> "Figure":
         for number, (left, right) in enumerate(axes[1:]):
             spikes = example.spikes[number]
             _rates(left, spikes)
-            _map(right, spikes, "Greys", f"Spikes of hidden layer {number + 1}: {float(spikes.mean()):.3f} a step", "neuron")
+            _map(right, spikes, "Greys", f"Spikes of hidden layer {number + 1}: {float(spikes.mean()):.3f} per step", "neuron")
         axes[-1][1].set_xlabel("time (steps)")
     return figure
 
@@ -103,4 +103,4 @@ def _map(axes: "Axes", values: Tensor, colours: str, title: str, row: str) -> No
 def _rates(axes: "Axes", spikes: Tensor) -> None:
     axes.hist(spikes.mean(dim=0).numpy(), bins=20, range=(0, 1), color=_INK)
     axes.set_title("Neurons by rate")
-    axes.set_xlabel("spikes a step")
+    axes.set_xlabel("spikes per step")

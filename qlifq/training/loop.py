@@ -36,9 +36,9 @@ class Epoch:
     Args:
         number: from 1.
         loss: mean over the images, each when it was seen.
-        accuracy: fraction that was recognised, alike; None for an autoencoder.
-        validation_loss: of the images held back, after the epoch; None without any.
-        validation_accuracy: alike.
+        accuracy: fraction that was recognised, likewise; None for an autoencoder.
+        validation_loss: of the validation images, after the epoch; None without any.
+        validation_accuracy: of the same images.
         seconds: wall time of the pass, without the validation.
     """
 
@@ -63,7 +63,7 @@ class Trained(NamedTuple):
 
 
 def split_validation(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
-    """The images to learn from, and a fraction of all that is held back, spread evenly over them.
+    """The images to learn from, and the validation images, a fraction of all that is spread evenly over them.
 
     Raises:
         ArgumentError: if the fraction is above 0, but of no whole image.
@@ -72,8 +72,8 @@ def split_validation(data: LabelledImages, fraction: float) -> tuple[LabelledIma
     kept = counted[1:] == counted[:-1]
     if fraction > 0 and bool(kept.all()):
         raise ArgumentError(
-            f"Argument `validation` must hold back at least 1 of {len(data.images)} images, but is {fraction:g}, which holds "
-            "back none."
+            f"Argument `validation` must leave at least 1 of {len(data.images)} images for validation, but is {fraction:g}, "
+            "which leaves none."
         )
     learn, rest = (LabelledImages(data.images[part], data.labels[part]) for part in (kept, ~kept))
     return learn, rest
@@ -125,7 +125,7 @@ def train(
         design: what the network is built from.
         data: what it learns from; its test part is not looked at.
         settings: how.
-        backend: where the decisions are asked, or one for each layer of neurons, as for `build`.
+        backend: where the spike decisions run, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
         options: what the backend was made with, such as its noise, names and plain values; a checkpoint is continued with the
             same ones alone.
@@ -289,7 +289,7 @@ class _Run:
             yield
 
     def close_epoch(self) -> Epoch:
-        """Sum up an epoch, look at the images held back, and keep the best weights."""
+        """Sum up an epoch, evaluate the validation images, and keep the best weights."""
         loss, accuracy = (self.sums / len(self.images)).tolist()
         number = len(self.history) + 1
         # The last step may have spoiled the weights after the last loss was taken.
@@ -346,8 +346,8 @@ class _Run:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         with torch.no_grad():
-            right = (answer.scores.argmax(dim=1) == labels).sum()
-            self.sums += self.processes.all_reduce_sum(torch.stack((losses.sum(), right)).to(torch.float64))
+            correct = (answer.scores.argmax(dim=1) == labels).sum()
+            self.sums += self.processes.all_reduce_sum(torch.stack((losses.sum(), correct)).to(torch.float64))
 
     def _has_finite_weights(self) -> bool:
         return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())

@@ -43,13 +43,13 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
     for other in experiment.contenders[1:]:
         found += [
             _said(other, first=False),
-            compared(network.words, network.tested, other.words, other.tested, design.reconstructs),
+            compared(network.description, network.tested, other.description, other.tested, design.reconstructs),
         ]
     facts: dict[str, object] = {
         "data": f"{data.name}: {data.source}",
         "training images": len(data.train.images),
         "test images": len(data.test.images),
-        "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {network.words}",
+        "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {network.description}",
         "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
         "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",
         "backend": experiment.decided_by,
@@ -58,14 +58,14 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
         "weight decay": settings.weight_decay,
         "label smoothing": settings.smoothing,
-        "held back": settings.validation,
+        "validation": settings.validation,
         "patience": "none" if settings.patience is None else settings.patience,
         "precision": settings.precision,
         "seed": settings.seed,
         **setup,
     }
     return Report(
-        title=f"{network.words} in a network of kind {design.network} on {data.name}",
+        title=f"{network.description} in a network of kind {design.network} on {data.name}",
         question=(
             f"How well does a spiking network {'learn to ' + task}, and how well do classical networks with as many "
             "parameters, trained in the same way on the same images?"
@@ -113,7 +113,7 @@ def _said(contender: Contender, *, first: bool) -> str:
     """One network's result."""
     judged = measured(contender.tested, contender.design.reconstructs)
     figure = f"a binary cross entropy of {judged}" if contender.design.reconstructs else percent(judged)
-    text = f"{contender.words}: {figure}, {contender.parameters:,} parameters, {duration(contender.seconds)}."
+    text = f"{contender.description}: {figure}, {contender.parameters:,} parameters, {duration(contender.seconds)}."
     return f"**{text}**" if first else text
 
 
@@ -121,7 +121,7 @@ def _row(contender: Contender, first: Contender) -> dict[str, Any]:
     reconstructs = contender.design.reconstructs
     tested = contender.tested
     row: dict[str, Any] = {
-        "neuron": contender.words,
+        "neuron": contender.description,
         "hidden": " ".join(map(str, contender.design.hidden)),
         "parameters": contender.parameters,
     }
@@ -145,7 +145,7 @@ def _beside(experiment: Experiment) -> Section:
             "nearest number of parameters, trained with the same settings and seed."
         ),
         findings=[
-            compared(first.words, first.tested, other.words, other.tested, first.design.reconstructs)
+            compared(first.description, first.tested, other.description, other.tested, first.design.reconstructs)
             for other in experiment.contenders[1:]
         ],
         tables={"networks": frame([_row(contender, first) for contender in experiment.contenders])},
@@ -158,13 +158,13 @@ def _beside(experiment: Experiment) -> Section:
 
 def _learning(experiment: Experiment) -> Section:
     rows = [
-        {"neuron": contender.words, **{name: value for name, value in vars(epoch).items() if value is not None}}
+        {"neuron": contender.description, **{name: value for name, value in vars(epoch).items() if value is not None}}
         for contender in experiment.contenders
         for epoch in contender.history
     ]
     return Section(
         title="Learning",
-        question="Loss and accuracy of every epoch: over the training images as they were seen, and over those held back.",
+        question="Loss and accuracy of every epoch: over the training images as they were seen, and over those for validation.",
         findings=[],
         pictures={"curves": Picture(partial(curves_figure, experiment.contenders), "Every epoch of every network.")},
         tables={"epochs": frame(rows)},

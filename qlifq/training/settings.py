@@ -29,7 +29,7 @@ class TrainingSettings:
             fifth in the first 30 % of the steps, and then down to 0.
         weight_decay: decoupled, as in AdamW; a trained constant above a bound (τ, eta, q_scale) decays to its bound + 1.
         smoothing: of the labels, from 0: how much of each is shared by all classes in the loss that is trained on.
-        validation: the fraction of the training images that are held back and looked at after every epoch.
+        validation: the fraction of the training images that are not learned but evaluated after every epoch.
         patience: epochs without a lower validation loss after which the training stops, and the best weights are kept; None
             trains for all epochs and keeps the last.
         precision: "float32", or mixed precision by `torch.autocast`: "bfloat16", or on a GPU "float16" with a scaled loss.

@@ -158,7 +158,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(capsys: Captured) -> None:
     out = succeed(capsys, *SMALL, "--out", "run", "--dry-run")
     assert "one step     evaluations 128 · " in out
     assert "all 20       evaluations 2,560 · " in out
-    assert "no qubit is asked" in succeed(capsys, *SMALL, "--dry-run", "--param", "quantum_mode=false")
+    assert "no circuit runs" in succeed(capsys, *SMALL, "--dry-run", "--param", "quantum_mode=false")
     assert os.listdir() == []
 
 

@@ -293,7 +293,7 @@ def test_evaluate_refuses_at_once_what_it_cannot_use(capsys: Captured) -> None:
     assert "must be numbers for backend analytic, a DeviceNoise, but is 'fake_torino'" in snapshot
     # Its circuit has two angles and no law; what the user did not ask for is not refused.
     assert main(["evaluate", "rotated", "--samples", "3", "--shots", "2", "--out", "shots"]) == 0
-    assert "is for QLIF neurons that ask a qubit" in refuse(
+    assert "is for QLIF neurons on qubits" in refuse(
         capsys, "evaluate", "rotated", "--shots", "2", "--calibrate", "9", "--dry-run"
     )
 
@@ -464,7 +464,7 @@ def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
         (["--precision", "float16"], "Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'"),
         (["--device", "tpu"], "Argument `device` must be cpu, cuda or cuda:N, but is 'tpu'"),
         (["--backend", "nowhere"], "Unknown backend `nowhere`"),
-        (["--validation", "0.0001"], "Argument `validation` must hold back at least 1 of 1442 images, but is 0.0001"),
+        (["--validation", "0.0001"], "Argument `validation` must leave at least 1 of 1442 images for validation, but is 0.0001"),
         (["--samples", "0"], "Argument `samples` must be at least 1 and at most 1442, but is 0"),
         (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
         (

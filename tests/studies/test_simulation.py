@@ -72,7 +72,7 @@ def test_a_plan_counts_what_the_run_then_asks() -> None:
     whole = re.search(r"all 50 +evaluations (\d+)", text)
     assert whole is not None
     assert int(whole[1]) == run_simulation(layer, torch.ones(50, 4, 3)).recording.evaluations
-    assert "no qubit is asked" in describe_plan(qlifq.QLIF(3, quantum_mode=False), steps=5, batch=1)
+    assert "no circuit runs" in describe_plan(qlifq.QLIF(3, quantum_mode=False), steps=5, batch=1)
 
 
 def test_the_figure_draws_what_was_recorded() -> None:

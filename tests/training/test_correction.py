@@ -105,7 +105,7 @@ REFUSED: list[tuple[Design, Callable[[list[Calibration]], list[Calibration]], ty
         replace(DESIGN, neuron="brand-petruccione", parameters={}),
         lambda two: two,
         UnsupportedError,
-        "A calibration would be ignored: it is for QLIF neurons that ask a qubit, but the network has others.",
+        "A calibration would be ignored: it is for QLIF neurons on qubits, but the network has others.",
     ),
     (replace(DESIGN, neuron="classical", parameters={}), lambda two: two, UnsupportedError, "A calibration would be ignored"),
 ]

@@ -274,7 +274,7 @@ def test_images_are_held_back_evenly() -> None:
 def test_a_fraction_that_holds_back_no_image_is_refused(
     data: Dataset, design: Design, settings: TrainingSettings, patience: int | None
 ) -> None:
-    message = "Argument `validation` must hold back at least 1 of 300 images, but is 0.003, which holds back none"
+    message = "Argument `validation` must leave at least 1 of 300 images for validation, but is 0.003, which leaves none"
     with pytest.raises(ArgumentError, match=re.escape(message)):
         train(design, data, replace(settings, validation=0.003, patience=patience))
 

@@ -22,7 +22,7 @@ __all__ = ["DELAY_SHOTS", "DEVICE_T1", "MOST_PULSES", "delay_table", "gap_table"
 DEVICE_T1 = 120e-6
 DELAY_SHOTS = 10_000
 INTERVALS = (0, 1, 3, 6, 15, 30, 60, 120, 180, 300, 600)
-#: Steps between two pulses; the longest are asked as one leak alone.
+#: Steps between two pulses; the longest run as one leak alone.
 GAPS = (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 120, 240, 600)
 MOST_STEPS_OF_GAP = 45
 MOST_PULSES = 40

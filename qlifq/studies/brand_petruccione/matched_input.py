@@ -35,7 +35,7 @@ class Response(NamedTuple):
     Args:
         spikes: `(time, trials)`.
         trace: potential or population, `(time, trials)`.
-        evaluations: circuits asked per step and trial.
+        evaluations: circuits per step and trial.
     """
 
     spikes: Floats
@@ -63,16 +63,16 @@ def drive(
         >>> drive("BP relaxation", torch.ones(5, 1, dtype=torch.float64), seed=0).spikes[:, 0]
         array([0., 0., 0., 1., 0.])
     """
-    inputs, asked = x[:, :, None], "analytic" if backend is None else backend
+    inputs, place = x[:, :, None], "analytic" if backend is None else backend
     if name.startswith("BP"):
         leak = name.removeprefix("BP ")
-        layer = BrandPetruccione(1, backend=asked, shots=shots, seed=seed, threshold=THRESHOLD, t1=t1, leak=leak)
+        layer = BrandPetruccione(1, backend=place, shots=shots, seed=seed, threshold=THRESHOLD, t1=t1, leak=leak)
         population, spikes, _ = layer.run(torch.full_like(inputs, THETA), torch.ones_like(inputs), inputs)
-        # Nothing is asked in the step after a spike.
+        # No circuit runs in the step after a spike.
         evaluations = 1 - float(spikes[:-1].sum()) / spikes.numel()
         return Response(spikes[:, :, 0].numpy(), population[:, :, 0].numpy(), evaluations)
     decision = name.removeprefix("QLIF ")
-    neuron = QLIF(1, backend=asked, shots=shots, seed=seed, decision=decision, tau=t1, refractory_period=1).double()
+    neuron = QLIF(1, backend=place, shots=shots, seed=seed, decision=decision, tau=t1, refractory_period=1).double()
     current = inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD))))
     with torch.no_grad():
         recording = simulate(neuron, current, ("potential",))

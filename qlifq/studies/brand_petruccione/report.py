@@ -1,4 +1,4 @@
-"""The comparison with the neuron of Brand and Petruccione in words and figures; every sentence is made from the tables."""
+"""The report of the comparison with the neuron of Brand and Petruccione; every sentence is made from the tables."""
 
 import math
 from collections.abc import Mapping
@@ -74,8 +74,8 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
         question=(
             "Brand and Petruccione (arXiv 2407.16398) keep the state of a neuron in the excited population α of a qubit: an "
             "input spike rotates it by θ, otherwise it leaks for an interval τ, and it spikes where α exceeds a threshold. "
-            "QLIF keeps its state in a classical membrane potential and asks a qubit for the spike alone. How do the two "
-            "respond to the same input, and what does each ask of a device? Four neurons are compared. `BP published` is the "
+            "QLIF keeps its state in a classical membrane potential; its spike decision alone runs on a qubit. How do the two "
+            "respond to the same input, and what does each need of a device? Four neurons are compared. `BP published` is the "
             "neuron as the authors' released code computes it. `BP relaxation` is the same with the decay α e^(−τ/T1) of a "
             "qubit as its leak. `QLIF threshold` spikes where P(1) exceeds ½, `QLIF sample` spikes with probability "
             f"P(1).\n\nAll get the same input spikes x. Theirs rotates by θ = {THETA} rad at a spike and leaks for one step "
@@ -196,13 +196,13 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
     found = [
         f"**Rates**: the intervals of `BP relaxation` and `QLIF threshold` overlap at {len(close)} of {total} input rates. "
         f"`BP published` is below `QLIF threshold` at {len(below)} of {total}; at an input rate of 0.5 it gives "
-        f"{Interval.of(low, 'rate')} against {Interval.of(ours, 'rate')} spikes a step.",
+        f"{Interval.of(low, 'rate')} against {Interval.of(ours, 'rate')} spikes per step.",
     ]
     for name in NEURONS[1:]:
-        told = [row for row in statistics if row["neuron"] == name]
+        changes = [row for row in statistics if row["neuron"] == name]
         parts = [
             f"{Interval.of(row, 'distance')} (CV {Interval.of(row, 'isi_cv')}) at an input rate of {row['input_rate']:g}"
-            for row in told
+            for row in changes
         ]
         found.append(
             f"`{name}`: van Rossum distance from `QLIF threshold`, and CV of the intervals between spikes: "
@@ -238,7 +238,7 @@ def _responses(study: BrandPetruccioneStudy) -> Section:
             "isi": "mean steps between two output spikes",
             "isi_cv": "standard deviation over mean of these intervals",
             "distance": f"van Rossum from `QLIF threshold`, kernel of {KERNEL:g} steps",
-            "evaluations": "circuits asked per step; none is asked in the step after a spike",
+            "evaluations": "circuits per step; none runs in the step after a spike",
         },
     )
 
@@ -259,7 +259,7 @@ def _t1(study: BrandPetruccioneStudy) -> Section:
             seen = "a change" if not change.holds(0.0) else "no change that is seen"
             found.append(
                 f"A leak that is a real delay for T1 = {row['assumed_t1_us']:g} µs, on a device with {row['device_t1_us']:g} "
-                f"µs, gives {Interval.of(row, 'rate')} spikes a step, {seen}: {change}."
+                f"µs, gives {Interval.of(row, 'rate')} spikes per step, {seen}: {change}."
             )
     return Section(
         title="Sensitivity to T1",
@@ -293,7 +293,7 @@ def _delay(study: BrandPetruccioneStudy) -> Section:
     return Section(
         title="The leak as a rotation and as a delay",
         question=(
-            "On a simulator the relaxation leak is a rotation to α e^(−τ/T1). On a device it is a wait of τ. Both were asked "
+            "On a simulator the relaxation leak is a rotation to α e^(−τ/T1). On a device it is a wait of τ. Both were run "
             f"for one leak, the wait on a qubit with T1 = {1e6 * DEVICE_T1:g} µs and no other error: exactly, and with "
             f"{DELAY_SHOTS:,} shots on `{study.delay_backend}`."
         ),
@@ -318,7 +318,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
     ]
     found = [
         f"**Shots**: for the first spike to be within one step of the exact one in at least {ACCURACY:.0%} of the runs, as "
-        f"far as the intervals tell, the fewest shots per step of those tried are: {', '.join(said)}."
+        f"far as the intervals show, the fewest shots per step of those tried are: {', '.join(said)}."
     ]
     for row in records(study.scaling):
         slope = Interval.of(row, "slope")
@@ -361,7 +361,7 @@ def _shots(study: BrandPetruccioneStudy) -> Section:
 
 
 def _resources(study: BrandPetruccioneStudy) -> Section:
-    asked = (
+    question = (
         "What does one decision cost on a device? The circuits were transpiled for the best qubit of the snapshot "
         f"{study.snapshot}; nothing ran. A device pauses before every shot. `step_seconds` is the time of one step of a whole "
         "layer, with the shots found above (one for `QLIF sample`), if its neurons stand on qubits side by side. It leaves "
@@ -369,19 +369,19 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
     )
     if study.resources is None:
         return Section(
-            title="What a device is asked for",
+            title="What a device needs",
             question="The circuits were to be transpiled for the snapshot of a device.",
             findings=[f"**Device**: nothing was counted. {study.snapshot}"],
         )
     rows = records(study.resources)
     parts = [
         f"`{row['neuron']}` ({row['circuit']}) {row['pulses']} pulses, {row['circuit_us']:.3g} µs a shot, "
-        + ("time not known" if math.isnan(row["step_seconds"]) else f"{row['step_seconds']:.3g} s a step")
+        + ("time not known" if math.isnan(row["step_seconds"]) else f"{row['step_seconds']:.3g} s per step")
         for row in rows
     ]
     return Section(
-        title="What a device is asked for",
-        question=asked,
+        title="What a device needs",
+        question=question,
         findings=[f"**Device** ({describe_device(study.snapshot)}, nothing ran): {'; '.join(parts)}."],
         tables={"resources": study.resources},
         columns={

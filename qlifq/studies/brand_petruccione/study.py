@@ -40,7 +40,7 @@ SHOTS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 INPUT_RATE, SLOW_RATE = 0.4, 0.15
 #: The errors of a population scale as a power of the shots from here on.
 ASYMPTOTIC = 1_000
-#: BatchShard of first spikes within one step of the exact one that is asked for.
+#: The fraction of first spikes that must be within one step of the exact one.
 ACCURACY = 0.95
 
 Progress = Callable[[int, int], None]
@@ -137,16 +137,16 @@ def run_brand_petruccione(
     Raises:
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
-    asked = local_backend(backend)
+    resolved = local_backend(backend)
     check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
-    counts = rising_shots(shots, asked)
+    counts = rising_shots(shots, resolved)
     costs: dict[str, Resources] = {}
     try:
         costs = {name: count_resources(circuit, snapshot, delay_seconds=DEVICE_T1 / T1) for name, circuit in CIRCUITS.items()}
     except MissingPackageError as error:
         # What needs no snapshot is worth having without one; the report says why this part is missing.
         snapshot = str(error)
-    return _Run(asked, counts, seed, size, costs, snapshot, progress).study()
+    return _Run(resolved, counts, seed, size, costs, snapshot, progress).study()
 
 
 class _Run:
@@ -221,8 +221,8 @@ class _Run:
                     {"input_rate": rate, "neuron": name, **mean(response.spikes.mean(axis=0), self.rng).columns("rate")}
                 )
                 if rate in TOLD_RATES:
-                    told = self._statistics(response, responses["QLIF threshold"])
-                    statistics.append({"input_rate": rate, "neuron": name, **told})
+                    compared = self._statistics(response, responses["QLIF threshold"])
+                    statistics.append({"input_rate": rate, "neuron": name, **compared})
             self._tick()
         return DataFrame(curve), DataFrame(statistics)
 

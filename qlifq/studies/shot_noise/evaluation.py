@@ -25,7 +25,7 @@ NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def evaluations(run: Run, repeats: int) -> tuple["DataFrame", "DataFrame", "DataFrame"]:
-    """Estimates of one P(1) after another from so many shots.
+    """Estimates of one P(1) after another from a number of shots.
 
     Args:
         run: the run.
@@ -88,12 +88,12 @@ def floors(run: Run, most: "DataFrame", repeats: int) -> "DataFrame":
         seed=run.seeds.next_seed(),
     )
     run.tick()
-    law = calibration.analysis.law
+    fitted = calibration.analysis.law
     p, bias = floor["p"].to_numpy(), floor["bias"].to_numpy()
     theta = 2 * np.arcsin(np.sqrt(p))
     design = np.stack([np.ones_like(theta), np.cos(theta), np.sin(theta)], axis=1)
-    predicted = design @ law.value[0].numpy() - p
-    variance = np.einsum("ij,jk,ik->i", design, law.covariance[0].numpy(), design)
+    predicted = design @ fitted.value[0].numpy() - p
+    variance = np.einsum("ij,jk,ik->i", design, fitted.covariance[0].numpy(), design)
     measured = np.clip(p + bias, 0.0, 1.0)
     own = measured * (1 - measured) / (run.shots[-1] * repeats)
     for name, value, spread in (("predicted", predicted, variance), ("difference", bias - predicted, variance + own)):
@@ -106,7 +106,7 @@ def floors(run: Run, most: "DataFrame", repeats: int) -> "DataFrame":
 
 
 def _ones(run: Run, ideal: Floats, count: int, repeats: int) -> Floats:
-    """Counts of every repeat, `(repeats, probabilities)`, all asked of one site."""
+    """Counts of every repeat, `(repeats, probabilities)`, all run on one site."""
     angles = torch.tensor(2 * np.arcsin(np.sqrt(ideal))).repeat(repeats)
     outcome = run.backend.run(RYSpike(), angles.reshape(-1, 1, 1), shots=count, seed=run.seeds.next_seed())
     return cast(Tensor, outcome.ones).numpy().reshape(repeats, len(ideal)).astype(np.float64)

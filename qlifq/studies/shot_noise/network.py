@@ -1,4 +1,8 @@
-"""A small network for studies: trained in seconds on exact probabilities, asked again with shots."""
+"""The network of the shot-noise study: trained in seconds on exact probabilities, run again with shots.
+
+A `qlifq.training.Design` describes the same network, but averages the spikes before its linear read-out: the sums round
+in another order, and the tables of the study would change.
+"""
 
 import numpy as np
 import torch
@@ -49,8 +53,8 @@ class SmallNetwork:
         network.load_state_dict(self.trained.state_dict())
         with torch.no_grad():
             answers = _scores(network, images.repeat(passes, 1)).argmax(dim=1)
-        right = answers.reshape(passes, -1) == labels
-        return np.asarray(right.to(torch.float64).mean(dim=0).numpy())
+        correct = answers.reshape(passes, -1) == labels
+        return np.asarray(correct.to(torch.float64).mean(dim=0).numpy())
 
     def _build(self, backend: Backend, shots: int | None, seed: int) -> SpikingSequential:
         pixels, classes = self.sizes

@@ -1,4 +1,4 @@
-"""The shot-noise study in words and figures; every sentence is made from the tables."""
+"""The report of the shot-noise study; every sentence is made from the tables."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -60,7 +60,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
     return Report(
         title="Shot noise against the model",
         question=(
-            "A QLIF neuron asks a qubit for every spike decision, and a qubit answers in shots. What does a finite number of "
+            "Every spike decision of a QLIF neuron runs on a qubit, which is measured in shots. What does a finite number of "
             "shots do to one evaluation of P(1), to the spike train of one neuron, and to the accuracy of a network, "
             "compared with exact probabilities without noise (backend `analytic`, called the model below)? The neuron can "
             "decide in three ways: `sample` spikes with the probability that was measured, `threshold` spikes where the "
@@ -159,7 +159,7 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
     return Section(
         title="One evaluation",
         question=(
-            f"{len(floor)} angles with known P(1) were asked {study.size.repeats} times each with every number of shots, on "
+            f"{len(floor)} angles with known P(1) were run {study.size.repeats} times each with every number of shots, on "
             "one site. Without noise the root mean square error is √(p(1 − p)/shots) and the bias is 0. Noise adds a bias "
             "that no number of shots takes away: the floor. Apart from that the site was calibrated: the law P(1) = a + b "
             "cos θ + c sin θ was fitted to counts of its own, which predicts the bias at every angle."
@@ -201,7 +201,7 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         verb = "overlap" if sampled.overlaps(thresholded) else "do not overlap"
         found.append(
             f"With one shot p̂ is 0 or 1, so that `threshold` should spike as `sample` does: rates {thresholded} and "
-            f"{sampled} spikes a step, whose intervals {verb}."
+            f"{sampled} spikes per step, whose intervals {verb}."
         )
     distances = [row["distance"] for row in by_decision["sample"]]
     found.append(
@@ -217,9 +217,9 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         )
     compared = []
     for name, reference in exact.items():
-        model, asked = Interval.of(reference, "rate"), Interval.of(by_decision[name][-1], "rate")
-        verb = "overlap" if model.overlaps(asked) else "do not overlap"
-        compared.append(f"`{name}` {asked}, in the model {model} (the intervals {verb})")
+        model, measured = Interval.of(reference, "rate"), Interval.of(by_decision[name][-1], "rate")
+        verb = "overlap" if model.overlaps(measured) else "do not overlap"
+        compared.append(f"`{name}` {measured}, in the model {model} (the intervals {verb})")
     found.append(f"Rates at {most}: {', '.join(compared)}.")
     return Section(
         title="One trajectory",

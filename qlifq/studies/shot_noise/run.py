@@ -1,4 +1,4 @@
-"""What the parts of the shot-noise study share: who is asked, the seeds, the resampling and the progress."""
+"""What the parts of the shot-noise study share: the backend, the seeds, the resampling and the progress."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ class Run:
     """One run of the study.
 
     Args:
-        backend: who is asked.
+        backend: where the decisions run.
         shots: the numbers of shots.
         seed: the root of all noise; what is drawn depends on the order in which the parts are run.
         total: steps of the whole run.

@@ -62,7 +62,7 @@ class ShotNoiseStudy:
     """What the study measured, as tidy tables.
 
     Args:
-        backend: who was asked.
+        backend: where the decisions ran.
         shots: the numbers of shots.
         seed: the root of all noise.
         size: how much was run.
@@ -120,9 +120,9 @@ def run_shot_noise(
     Raises:
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
-    asked = local_backend(backend)
+    resolved = local_backend(backend)
     check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
-    counts = rising_shots(shots, asked)
+    counts = rising_shots(shots, resolved)
     images, labels = data
     check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
     check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
@@ -133,7 +133,7 @@ def run_shot_noise(
         )
     with _one_thread():
         total = len(counts) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
-        return _study(Run(asked, counts, seed, total=total, progress=progress), size, (images, labels))
+        return _study(Run(resolved, counts, seed, total=total, progress=progress), size, (images, labels))
 
 
 @contextmanager
@@ -183,8 +183,8 @@ def _networks(run: Run, data: tuple[Tensor, Tensor], size: StudySize) -> tuple["
         network = SmallNetwork(images[kept], labels[kept], decision, epochs=size.epochs, seed=run.seeds.next_seed())
         run.tick()
         correct = []
-        asked: list[tuple[Backend, int | None]] = [(run.ideal, None), *((run.backend, count) for count in run.shots)]
-        for backend, count in asked:
+        runs: list[tuple[Backend, int | None]] = [(run.ideal, None), *((run.backend, count) for count in run.shots)]
+        for backend, count in runs:
             seed = run.seeds.next_seed()
             correct.append(network.recognised(images[test], labels[test], backend, count, passes=size.passes, seed=seed))
             if count is not None:
@@ -192,17 +192,17 @@ def _networks(run: Run, data: tuple[Tensor, Tensor], size: StudySize) -> tuple["
         # One image is one run: it is drawn together with all its answers, so that differences are paired.
         each = np.stack(correct, axis=1)
         means, draws = each.mean(axis=0), resampled_means(each, run.rng)
-        told = [(percentile(float(means[i]), draws[:, i]), draws[:, i]) for i in range(len(means))]
+        accuracies = [(percentile(float(means[i]), draws[:, i]), draws[:, i]) for i in range(len(means))]
         for index, shots in enumerate(run.shots, start=1):
             loss = percentile(float(means[0] - means[index]), draws[:, 0] - draws[:, index])
             rows.append(
                 {
                     "decision": decision,
                     "shots": shots,
-                    **told[index][0].columns("accuracy"),
+                    **accuracies[index][0].columns("accuracy"),
                     "exact": means[0],
                     **loss.columns("loss"),
                 }
             )
-        run.changed(decision, "accuracy", told[1], told[-1])
+        run.changed(decision, "accuracy", accuracies[1], accuracies[-1])
     return DataFrame(rows), len(kept)

@@ -44,12 +44,12 @@ def trajectories(run: Run, runs: int, steps: int) -> tuple["DataFrame", "DataFra
     for decision in DECISIONS:
         reference = _spikes(run, run.ideal, None, decision, current)
         other = _spikes(run, run.ideal, None, decision, current)
-        exact_rows.append({"decision": decision, **_told(_measured(run, decision, reference, other))})
+        exact_rows.append({"decision": decision, **_columns(_measured(run, decision, reference, other))})
         by_shots, trains = [], [reference[:, 0]]
         for count in run.shots:
             spikes = _spikes(run, run.backend, count, decision, current)
             measured = _measured(run, decision, spikes, reference)
-            rows.append({"decision": decision, "shots": count, **_told(measured)})
+            rows.append({"decision": decision, "shots": count, **_columns(measured)})
             by_shots.append(measured)
             trains.append(spikes[:, 0])
             run.tick()
@@ -111,5 +111,5 @@ def _measured(run: Run, decision: str, spikes: Floats, reference: Floats) -> "di
     return found
 
 
-def _told(measured: "dict[str, tuple[Interval, Floats]]") -> dict[str, float]:
+def _columns(measured: "dict[str, tuple[Interval, Floats]]") -> dict[str, float]:
     return {key: value for name, (interval, _) in measured.items() for key, value in interval.columns(name).items()}

@@ -58,7 +58,7 @@ class Dataset(NamedTuple):
         train: what a network learns from.
         test: what it is tested on, and never sees before.
         picture: rows and columns of an image.
-        source: where it comes from, in words.
+        source: where it comes from.
     """
 
     name: str

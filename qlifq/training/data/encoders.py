@@ -69,13 +69,13 @@ def poisson(
 ) -> Tensor:
     """Input spikes whose rate is the pixel: I[t] = gain with probability rate · pixel, else 0, independently at every step.
 
-    This is the Bernoulli form of a Poisson train at a resolution of one step, at most one spike a step.
+    This is the Bernoulli form of a Poisson train at a resolution of one step, at most one spike per step.
 
     Args:
         images: `(batch, neurons)`, float32 or float64, from 0 to 1.
         steps: how many steps, at least 1.
         gain: the current of an input spike, dimensionless; the mean current is gain · rate · pixel.
-        rate: spikes a step of a pixel of 1, from 0 to 1.
+        rate: spikes per step of a pixel of 1, from 0 to 1.
         seed: from 0 to 2⁶³ − 1; the same seed gives the same spikes. None draws from torch's global generator.
         shard: which rows of a larger batch these images are; they get the spikes that they have there.
 

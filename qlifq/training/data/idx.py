@@ -21,7 +21,7 @@ __all__ = ["read_idx"]
 
 _UNSIGNED_BYTE = 0x08
 _GZIP = b"\x1f\x8b"
-#: No data set of this kind is larger; a header that asks for more is damaged, and is not obeyed.
+#: No data set of this kind is larger; a header that claims more is damaged, and is refused.
 _MOST_BYTES = 1 << 30
 
 

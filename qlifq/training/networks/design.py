@@ -32,7 +32,7 @@ class Design:
         steps: time steps that an image is shown for.
         encoding: "current", "poisson" or "latency".
         gain: the current of a full pixel, or of an input spike.
-        rate: for "poisson", input spikes a step of a full pixel.
+        rate: for "poisson", input spikes per step of a full pixel.
         spike_loss: weight of the cross entropy of the spike counts in the loss of a paper's network, beside that of its
             populations.
         bias: added to the initial biases of the hidden layers' currents or rotations; below 0 they spike less at first.
@@ -134,8 +134,8 @@ class Design:
         """The loss of each image, `(batch,)`.
 
         Cross entropy, summed over the moments of the answer, with that of the spike counts if they have a weight; for an
-        autoencoder the binary cross entropy of its input, averaged over the pixels. With a smoothing the wanted class has that
-        much less than 1, and all classes share it.
+        autoencoder the binary cross entropy of its input, averaged over the pixels. With a smoothing the class of the
+        image has that much less than 1, and all classes share it.
         """
         moments, batch, _ = answer.trace.shape
         if self.reconstructs:

@@ -72,7 +72,7 @@ class Builder(Protocol):
         """Whether pooling averages currents instead of taking the maximum of spikes."""
 
     def hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> nn.Module:
-        """A hidden layer of so many neurons, from what makes its weights for so many outputs."""
+        """A hidden layer of `neurons` neurons, from what makes its weights for `size` outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)

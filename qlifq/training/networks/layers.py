@@ -138,7 +138,7 @@ class PopulationReadout(nn.Module):
 
     Args:
         layer: the layer.
-        ties: whether equal counts are told apart by the mean population, which is below 1, a spike. As published they are not.
+        ties: whether equal counts are ranked by the mean population, which is below 1, a spike. As published they are not.
     """
 
     def __init__(self, layer: RotatedLayer, *, ties: bool) -> None:

@@ -85,7 +85,7 @@ def build(
 
     Args:
         design: what it consists of.
-        backend: where the decisions of all its neurons are asked, or one for each layer of neurons, from the input on.
+        backend: where the spike decisions of all its neurons run, or one for each layer of neurons, from the input on.
         shots: shots per decision, as for `qlifq.QLIF`.
         seed: of the initial weights; None takes torch's global generator as it is.
 
@@ -122,11 +122,11 @@ def matched(design: Design, neuron: str) -> Design:
     )
     if NEURONS[design.neuron].rotated == NEURONS[neuron].rotated:
         return other
-    wanted = build(design, seed=0).parameter_count()
+    target = build(design, seed=0).parameter_count()
     # The number of parameters is a straight line in the width of the last hidden layer.
     sizes = [replace(other, hidden=(*other.hidden[:-1], width)) for width in (1, 2)]
     one, two = (build(size, seed=0).parameter_count() for size in sizes)
-    width = max(1, round(1 + (wanted - one) / (two - one)))
+    width = max(1, round(1 + (target - one) / (two - one)))
     return replace(other, hidden=(*other.hidden[:-1], width))
 
 

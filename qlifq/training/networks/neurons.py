@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType, SimpleNamespace
 from typing import cast
 
+from qlifq._registry import Registry
 from qlifq._validation import choice
 from qlifq.backends import Backend
 from qlifq.errors import UnsupportedError
@@ -20,19 +21,14 @@ class NeuronKind:
     """A neuron as a network uses it.
 
     Args:
-        words: what it is, for a report.
+        description: what it is, for a report.
         options: what its layer is built with, beside what the user gives.
         rotated: whether it is driven by a rotation and an interval (two weights per connection) instead of a current.
     """
 
-    words: str
+    description: str
     options: Mapping[str, object] = field(default_factory=dict)
     rotated: bool = False
-
-    @property
-    def asks(self) -> bool:
-        """Whether its decision, or its state, is asked of a qubit."""
-        return self.rotated or bool(self.options.get("quantum_mode", True))
 
     @property
     def as_published(self) -> bool:
@@ -48,7 +44,8 @@ class NeuronKind:
 _CLASSIC = {"quantum_mode": False}
 
 #: The stochastic classical neuron has the slope of the mapping `sigmoid` at the threshold, dp/dΔ = π/2.
-NEURONS: Mapping[str, NeuronKind] = MappingProxyType(
+NEURONS: Registry[NeuronKind] = Registry(
+    "neuron",
     {
         "qlif": NeuronKind("QLIF, mapping sigmoid", {"mapping": "sigmoid"}),
         "qlif-linear": NeuronKind("QLIF, mapping linear", {"mapping": "linear"}),
@@ -70,7 +67,7 @@ NEURONS: Mapping[str, NeuronKind] = MappingProxyType(
         "brand-petruccione-published-gradient": NeuronKind(
             "Brand and Petruccione, relaxation leak, published gradient", {"leak": "relaxation", "gradient": "published"}, True
         ),
-    }
+    },
 )
 #: What makes a membrane follow its input within the steps that an image is shown for.
 SHORT_TAU: Mapping[str, object] = MappingProxyType({"tau": 1.5})
@@ -92,8 +89,8 @@ def make_neurons(
     Args:
         kind: a name in `NEURONS`.
         neurons: how many.
-        parameters: further options of the layer, which go before those of the kind.
-        backend: where its decisions are asked; a classical neuron asks none and needs "analytic".
+        parameters: further options of the layer, which override those of the kind.
+        backend: where its spike decisions run; a classical neuron has none on a qubit and needs "analytic".
         shots: as for the layer.
         seed: as for the layer.
 
