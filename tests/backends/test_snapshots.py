@@ -21,7 +21,7 @@ from torch import Tensor
 from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.backends.aer.backend import AerBackend
 from qlifq.backends.aer.noise import calibrated, on_site
-from qlifq.backends.snapshots import choose, load_snapshot, read_qubits
+from qlifq.backends.snapshots import choose, load_backend, load_snapshot, read_qubits
 from qlifq.circuits import BrandPetruccione, RYSpike
 from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError
 
@@ -237,3 +237,22 @@ def test_without_the_runtime_client_a_snapshot_names_the_package(monkeypatch: py
     monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime.fake_provider", None)
     with pytest.raises(MissingPackageError, match="The snapshot fake_torino needs the package `qiskit_ibm_runtime`"):
         get("aer", noise="fake_torino")
+
+
+@pytest.mark.parametrize("qubits", [None, (3, 1)])
+def test_the_noise_of_a_snapshot_is_that_of_its_qubits(qubits: tuple[int, ...] | None) -> None:
+    noise = DeviceNoise.from_snapshot("fake_manila", qubits)
+    facts = load_snapshot("fake_manila")
+    chosen = [facts[qubit] for qubit in (facts if qubits is None else qubits)]
+    assert noise.t1 == tuple(each.t1 for each in chosen)
+    assert noise.t2 == tuple(each.t2 for each in chosen)
+    assert noise.readout_p01 == tuple(each.readout_p01 for each in chosen)
+    assert noise.readout_p10 == tuple(each.readout_p10 for each in chosen)
+    assert noise.gate_time == tuple(each.turn.time for each in chosen)
+    assert noise.gate_error == tuple(each.turn.excess for each in chosen)
+    assert noise == DeviceNoise.from_backend(load_backend("fake_manila"), qubits)
+
+
+def test_the_noise_of_an_unknown_snapshot_names_it() -> None:
+    with pytest.raises(QLIFError, match="fake_atlantis"):
+        DeviceNoise.from_snapshot("fake_atlantis")

@@ -357,8 +357,8 @@ class JobRunner:
         expected = sum(self.estimate(work) or 0.0 for work in works)
         if expected > max(left, 0.0):
             raise BudgetError(
-                f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run_name}, of which {max(left, 0):.3g} "
-                f"are left, but this needs about {expected:.3g}. Nothing of it was submitted."
+                f"Argument `max_device_seconds` is {self.budget_seconds:g} for run {self.run_name}, of which "
+                f"{max(left, 0):.3g} are left, but this needs about {expected:.3g}. Nothing of it was submitted."
             )
         return left
 
