@@ -1,9 +1,10 @@
 """The interface between the neuron and whatever answers for the qubit."""
 
 import abc
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Self, final
 
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 from qlifq._transforms import transformed
 from qlifq._validation import finite, integer, optional_integer, shape_of, with_values
 from qlifq.backends.description import describe_facts, describe_shots, describe_source
-from qlifq.circuits import SinusoidalResponse, Slot, SpikeCircuit
-from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from qlifq.circuits import SinusoidalResponse, SpikeCircuit
+from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.random import MAX_SEED
 
 __all__ = ["MAX_SHOTS", "Backend", "Call", "Capabilities", "Outcome", "Plan"]
@@ -33,11 +34,16 @@ class Capabilities:
         shots: it can draw counts.
         noisy: it can be built with a noise model.
         differentiable: its probability carries autograd to the angles.
+        ideal: its exact probabilities and their gradients are those of the closed form without noise.
         remote: it runs on somebody else's machine, and may cost money.
         max_sites: the most sites in one call, None for no bound.
         max_shots: the most shots in one call, None for as many as any backend takes, 2³².
         bounded: its probabilities lie in [0, 1], and with shots they are counts. Not so where estimates are corrected without
             bias, as `ReadoutMitigated` does: they leave [0, 1] by their error, and no number of ones stands behind them.
+        snapshots: its option `noise` takes the name of a device snapshot too, beside the numbers of a `DeviceNoise`.
+        device: it has an option `device`, which it cannot be built without.
+        record: it has an option `record`, a calibration, which it cannot be built without.
+        sampling: the choices of its option `sampling`, its default first; empty where it has none.
     """
 
     exact: bool
@@ -49,6 +55,10 @@ class Capabilities:
     max_sites: int | None = None
     max_shots: int | None = None
     bounded: bool = True
+    snapshots: bool = False
+    device: bool = False
+    record: bool = False
+    sampling: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +281,23 @@ class Backend(abc.ABC):
         """The closed form of P(1) at one angle, `()` or `(sites,)` numbers; None where it is not known before a measurement."""
         return None
 
+    def finish(self) -> None:  # noqa: B027, a default that most keep
+        """Say that the run has led to what it was for; of importance only where a run can be taken up again."""
+
+    def close(self) -> None:  # noqa: B027, a default that most keep
+        """Let go of what is held on somebody else's machine; nothing here."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+            return
+        # What went wrong in the block, or an interrupt, is what must be told.
+        with contextlib.suppress(QLIFError):
+            self.close()
+
     def check(
         self, circuit: SpikeCircuit, angles: Tensor, *, shots: int | None, seed: int | None, where: Tensor | None
     ) -> None:
@@ -304,8 +331,8 @@ class Backend(abc.ABC):
                 raise DtypeError(f"Argument `where` must be on {angles.device} like the angles, but is on {where.device}.")
         if angles.device.type == "cpu":
             finite("angles", angles)
-            waits = {gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)}
-            if waits and angles.numel() and (shortest := float(angles.detach()[..., sorted(waits)].min())) < 0:
+            slots = circuit.delay_slots
+            if slots and angles.numel() and (shortest := float(angles.detach()[..., slots].min())) < 0:
                 raise ArgumentError(f"Argument `angles` must be at least 0 seconds for a delay, but is {shortest:g}.")
 
     def check_size(self, batch: int, sites: int, shots: int | None) -> None:

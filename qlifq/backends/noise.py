@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from qlifq.backends.snapshots import choose, read_qubits
+from qlifq.backends.snapshots import QubitFacts, choose, load_snapshot, read_qubits
 from qlifq.circuits.bloch import Channel, Contraction
 from qlifq.circuits.gates import Gate
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
@@ -94,7 +94,7 @@ class DeviceNoise:
 
     @classmethod
     def from_backend(cls, backend: object, qubits: Sequence[int] | None = None) -> "DeviceNoise":
-        """The noise of a Qiskit backend, as its calibration tells it, one site per qubit.
+        """The noise of a Qiskit backend, as its calibration reports it, one site per qubit.
 
         T1, T2 (at most 2 T1) and the readout errors are taken as they are. An RX or RY is what Qiskit makes of an RY in the
         native gates, such as two pulses `sx` on IBM's devices: `gate_time` is the sum of their durations, and `gate_error`
@@ -108,7 +108,25 @@ class DeviceNoise:
         Raises:
             QLIFError: if `backend` is none, or a qubit does not exist, does not work, or has no gates for a rotation.
         """
-        found = choose(read_qubits(backend), qubits).values()
+        return cls._of(choose(read_qubits(backend), qubits).values())
+
+    @classmethod
+    def from_snapshot(cls, name: str, qubits: Sequence[int] | None = None) -> "DeviceNoise":
+        """`from_backend` of the snapshot of a device, by its name.
+
+        Args:
+            name: such as "fake_torino".
+            qubits: as for `from_backend`.
+
+        Raises:
+            QLIFError: for a name that no snapshot has, a missing package, or a qubit that does not exist or does not work.
+        """
+        return cls._of(choose(load_snapshot(name), qubits).values())
+
+    @classmethod
+    def _of(cls, qubits: Iterable[QubitFacts]) -> "DeviceNoise":
+        """One site per qubit."""
+        found = list(qubits)
         turns = [facts.turn for facts in found]
         return cls(
             t1=tuple(facts.t1 for facts in found),
@@ -125,7 +143,9 @@ class DeviceNoise:
         sizes = {item.name: len(value) for item in fields(self) if isinstance(value := getattr(self, item.name), tuple)}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"`{name}` has {size}" for name, size in sizes.items())
-            raise ShapeError(f"The arguments of DeviceNoise must have one value or one per site, alike, but {listed}.")
+            raise ShapeError(
+                f"The arguments of DeviceNoise must have one value or one per site, the same number of sites, but {listed}."
+            )
         return next(iter(sizes.values()), None)
 
     def at(self, site: int) -> SiteNoise:
@@ -174,7 +194,7 @@ def check_noise(backend: str, noise: object) -> None:
     if isinstance(noise, str):
         raise DtypeError(
             f"Argument `noise` must be numbers for backend {backend}, a DeviceNoise, but is {noise!r}: "
-            "it is aer that takes the name of a snapshot, and DeviceNoise.from_backend that reads the numbers of one."
+            "it is aer that takes the name of a snapshot, and DeviceNoise.from_snapshot that reads the numbers of one."
         )
     if noise is not None and not isinstance(noise, DeviceNoise):
         raise DtypeError(f"Argument `noise` must be a DeviceNoise or None, but is {type(noise).__name__}.")

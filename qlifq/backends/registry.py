@@ -26,7 +26,7 @@ GROUP = "qlifq.backends"
 
 
 class Summary(NamedTuple):
-    """What a table says of a backend: of its `Capabilities` what helps to choose one."""
+    """What the fronts need of a backend before it is built: of its `Capabilities` what helps to choose one and to build it."""
 
     exact: bool = False
     shots: bool = True
@@ -34,6 +34,10 @@ class Summary(NamedTuple):
     differentiable: bool = False
     remote: bool = False
     max_sites: int | None = None
+    snapshots: bool = False
+    device: bool = False
+    record: bool = False
+    sampling: tuple[str, ...] = ()
 
 
 class BuiltIn(NamedTuple):
@@ -58,10 +62,18 @@ BUILT_IN = MappingProxyType(
             "pennylane-lightning",
             Summary(exact=True),
         ),
-        "aer": BuiltIn("qlifq.backends.aer.backend", "AerBackend", "qiskit_aer", "qiskit-aer", Summary(noisy=True)),
-        "ibm": BuiltIn("qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'", Summary(remote=True)),
+        "aer": BuiltIn(
+            "qlifq.backends.aer.backend",
+            "AerBackend",
+            "qiskit_aer",
+            "qiskit-aer",
+            Summary(noisy=True, snapshots=True, sampling=("shots", "law")),
+        ),
+        "ibm": BuiltIn(
+            "qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'", Summary(remote=True, device=True)
+        ),
         # Named and not imported, as one of another package is: it stands on the calibrations, which stand on the interface.
-        "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend", summary=Summary(exact=True, differentiable=True)),
+        "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend", summary=Summary(exact=True, differentiable=True, record=True)),
         "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend", summary=Summary(exact=True, noisy=True)),
     }
 )
@@ -132,7 +144,7 @@ def capabilities(name: str) -> "Capabilities":
 
 
 def summary(name: str) -> Summary:
-    """What a table says of a backend; one of qlifq's own is not imported for it.
+    """What the fronts need of a backend before it is built; one of qlifq's own is not imported for it.
 
     Args:
         name: one of `names()`.

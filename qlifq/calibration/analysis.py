@@ -10,6 +10,7 @@ from qlifq.calibration.design import CORNERS
 from qlifq.calibration.likelihood import Estimate, chi_squared_tail, deviance, half_shot, maximise
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import LAW, LAW_UNIT, NEURON, law_model, neuron_model, neuron_units
+from qlifq.circuits import excitation
 
 __all__ = ["Analysis", "analyse"]
 
@@ -125,7 +126,7 @@ def _crosstalk(measurement: Measurement, expected: Tensor, design: Tensor) -> tu
 
 def _by_time(measurement: Measurement, expected: Tensor, design: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Every moment of all rounds in turn: weight, residual and given excitation `(times, sites)`, own columns `(…, 3)`."""
-    excited = (measurement.design.angles / 2).sin().square()
+    excited = excitation(measurement.design.angles)
     own = design.permute(1, 0, 2)
     _, inside = half_shot(expected.T, torch.tensor(float(measurement.total_shots), dtype=torch.float64))
     pieces = []

@@ -229,7 +229,7 @@ class Calibration:
                 f"The calibration has {self.sites} sites, but the layer has {layer.num_neurons} neurons "
                 f"of {settings.quantum_wire} wires."
             )
-        if layer.backend.name != "twin":
+        if not layer.backend.capabilities.record:
             self.check_backend(layer.backend)
         own = {"q_scale": layer.q_scale, "q_bias": layer.q_bias} if p0 is None else {}
         found = self.correct(p0=p0, slope=slope, span=span, wires=settings.quantum_wire, **own)

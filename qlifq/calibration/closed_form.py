@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from qlifq._validation import choice, finite, real, shape_of, tensor
+from qlifq.circuits import excitation
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
@@ -108,7 +109,7 @@ def response(
     leak, theta_max = checked_settings(mapping, leak, theta_max)
     scale, bias, plain = _pair("q_scale", q_scale, "q_bias", q_bias)
     at = angle_derivatives(mapping, torch.zeros_like(scale), scale, bias - leak, theta_max)
-    p0, slope = (at.angle / 2).sin().square(), at.angle.sin() / 2 * at.gap
+    p0, slope = excitation(at.angle), at.angle.sin() / 2 * at.gap
     return (float(p0), float(slope)) if plain else (p0, slope)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qlifq.calibration.closed_form import at_angle, response
-from qlifq.circuits import SinusoidalResponse
+from qlifq.circuits import SinusoidalResponse, excitation
 from qlifq.neurons.mapping import MAPPINGS
 
 __all__ = ["Correction", "Target", "at_a_point", "over_a_range"]
@@ -36,7 +36,7 @@ class Target(NamedTuple):
     def probability(self, gaps: Tensor) -> Tensor:
         """P(1) at the gaps `(..., sites)`."""
         angle = MAPPINGS[self.mapping].angle(gaps, self.q_scale, self.offset, self.theta_max)
-        return (angle / 2).sin().square()
+        return excitation(angle)
 
 
 class Correction(NamedTuple):

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from qlifq.calibration.closed_form import angle_derivatives
 from qlifq.calibration.likelihood import Model
+from qlifq.circuits import excitation
 
 __all__ = ["LAW", "LAW_UNIT", "NEURON", "law_model", "neuron_model", "neuron_units"]
 
@@ -45,7 +46,7 @@ def neuron_model(mapping: str, gaps: Tensor, corners: Tensor, leak: float, theta
         q_scale, q_bias, eps, eta = (column[:, None] for column in parameters.unbind(-1))
         at = angle_derivatives(mapping, gaps, q_scale, q_bias - leak, theta_max)
         angle = torch.cat((set_angles, at.angle), dim=-1)
-        excited = (angle / 2).sin().square()
+        excited = excitation(angle)
         contrast = 1 - eps - eta
         per_angle = contrast * angle.sin() / 2
         jacobian = (

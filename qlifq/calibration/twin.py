@@ -53,7 +53,7 @@ class TwinBackend(Backend):
     """
 
     name = "twin"
-    capabilities = Capabilities(exact=True, shots=True, noisy=False, differentiable=True)
+    capabilities = Capabilities(exact=True, shots=True, noisy=False, differentiable=True, record=True)
 
     @cached()
     def __init__(self, record: PathLike | Calibrated | None = None) -> None:

@@ -9,11 +9,15 @@ from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, RYSpi
 
 if TYPE_CHECKING:
     from qlifq.circuits.packing import Packing
-    from qlifq.circuits.sinusoidal import SinusoidalResponse
+    from qlifq.circuits.sinusoidal import SinusoidalResponse, excitation, excitation_at
 else:
     # What is made of tensors and arrays: a circuit is data, and drawing one needs neither.
     __getattr__, __dir__ = lazy(
-        __name__, {"Packing": "qlifq.circuits.packing", "SinusoidalResponse": "qlifq.circuits.sinusoidal"}
+        __name__,
+        {
+            "Packing": "qlifq.circuits.packing",
+            **dict.fromkeys(("SinusoidalResponse", "excitation", "excitation_at"), "qlifq.circuits.sinusoidal"),
+        },
     )
 
 __all__ = [
@@ -26,4 +30,6 @@ __all__ = [
     "SinusoidalResponse",
     "Slot",
     "SpikeCircuit",
+    "excitation",
+    "excitation_at",
 ]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from qlifq.circuits.gates import Gate, Slot
+from qlifq.circuits.sinusoidal import excitation, excitation_at
 
 __all__ = ["Channel", "Contraction", "probability", "vector"]
 
@@ -89,8 +90,8 @@ def _about_one_axis(gates: Sequence[Gate], angles: Tensor, axis: str) -> Tensor:
     values = [_value(gate, angles) for gate in gates if gate.name == axis]
     total = sum(values[1:], start=values[0])
     if isinstance(total, Tensor):
-        return (total * 0.5).sin().square()
-    return angles.new_full(angles.shape[:-1], math.sin(0.5 * total) ** 2)
+        return excitation(total)
+    return angles.new_full(angles.shape[:-1], excitation_at(total))
 
 
 def _value(gate: Gate, angles: Tensor) -> Scalar:

@@ -62,6 +62,11 @@ class SpikeCircuit:
         return len({gate.angle.index for gate in self.gates if isinstance(gate.angle, Slot)})
 
     @property
+    def delay_slots(self) -> list[int]:
+        """The slots that are delays, in order; seconds and no angles."""
+        return sorted({gate.angle.index for gate in self.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)})
+
+    @property
     def is_sinusoidal(self) -> bool:
         """Whether P(1) = a + b cos θ + c sin θ: one slot, in one rotation."""
         return self.num_angles == 1 and self.shiftable

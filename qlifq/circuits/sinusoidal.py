@@ -6,7 +6,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["SinusoidalResponse"]
+__all__ = ["SinusoidalResponse", "excitation", "excitation_at"]
+
+
+def excitation(theta: Tensor) -> Tensor:
+    """P(1) = sin²(θ/2) of a perfect qubit that a rotation took from |0⟩, elementwise."""
+    return (theta / 2).sin().square()
+
+
+def excitation_at(theta: float) -> float:
+    """`excitation` of one number."""
+    return math.sin(theta / 2) ** 2
 
 
 class SinusoidalResponse(NamedTuple):
@@ -44,7 +54,7 @@ class SinusoidalResponse(NamedTuple):
         floor = (self.a + self.b).to(theta)
         span = (-2 * self.b).to(theta)
         skew = self.c.to(theta)
-        population = floor + span * (theta / 2).sin().square() + skew * theta.sin()
+        population = floor + span * excitation(theta) + skew * theta.sin()
         # Rounding can leave [0, 1] by an ulp; the derivative vanishes there, so the clamp takes nothing from the gradient.
         return population.clamp(0.0, 1.0)
 

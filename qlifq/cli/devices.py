@@ -60,7 +60,7 @@ class StatusReporter:
 
 
 def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict[str, object]:
-    """What the backend `ibm` is given: the options above as the user gave them, and with a device the name of the run.
+    """What a backend with a device is given: the options above as the user gave them, and with a device the name of the run.
 
     A run that was interrupted is taken up by the same command in the same folder, whatever its output, its budget and its
     account; a command whose run is over begins another.
@@ -87,22 +87,17 @@ def measured_qubits(record: "Calibration") -> dict[str, object]:
 @contextmanager
 def resumable(backend: "Backend", command: str) -> Iterator[None]:
     """Run something on a device: its session is closed at the end, and an interrupt or a signal says how to go on."""
-    if backend.name != "ibm":
-        yield
-        return
-    from qlifq.backends.ibm.backend import IBMBackend
-
-    assert isinstance(backend, IBMBackend)
     try:
         with backend:
             yield
         backend.finish()
     except (KeyboardInterrupt, SystemExit):
-        print(
-            f"Interrupted: nothing is lost, and jobs that were submitted go on. To continue: {command}\n"
-            "To see them: qlifq jobs list",
-            file=sys.stderr,
-        )
+        if backend.capabilities.device:
+            print(
+                f"Interrupted: nothing is lost, and jobs that were submitted go on. To continue: {command}\n"
+                "To see them: qlifq jobs list",
+                file=sys.stderr,
+            )
         raise
 
 

@@ -64,6 +64,7 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Evaluate a trained network on another backend, on circuits, with shots or on a device, beside the closed form."""
+    from qlifq.backends.registry import summary
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options
     from qlifq.reporting.report import report_contents
@@ -74,14 +75,14 @@ def evaluate(
 
     run_read = load_run(trained)
     design = run_read.design
-    if backend == "aer" and sampling is None and not NEURONS[design.neuron].rotated:
+    if "law" in summary(backend).sampling and sampling is None and not NEURONS[design.neuron].rotated:
         # Ten thousand images take a hundred million decisions: running every shot would take an hour. A circuit of two
         # angles has no closed form to draw counts from.
         sampling = "law"
     records = [load(path) for path in calibration or []]
     reporter = StatusReporter()
     options = backend_options(noise, sampling, device_options(context, reporter))
-    if records or backend == "twin":
+    if records or summary(backend).record:
         records = one_for_each(records, design.neuron_layers)
     if not dry_run:
         check_folder(out, command=context.obj, files=FILES, force=force)
@@ -124,11 +125,12 @@ def evaluate(
 def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":
     """One for each layer: the twin of its own record, and of any other backend the same for all."""
     from qlifq.backends import get
+    from qlifq.backends.registry import summary
 
-    if name == "twin":
+    if summary(name).record:
         return [get(name, **options, record=record) for record in records]
     # The layers share the qubits of the widest.
-    qubits = measured_qubits(max(records, key=lambda record: record.sites)) if name == "ibm" and records else {}
+    qubits = measured_qubits(max(records, key=lambda record: record.sites)) if summary(name).device and records else {}
     return [get(name, **options, **qubits)] * layers
 
 

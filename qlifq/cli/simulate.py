@@ -74,6 +74,7 @@ def simulate(
     """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
     from qlifq._validation import choice
     from qlifq.backends import get
+    from qlifq.backends.registry import summary
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
     from qlifq.reporting.run_folder import check_folder, run_folder
@@ -92,9 +93,9 @@ def simulate(
         from qlifq.calibration import load
 
         calibrated = load(calibration)
-        if backend == "twin":
+        if summary(backend).record:
             options["record"] = calibrated
-        if backend == "ibm":
+        if summary(backend).device:
             options |= measured_qubits(calibrated)
     parameters = parse_parameters(param or [])
     current, described, picture = _input(source, encoding, samples, steps, gain, seed)

@@ -57,6 +57,7 @@ def train(
 
     Several processes train together under torchrun: torchrun --no-python --nproc-per-node 2 qlifq train ...
     """
+    from qlifq.backends.registry import summary
     from qlifq.calibration import load
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.training import load_dataset, resolve_recipe, train_run
@@ -66,7 +67,7 @@ def train(
     # The options of the backend as plain values: a run that was killed goes on with the same ones alone.
     described = {name: str(value) for name, value in options.items()}
     if calibration:
-        if backend != "twin":
+        if not summary(backend).record:
             raise UnsupportedError(f"Option --calibration would be ignored: it is for --backend twin, but it is {backend!r}.")
         described["calibration"] = _digests(calibration)
     data = load_dataset(dataset, data_dir).first(samples)
@@ -120,9 +121,10 @@ def train(
 def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":
     """One for each layer: the twin of its own record, and of any other backend the same for all."""
     from qlifq.backends import get
+    from qlifq.backends.registry import summary
     from qlifq.training.correction import one_for_each
 
-    if name == "twin":
+    if summary(name).record:
         return [get(name, **options, record=record) for record in one_for_each(records, layers)]
     return [get(name, **options)] * layers
 

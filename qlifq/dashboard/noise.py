@@ -6,11 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
 from qlifq.backends import Backend, Capabilities, DeviceNoise, capabilities, get, names
-from qlifq.backends.snapshots import load_backend, load_snapshot
+from qlifq.backends.snapshots import load_snapshot
 from qlifq.calibration import Calibration
 from qlifq.errors import ArgumentError, QLIFError
 
-__all__ = ["BACKENDS", "CAPABILITIES", "NOISES", "SNAPSHOTS", "Numbers", "ask", "backend_code", "build", "imports", "noisy"]
+__all__ = [
+    "BACKENDS",
+    "CAPABILITIES",
+    "IMPORTS",
+    "NOISES",
+    "SNAPSHOTS",
+    "Numbers",
+    "ask",
+    "backend_code",
+    "build",
+    "default_noise",
+    "noisy",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +51,8 @@ CAPABILITIES = ask(_installed)
 #: One that runs elsewhere shows what it would cost, and is not run from here.
 BACKENDS = tuple(CAPABILITIES)
 SNAPSHOTS = ("fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")
+#: The line of imports that `backend_code` needs.
+IMPORTS = "from qlifq.backends import DeviceNoise, get"
 NOISES = ("none", "numbers", *SNAPSHOTS)
 
 
@@ -63,8 +77,13 @@ class Numbers(Protocol):
 
 
 def noisy(name: str) -> bool:
-    """Whether a backend takes a noise; that of `ibm` is the device itself."""
-    return name == "ibm" or CAPABILITIES[name].noisy
+    """Whether a backend takes a noise; one with a device takes the snapshot of one in its place."""
+    return CAPABILITIES[name].device or CAPABILITIES[name].noisy
+
+
+def default_noise(name: str) -> str:
+    """What a page begins with."""
+    return SNAPSHOTS[0] if CAPABILITIES[name].device else "none"
 
 
 def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -> Backend:
@@ -73,40 +92,36 @@ def build(name: str, noise: str, numbers: Numbers, record: Calibration | None) -
     Raises:
         QLIFError: if it cannot be had.
     """
-    if name == "ibm":
+    can = CAPABILITIES[name]
+    if can.device:
         if noise not in SNAPSHOTS:
-            raise ArgumentError(f"Backend ibm needs a device, one of {', '.join(SNAPSHOTS)} as its noise, but has {noise!r}.")
+            raise ArgumentError(
+                f"Backend {name} needs a device, one of {', '.join(SNAPSHOTS)} as its noise, but has {noise!r}."
+            )
         return get(name, device=noise)
     options: dict[str, object] = {}
     if noise != "none":
-        options["noise"] = noise if name == "aer" and noise in SNAPSHOTS else _as_numbers(noise, numbers)
-    if name == "twin" and record is not None:
+        options["noise"] = noise if can.snapshots and noise in SNAPSHOTS else _as_numbers(noise, numbers)
+    if can.record and record is not None:
         options["record"] = record
     return get(name, **options)
 
 
 def backend_code(name: str, noise: str, numbers: Numbers, record: str) -> str:
     """The Python that builds it; `record` is the file of the twin."""
-    if name == "ibm":
-        return f"get('ibm', device={noise!r})"
-    if name == "twin":
-        return f"get('twin', record=calibration.load({record!r}))"
+    can = CAPABILITIES[name]
+    if can.device:
+        return f"get({name!r}, device={noise!r})"
+    if can.record:
+        return f"get({name!r}, record=calibration.load({record!r}))"
     if noise == "none":
         return f"get({name!r})"
     if noise in SNAPSHOTS:
-        if name == "aer":
+        if can.snapshots:
             return f"get({name!r}, noise={noise!r})"
-        return f"get({name!r}, noise=DeviceNoise.from_backend(load_backend({noise!r}), {_best(noise, numbers.neurons)}))"
+        return f"get({name!r}, noise=DeviceNoise.from_snapshot({noise!r}, {_best(noise, numbers.neurons)}))"
     given = ", ".join(f"{name}={value!r}" for name, value in _given(numbers).items())
     return f"get({name!r}, noise=DeviceNoise({given}))"
-
-
-def imports(*expressions: str) -> list[str]:
-    """The lines of imports that such expressions need."""
-    lines = ["from qlifq.backends import DeviceNoise, get"]
-    if any("load_backend(" in expression for expression in expressions):
-        lines += ["from qlifq.backends.snapshots import load_backend"]
-    return lines
 
 
 def _given(numbers: Numbers) -> dict[str, float]:
@@ -117,7 +132,7 @@ def _as_numbers(noise: str, numbers: Numbers) -> DeviceNoise:
     """For backends that know no snapshots: those that were given, or those of the qubits that Aer would take."""
     if noise == "numbers":
         return DeviceNoise(**_given(numbers))
-    return DeviceNoise.from_backend(load_backend(noise), _best(noise, numbers.neurons))
+    return DeviceNoise.from_snapshot(noise, _best(noise, numbers.neurons))
 
 
 def _best(snapshot: str, neurons: int) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """Whether the decisions of a layer have a closed form, and what a sequence of them is calculated from."""
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from qlifq.backends import Backend
-from qlifq.circuits import SpikeCircuit
+from qlifq.circuits import SpikeCircuit, excitation_at
 from qlifq.neurons.dynamics import Dynamics
 from qlifq.neurons.formula import Decision, Structure
 from qlifq.neurons.mapping import MAPPINGS
@@ -97,7 +96,7 @@ def closed_form(
     constants |= {"q_scale": parameters["q_scale"], "offset": parameters["q_bias"] - number("quantum_leak")}
     constants |= {name: number(name) for name in mapping.parameters}
     if settings.decision == "threshold":
-        level = just_above(math.sin(settings.quantum_threshold / 2) ** 2, like.dtype)
+        level = just_above(excitation_at(settings.quantum_threshold), like.dtype)
         constants["level"] = torch.full((), level, dtype=like.dtype, device=like.device)
     decision = Decision(settings.decision, mapping, circuit if response is None else None, dynamic=dynamic)
     return ClosedForm(decision, constants, dynamics)

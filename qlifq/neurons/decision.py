@@ -1,6 +1,5 @@
 """The spike decision that a backend makes: from the angle to spikes."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from qlifq._transforms import constant
 from qlifq.backends.gradients import evaluate
 from qlifq.backends.interface import Backend
 from qlifq.backends.sampling import straight_through
-from qlifq.circuits import SpikeCircuit
+from qlifq.circuits import SpikeCircuit, excitation_at
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.thresholds import just_above, largest_silent_count
 
@@ -82,7 +81,7 @@ class QuantumDecision(NamedTuple):
 
     def _exceeds(self, estimate: Tensor, ones: Tensor | None) -> Tensor:
         """Where the threshold is exceeded: by the counts where there are any, else by the estimates themselves."""
-        threshold = math.sin(self.settings.quantum_threshold / 2) ** 2
+        threshold = excitation_at(self.settings.quantum_threshold)
         if ones is None or self.shots is None:
             return estimate > just_above(threshold, estimate.dtype)
         return ones > largest_silent_count(threshold, self.shots * self.settings.quantum_wire)

@@ -17,7 +17,7 @@ from qlifq.backends import Backend
 from qlifq.calibration import Calibration, Correction, save
 from qlifq.calibration.measurement import round_plan
 from qlifq.calibration.record import read_record
-from qlifq.circuits import RYSpike
+from qlifq.circuits import RYSpike, excitation
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.reporting.figures import put_heading, write_picture
@@ -293,7 +293,7 @@ def _calibrated(axes: "Axes", result: CalibrationCheck, site: int) -> None:
     axes.set_title(f"Neuron {site}, farthest from the target: response of its qubit")
     turn = torch.linspace(float(theta.min()), float(theta.max()), 200, dtype=torch.float64)
     law = [part[site] for part in result.calibration.response]
-    axes.plot(turn, (turn / 2).sin().square(), color=_TARGET, linestyle="--", linewidth=1.1, label="sin²(θ/2)")
+    axes.plot(turn, excitation(turn), color=_TARGET, linestyle="--", linewidth=1.1, label="sin²(θ/2)")
     fitted = law[0] + law[1] * turn.cos() + law[2] * turn.sin()
     axes.plot(turn, fitted, color=_MEASURED, linewidth=1.3, label="fit a + b cos θ + c sin θ")
     axes.errorbar(theta, share, bars, fmt="o", color=_MEASURED, markersize=4, capsize=2, label="measured, 95 %")

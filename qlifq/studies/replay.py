@@ -16,7 +16,7 @@ from qlifq._validation import integer
 from qlifq.backends import Backend, describe_shots, describe_source
 from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration import Calibration
-from qlifq.circuits import RYSpike
+from qlifq.circuits import RYSpike, excitation
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, simulate
 from qlifq.reporting.report import Picture, Report, Section, new_figure, styled
@@ -153,7 +153,7 @@ def run_replay(
     with torch.no_grad():
         recording = simulate(layer, current, ("gap", "angle"))
     angles = recording["angle"].double()
-    predicted = (angles / 2).sin().square()
+    predicted = excitation(angles)
     resolved = backend if calibration is None else calibration.mitigate(backend)
     steps, batch, neurons = angles.shape
     outcome = resolved.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)

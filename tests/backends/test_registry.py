@@ -1,6 +1,7 @@
 """Backends by name, those of other packages too."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -152,3 +153,44 @@ def test_the_table_says_what_a_backend_of_another_package_declares(register: Reg
     register()
     with pytest.raises(ArgumentError, match="Unknown backend `mine`"):
         registry.summary("mine")
+
+
+def test_what_the_fronts_need_of_a_backend_is_known_without_its_vendor() -> None:
+    rows = {name: entry.summary for name, entry in registry.BUILT_IN.items()}
+    assert [name for name in rows if rows[name].device] == ["ibm"]
+    assert [name for name in rows if rows[name].record] == ["twin"]
+    assert [name for name in rows if rows[name].snapshots] == ["aer"]
+    assert {name: row.sampling for name, row in rows.items() if row.sampling} == {"aer": ("shots", "law")}
+
+
+def test_a_backend_of_another_package_is_on_every_front(tmp_path: Path) -> None:
+    """One file and its entry point: nothing of qlifq changes."""
+    (tmp_path / "mine.py").write_text(
+        "from qlifq.backends import Backend, Call, Capabilities, Outcome\n"
+        "class Mine(Backend):\n"
+        "    name = 'mine'\n"
+        "    capabilities = Capabilities(exact=True, shots=False, noisy=False, differentiable=True, ideal=True, max_sites=43)\n"
+        "    def _execute(self, call: Call) -> Outcome:\n"
+        "        return Outcome(call.circuit.probability(call.angles))\n"
+    )
+    package = tmp_path / "mine-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[qlifq.backends]\nmine = mine:Mine\n")
+    fronts = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import torch, qlifq\n"
+        "from qlifq.backends import names\n"
+        "from qlifq.cli.listing import backends\n"
+        "from qlifq.dashboard.backends.view import BackendsView\n"
+        "from qlifq.dashboard.controls import controls_of\n"
+        "print(names()[-1]); backends()\n"
+        "print('mine' in next(c for c in controls_of(BackendsView) if c.name == 'first_backend').options)\n"
+        "print(qlifq.QLIF(43, backend='mine', seed=1)(torch.ones(2, 1, 43))[0].shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", fronts, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "mine"
+    assert "mine       yes    no     no     yes       no      43" in lines
+    assert lines[-2:] == ["True", "torch.Size([2, 1, 43])"]

@@ -333,3 +333,22 @@ def translated(translate: Callable[[QuantumCircuit], QuantumCircuit], circuit: Q
         return [(step.operation.name, *map(str, step.operation.params)) for step in translate(circuit).data]
     except QiskitError as error:
         return type(error).__name__
+
+
+@pytest.mark.parametrize("qubits", [None, (3, 1)])
+def test_the_noise_of_a_snapshot_is_that_of_its_qubits(qubits: tuple[int, ...] | None) -> None:
+    noise = DeviceNoise.from_snapshot("fake_manila", qubits)
+    facts = load_snapshot("fake_manila")
+    chosen = [facts[qubit] for qubit in (facts if qubits is None else qubits)]
+    assert noise.t1 == tuple(each.t1 for each in chosen)
+    assert noise.t2 == tuple(each.t2 for each in chosen)
+    assert noise.readout_p01 == tuple(each.readout_p01 for each in chosen)
+    assert noise.readout_p10 == tuple(each.readout_p10 for each in chosen)
+    assert noise.gate_time == tuple(each.turn.time for each in chosen)
+    assert noise.gate_error == tuple(each.turn.excess for each in chosen)
+    assert noise == DeviceNoise.from_backend(load_backend("fake_manila"), qubits)
+
+
+def test_the_noise_of_an_unknown_snapshot_names_it() -> None:
+    with pytest.raises(QLIFError, match="fake_atlantis"):
+        DeviceNoise.from_snapshot("fake_atlantis")

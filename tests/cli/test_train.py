@@ -464,7 +464,10 @@ def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
         (["--precision", "float16"], "Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'"),
         (["--device", "tpu"], "Argument `device` must be cpu, cuda or cuda:N, but is 'tpu'"),
         (["--backend", "nowhere"], "Unknown backend `nowhere`"),
-        (["--validation", "0.0001"], "Argument `validation` must leave at least 1 of 1442 images for validation, but is"),
+        (
+            ["--validation", "0.0001"],
+            "Argument `validation` must leave at least 1 of 1442 images for validation, but is 0.0001",
+        ),
         (["--samples", "0"], "Argument `samples` must be at least 1 and at most 1442, but is 0"),
         (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
         (

@@ -21,7 +21,6 @@ from qlifq.backends.conformance.harness import MISS, Harness
 from qlifq.backends.conformance.shot_noise import _independent
 from qlifq.backends.conformance.suite import CHECKS, FALSE_FAIL
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.backends.snapshots import load_backend
 from qlifq.circuits import Gate, RYSpike, SinusoidalResponse, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, ConformanceError, DtypeError, UnsupportedError
 
@@ -55,7 +54,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "twin": {"record": Measured(RYSpike(), _LAW)},
     "ibm": {"device": "fake_manila", "qubits": (0, 1, 3)},
 }
-_SNAPSHOT = DeviceNoise.from_backend(load_backend("fake_manila"), (0, 1, 3))
+_SNAPSHOT = DeviceNoise.from_snapshot("fake_manila", (0, 1, 3))
 KNOWN: dict[str, tuple[Backend, int]] = {
     "twin": (ReferenceBackend(NOISES["noise per site"]), 3),
     "ibm": (ReferenceBackend(_SNAPSHOT), 3),

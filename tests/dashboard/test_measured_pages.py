@@ -22,7 +22,7 @@ from qlifq.dashboard.calibration.view import CalibrationView, calibration_charts
 from qlifq.dashboard.charts import picture
 from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.controls import Value
-from qlifq.dashboard.noise import BACKENDS, NOISES, backend_code, build, imports, noisy
+from qlifq.dashboard.noise import BACKENDS, IMPORTS, NOISES, backend_code, build, noisy
 from qlifq.errors import ArgumentError, QLIFError
 from tests.dashboard.harness import executed
 
@@ -77,7 +77,7 @@ def test_two_backends_are_planned_run_and_written_out(values: dict[str, Value]) 
 def test_every_noise_that_is_offered_can_be_had(name: str, noise: str) -> None:
     view = BackendsView.of({"neurons": 2, "second_noise": "numbers"})
     backend = build(name, noise, view, None)
-    code = "\n".join([*imports(expression := backend_code(name, noise, view, "")), f"backend = {expression}"])
+    code = "\n".join([IMPORTS, f"backend = {backend_code(name, noise, view, '')}"])
     again = executed(code)[0]["backend"]
     angles = torch.linspace(0.0, 3.0, 14, dtype=torch.float64).reshape(7, 2, 1)
     # Counts of a million shots stray from the probability by less than 6 σ = 0.003.

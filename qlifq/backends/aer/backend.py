@@ -24,15 +24,13 @@ from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, describe_noise
 from qlifq.backends.sampling import draw, masked
 from qlifq.backends.snapshots import check_qubits, choose, load_snapshot, read_qubits
-from qlifq.circuits import Gate, SinusoidalResponse, Slot, SpikeCircuit
+from qlifq.circuits import Gate, SinusoidalResponse, SpikeCircuit
 from qlifq.circuits.sinusoidal import RESPONSE_ANGLES
 from qlifq.errors import BackendError, DtypeError, UnsupportedError
 
 __all__ = ["AerBackend"]
 
 Counts = npt.NDArray[np.int64]
-
-SAMPLING = ("shots", "law")
 
 
 @final
@@ -67,7 +65,9 @@ class AerBackend(Backend):
     """
 
     name = "aer"
-    capabilities = Capabilities(exact=False, shots=True, noisy=True, differentiable=False)
+    capabilities = Capabilities(
+        exact=False, shots=True, noisy=True, differentiable=False, snapshots=True, sampling=("shots", "law")
+    )
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class AerBackend(Backend):
         qubits: Sequence[int] | None = None,
         threads: int = 1,
     ) -> None:
-        self.sampling = choice("sampling", sampling, SAMPLING)
+        self.sampling = choice("sampling", sampling, self.capabilities.sampling)
         self.threads = integer("threads", threads, at_least=1)
         if isinstance(noise, BackendV2):
             noise = getattr(noise.options, "noise_model", None) or noise
@@ -250,15 +250,15 @@ class AerBackend(Backend):
 def _kinds(circuit: SpikeCircuit, batch: Batch, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:
     """The lanes that differ, in noise or in delays, and the rows of the batch that each runs."""
     distinct = list(dict.fromkeys(models))
-    waits = [gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)]
-    if not waits and len(distinct) <= 1:
+    slots = circuit.delay_slots
+    if not slots and len(distinct) <= 1:
         return [Lane(circuit.gates, model) for model in distinct], [np.arange(len(batch.sites))] * len(distinct)
     place = {model: number for number, model in enumerate(distinct)}
     number = np.array([place[model] for model in models], dtype=np.intp)[batch.sites]
     relaxing = np.array([model.relaxes for model in distinct], dtype=bool)[number]
-    keys = np.column_stack((number, batch.values[:, waits] * relaxing[:, None]))
+    keys = np.column_stack((number, batch.values[:, slots] * relaxing[:, None]))
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
-    lanes = [Lane(settled(circuit.gates, key[1:]), distinct[int(key[0])]) for key in unique]
+    lanes = [Lane(settled(circuit.gates, dict(zip(slots, key[1:], strict=True))), distinct[int(key[0])]) for key in unique]
     order = np.argsort(inverse, kind="stable")
     return lanes, np.split(order, np.cumsum(np.bincount(inverse, minlength=len(lanes)))[:-1])
 

@@ -5,7 +5,7 @@ qubits of a circuit or follow each other on one qubit that is reset, whichever i
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -192,10 +192,9 @@ def _affine(value: Any, angles: Sequence[Parameter]) -> tuple[Floats, float]:
     return row, constant
 
 
-def settled(gates: tuple[Gate, ...], delays: Sequence[float]) -> tuple[Gate, ...]:
-    """The gates with the slots of delays replaced by these constants, in the order of the gates."""
-    remaining = iter(delays)
+def settled(gates: tuple[Gate, ...], delays: Mapping[int, float]) -> tuple[Gate, ...]:
+    """The gates with the slots of delays replaced by these constants, by slot."""
     return tuple(
-        replace(gate, angle=float(next(remaining))) if gate.name == "Delay" and isinstance(gate.angle, Slot) else gate
+        replace(gate, angle=float(delays[gate.angle.index])) if gate.name == "Delay" and isinstance(gate.angle, Slot) else gate
         for gate in gates
     )

@@ -80,9 +80,8 @@ class Harness:
         shape = (sites, circuit.num_angles)
         random = 2 * math.pi * (2 * torch.rand((elements, *shape), dtype=torch.float64, generator=source) - 1)
         angles = torch.cat((random, *(torch.full((1, *shape), value, dtype=torch.float64) for value in all_at)))
-        for gate in circuit.gates:
-            if gate.name == "Delay" and isinstance(gate.angle, Slot):
-                angles[..., gate.angle.index] = angles[..., gate.angle.index].abs() * SECONDS_PER_RADIAN
+        for slot in circuit.delay_slots:
+            angles[..., slot] = angles[..., slot].abs() * SECONDS_PER_RADIAN
         return angles.to(self.device)
 
     def run(

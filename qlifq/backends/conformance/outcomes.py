@@ -6,7 +6,7 @@ import torch
 
 from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, RY, TOLERANCE, Harness, counts, inside, near
 from qlifq.backends.gradients import parameter_shift
-from qlifq.circuits import Slot, SpikeCircuit
+from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ConformanceError, UnsupportedError
 
 __all__ = ["counts_agree", "equal_angles", "gradient", "ideal", "order", "probabilities", "response", "where"]
@@ -20,7 +20,7 @@ TURNS = (0.0, math.pi / 2, math.pi, 2 * math.pi, -math.pi / 2, -math.pi)
 def probabilities(circuit: SpikeCircuit, harness: Harness) -> str:
     """Exact P(1) at random angles and at the boundaries, where it must stay within [0, 1] to the last bit."""
     agreed = harness.agree_exactly(circuit, harness.angles(circuit, 4, harness.sites(2), all_at=TURNS))
-    slots = sorted({gate.angle.index for gate in circuit.gates if gate.name != "Delay" and isinstance(gate.angle, Slot)})
+    slots = [slot for slot in range(circuit.num_angles) if slot not in circuit.delay_slots]
     for wanted in (torch.float32, torch.float64):
         for turn in TURNS:
             # Rotations that add up to half turns, where rounding leads out: the arcsine of √P(1) is NaN from an ulp on.

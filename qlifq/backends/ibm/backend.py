@@ -1,12 +1,10 @@
 """The backend `ibm`."""
 
-import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self, cast, final
+from typing import cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +25,7 @@ from qlifq.backends.ibm.submissions import Entry, Run
 from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.snapshots import check_qubits, choose, load_backend
 from qlifq.circuits import SpikeCircuit
-from qlifq.errors import ArgumentError, DtypeError, QLIFError, UnsupportedError
+from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 
 __all__ = ["IBMBackend"]
 
@@ -81,7 +79,7 @@ class IBMBackend(Backend):
 
     name = "ibm"
     capabilities = Capabilities(
-        exact=False, shots=True, noisy=False, differentiable=False, remote=True, max_shots=MAX_EXECUTIONS
+        exact=False, shots=True, noisy=False, differentiable=False, remote=True, max_shots=MAX_EXECUTIONS, device=True
     )
 
     def __init__(
@@ -250,17 +248,6 @@ class IBMBackend(Backend):
                 self._journal().forget_session(self.run_name, self._session)
                 self._session = None
         self._guard.disarm()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self.close()
-            return
-        # What went wrong in the block, or an interrupt, is what must be told.
-        with contextlib.suppress(QLIFError):
-            self.close()
 
     def _refuse_faulty(self, jobs: Sequence[JobSpec]) -> None:
         for job in jobs:

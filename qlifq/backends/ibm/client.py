@@ -20,7 +20,7 @@ from qlifq.backends.batching import Floats
 from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.cost import Device
 from qlifq.backends.ibm.door import Door
-from qlifq.backends.ibm.job_spec import Counts, JobSpec, delay_slots
+from qlifq.backends.ibm.job_spec import Counts, JobSpec
 from qlifq.backends.ibm.secrets import Secrets, masked
 from qlifq.backends.ibm.submissions import FAILED, Entry
 from qlifq.circuits import SpikeCircuit
@@ -31,7 +31,11 @@ __all__ = ["MODES", "SAMPLERS", "ServiceChannel", "connect"]
 #: How jobs reach the device: each by itself, or in a batch or a session that the account's plan must allow.
 MODES = ("job", "batch", "session")
 #: The two samplers of the client: the one that runs on the service's side, and the one on the client's that replaces it.
-SAMPLERS = ("service", "client")
+#: By what a user calls them, where their classes are: the client's top-level names will be pointed from one to the other.
+SAMPLERS = {
+    "service": ("qiskit_ibm_runtime.sampler", "SamplerV2"),
+    "client": ("qiskit_ibm_runtime.executor_sampler", "Sampler"),
+}
 
 #: How much longer a submission may take than another request: it carries the circuits and the angles.
 _SUBMITTING = 15
@@ -229,7 +233,7 @@ class ServiceChannel:
 
     def _pubs(self, work: JobSpec, entry: Entry) -> list[tuple[Any, Floats]]:
         """One transpiled circuit with all its parameter sets for every group of equal delays."""
-        slots = delay_slots(work.circuit)
+        slots = work.circuit.delay_slots
         turned = [slot for slot in range(work.circuit.num_angles) if slot not in slots]
         groups = work.groups()
         pubs = []
@@ -269,14 +273,9 @@ class ServiceChannel:
 
     def _sampler(self, options: dict[str, Any]) -> Any:
         """The sampler that was asked for; called behind the door."""
-        make = _runtime().SamplerV2
-        if self.sampler == "client":
-            make = load(
-                "qiskit_ibm_runtime.executor_sampler",
-                package="qiskit_ibm_runtime",
-                feature="Argument `sampler`='client'",
-                install="'qlifq[ibm]'",
-            ).Sampler
+        module, name = SAMPLERS[self.sampler]
+        feature = f"Argument `sampler`={self.sampler!r}"
+        make = getattr(load(module, package="qiskit_ibm_runtime", feature=feature, install="'qlifq[ibm]'"), name)
         with warnings.catch_warnings():
             # The client announces that this sampler will be replaced by the other; `sampler` is how the user chooses.
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from qlifq.circuits.packing import Floats
 
-__all__ = ["MAX_EXECUTIONS", "Counts", "DelayGrid", "JobSpec", "delay_slots", "job_sizes", "laid_out"]
+__all__ = ["MAX_EXECUTIONS", "Counts", "DelayGrid", "JobSpec", "job_sizes", "laid_out"]
 
 Counts = npt.NDArray[np.int64]
 
@@ -56,7 +56,7 @@ class JobSpec:
     @property
     def longest_delay(self) -> float:
         """Seconds that the longest of its executions waits."""
-        slots = delay_slots(self.circuit)
+        slots = self.circuit.delay_slots
         constant = sum(
             float(gate.angle) for gate in self.circuit.gates if gate.name == "Delay" and not isinstance(gate.angle, Slot)
         )
@@ -75,7 +75,7 @@ class JobSpec:
 
     def groups(self) -> list[npt.NDArray[np.intp]]:
         """The sets that share a circuit, since a delay is part of the circuit and no parameter of it."""
-        slots = delay_slots(self.circuit)
+        slots = self.circuit.delay_slots
         if not slots:
             return [np.arange(self.sets)]
         delays = self.values[:, :, slots].reshape(self.sets, -1)
@@ -98,7 +98,7 @@ class DelayGrid:
 
     def rounded(self, circuit: SpikeCircuit, values: Floats) -> tuple[Floats, float | None]:
         """The values with their delays rounded, and the greatest change in seconds; None without delays."""
-        slots = delay_slots(circuit)
+        slots = circuit.delay_slots
         if not slots:
             return values, None
         if self.step is None:
@@ -108,7 +108,7 @@ class DelayGrid:
         return done, float(np.abs(done - values).max())
 
     def constants(self, circuit: SpikeCircuit) -> SpikeCircuit:
-        """The circuit with its constant delays rounded alike."""
+        """The circuit with its constant delays rounded in the same way."""
         if self.step is None:
             return circuit
         gates = tuple(
@@ -118,11 +118,6 @@ class DelayGrid:
             for gate in circuit.gates
         )
         return SpikeCircuit(circuit.name, gates)
-
-
-def delay_slots(circuit: SpikeCircuit) -> list[int]:
-    """The slots that are delays."""
-    return sorted({gate.angle.index for gate in circuit.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)})
 
 
 def laid_out(values: Floats, width: int) -> Floats:

@@ -11,7 +11,7 @@ from qlifq.backends import Plan
 from qlifq.calibration import Calibration
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import Value, control
-from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, NOISES, SNAPSHOTS, backend_code, build, imports, noisy
+from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, IMPORTS, NOISES, backend_code, build, default_noise, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
@@ -51,6 +51,10 @@ DRAWN = Need(
 )
 
 
+#: What a page begins to compare with the closed form.
+SECOND = "aer"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackendsView(View):
     """What the page of the backends shows."""
@@ -58,7 +62,7 @@ class BackendsView(View):
     first_backend: str = control("analytic", "choice", "first backend", "who answers for the qubit", options=BACKENDS)
     first_shots: str = control("exact", "choice", "first backend", "shots per decision", options=SHOTS)
     first_noise: str = control(
-        {name: SNAPSHOTS[0] if name == "ibm" else "none" for name in BACKENDS},
+        {name: default_noise(name) for name in BACKENDS},
         "choice",
         "first backend",
         "errors of the qubits",
@@ -66,10 +70,10 @@ class BackendsView(View):
         need=_noise_of("first"),
         by="first_backend",
     )
-    second_backend: str = control("aer", "choice", "second backend", "who answers for the qubit", options=BACKENDS)
+    second_backend: str = control(SECOND, "choice", "second backend", "who answers for the qubit", options=BACKENDS)
     second_shots: str = control("1", "choice", "second backend", "shots per decision", options=SHOTS)
     second_noise: str = control(
-        {name: {"aer": "numbers", "ibm": SNAPSHOTS[0]}.get(name, "none") for name in BACKENDS},
+        {name: default_noise(name) for name in BACKENDS} | {SECOND: "numbers"},
         "choice",
         "second backend",
         "errors of the qubits",
@@ -165,7 +169,7 @@ def remote(view: BackendsView) -> list[str]:
 
 
 def _twinned(view: BackendsView) -> bool:
-    return "twin" in {view.of_side(side, "backend") for side in SIDES}
+    return any(CAPABILITIES[view.of_side(side, "backend")].record for side in SIDES)
 
 
 def run_pair(
@@ -235,7 +239,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
 def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
     """The lines that give the two rates, ready to run."""
     backends = {side: backend_code(view.of_side(side, "backend"), view.of_side(side, "noise"), view, record) for side in SIDES}
-    lines_ = ["import torch", "", "import qlifq", *imports(*backends.values())]
+    lines_ = ["import torch", "", "import qlifq", IMPORTS]
     if _twinned(view):
         lines_[2:2] = ["from qlifq import calibration"]
     arguments: dict[str, Value] = {

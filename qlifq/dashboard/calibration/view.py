@@ -10,9 +10,10 @@ import torch
 
 from qlifq.calibration import Calibration, Correction, fit, save
 from qlifq.calibration.models import NEURON
+from qlifq.circuits import excitation
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
-from qlifq.dashboard.noise import CAPABILITIES, NOISES, backend_code, build, imports, noisy
+from qlifq.dashboard.noise import CAPABILITIES, IMPORTS, NOISES, backend_code, build, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS
 from qlifq.neurons.parameters import Need
@@ -22,7 +23,7 @@ from qlifq.studies.calibration_check import describe_plan
 __all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "table", "written"]
 
 #: Those that can be measured from a page: they draw counts, here.
-LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not can.remote and name != "twin")
+LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not (can.remote or can.record))
 _NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))  # type: ignore[attr-defined]
 _NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")  # type: ignore[attr-defined]
 
@@ -119,7 +120,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     between = np.full(len(grid), np.nan)
     columns = {
         "angle": angle,
-        "ideal": np.sin(angle / 2) ** 2,
+        "ideal": excitation(torch.from_numpy(angle)).numpy(),
         "fit": float(law.a[site]) + float(law.b[site]) * np.cos(angle) + float(law.c[site]) * np.sin(angle),
         "measured": np.concatenate([between, ones / measured.total_shots]),
         "low": np.concatenate([between, low]),
@@ -175,7 +176,7 @@ def calibration_code(view: CalibrationView, record: str | None) -> str:
         made = f"calibration.load({record!r})"
     else:
         backend = backend_code(view.backend, view.noise, view, "")
-        head += imports(backend)
+        head.append(IMPORTS)
         rest = f"mapping={view.mapping!r}, shots={view.shots}, rounds={view.rounds}, seed={view.seed}"
         made = f"calibration.fit({backend}, neurons={view.neurons}, {rest})"
     rest_lines = ["", f"measured = {made}", "print(measured)", f"print(measured.correct(p0={view.p0!r}, slope={view.slope!r}))"]

@@ -1,5 +1,6 @@
 """The backend `ibm` by the real client against the loopback service: what it asks, what it answers and what it refuses."""
 
+import importlib
 import logging
 import math
 import os
@@ -22,6 +23,17 @@ from tests.backends.ibm.conftest import RY, Build, angles
 from tests.backends.ibm.loopback import ACCESS, DEVICE, GOOD, TOKEN, Job, Loopback
 
 Follows = Callable[[Outcome, Tensor], bool]
+
+
+def test_the_sampler_is_that_of_its_module_wherever_the_client_points_its_own_name(
+    build: Build, service: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = importlib.import_module("qiskit_ibm_runtime.executor_sampler").Sampler
+    for name in ("Sampler", "SamplerV2"):
+        monkeypatch.setattr(f"qiskit_ibm_runtime.{name}", executor)
+    build(sampler="service").run(RY, torch.zeros(1, 2, 1), shots=6, seed=3)
+    (job,) = service.jobs.values()
+    assert job.payload["program_id"] == "sampler"
 
 
 @pytest.mark.parametrize("sampler", ["service", "client"])

@@ -11,7 +11,7 @@ from torch import Tensor
 import qlifq
 from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.backends.ibm.journal import Journal
-from qlifq.backends.snapshots import load_backend, load_snapshot
+from qlifq.backends.snapshots import load_snapshot
 from qlifq.errors import BudgetError, UnsupportedError
 from tests.backends.ibm.conftest import RY, Build, angles
 
@@ -22,7 +22,7 @@ def test_a_snapshot_gives_the_noise_of_its_qubits_and_the_same_counts_for_a_seed
     backend = get("ibm", device="fake_torino", run="r", journal=tmp_path / "j")
     asked = angles(4, 100)
     first = backend.run(RY, asked, shots=2000, seed=1)
-    noise = DeviceNoise.from_backend(load_backend("fake_torino"), list(load_snapshot("fake_torino"))[:100])
+    noise = DeviceNoise.from_snapshot("fake_torino", list(load_snapshot("fake_torino"))[:100])
     truth = get("analytic", noise=noise).run(RY, asked, shots=None, seed=None).probability
     assert follows(first, truth)
     other = get("ibm", device="fake_torino").run(RY, asked, shots=2000, seed=1)
