@@ -96,7 +96,8 @@ def test_neighbours_are_independent() -> None:
 
 def ranked(normal: Tensor) -> Tensor:
     """Normal numbers as the uniform ones of the same rank."""
-    return torch.special.ndtr(normal)
+    ranks: Tensor = torch.special.ndtr(normal)
+    return ranks
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

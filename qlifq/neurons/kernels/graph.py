@@ -191,8 +191,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.op(name, at, self.op("mul", given[1], float(options.get("alpha", 1))))
         if name == "rsub":
             return self.op("sub", given[1], at)
-        if name == "reciprocal":
-            return self.op("div", 1.0, at)
+        if name in {"reciprocal", "rsqrt"}:
+            return self.op("div", 1.0, at if name == "reciprocal" else self.op("sqrt", at))
         if name == "addcmul":
             product = self.op("mul", self.op("mul", given[1], given[2]), float(options.get("value", 1)))
             return self.op("add", at, product)
@@ -220,6 +220,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.op("sqrt", base)
         if exponent == 0.0:
             return 1.0
+        if -3.0 <= exponent < 0.0:
+            return self.op("div", 1.0, self._power(base, -exponent))
         raise UnsupportedError(f"no kernel has a power of {exponent}")
 
     def _clamped(self, name: str, value: Operand, bounds: Sequence[Any], options: Mapping[str, Any]) -> Operand:

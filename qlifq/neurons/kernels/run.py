@@ -102,7 +102,7 @@ def prepare(
     program = _program(formula, gradients)
     if program is None:
         return None
-    laid = {name: _laid_out(value.expand(steps, batch, neurons), name in (gradients or ())) for name, value in inputs.items()}
+    laid = {name: _laid_out(value, batch, neurons, name in (gradients or ())) for name, value in inputs.items()}
     shape = Shape(
         dtype=_DTYPES[like.dtype],
         strided=tuple(name for name, value in laid.items() if not value[0].is_contiguous()),
@@ -131,9 +131,19 @@ def _program(formula: Formula, gradients: tuple[str, ...] | None) -> Program | N
         return None
 
 
-def _laid_out(value: Tensor, differentiated: bool) -> Tensor:
-    """An input as a kernel reads it: one step where all are the same, and in rows where its gradient is written."""
-    value = value[:1] if value.stride(0) == 0 else value
+def _laid_out(value: Tensor, batch: int, neurons: int, differentiated: bool) -> Tensor:
+    """An input as a kernel reads it: one step where all are the same, and in rows where its gradient is written.
+
+    Of an input that was given for every step the gradient is that of every step, even where all lie in the same memory; where
+    nobody keeps it, the gradient of what it was expanded from takes its place, which costs a step and not all of them.
+    """
+    if value.stride(0) == 0:
+        once = value._base
+        if not differentiated:
+            value = value[:1]
+        elif once is not None and once.shape == value.shape[1:] and type(value.grad_fn).__name__ == "ExpandBackward0":
+            value = value if value.retains_grad else once.unsqueeze(0)
+    value = value.expand(-1, batch, neurons)
     return value.contiguous() if differentiated else value
 
 

@@ -147,15 +147,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     assert answer() == 42
 
 
-def spikes() -> torch.Tensor:
-    return QLIF(5, seed=2)(torch.full((6, 2, 5), 1.2))[0]
+def spikes(kernel: str = "auto") -> torch.Tensor:
+    found: torch.Tensor = QLIF(5, seed=2, kernel=kernel)(torch.full((6, 2, 5), 1.2))[0]
+    return found
 
 
 @pytest.mark.parametrize("told", ["none", "failing"])
 def test_without_a_working_compiler_the_step_loop_runs_after_one_warning(
     told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = QLIF(5, seed=2, kernel="off")(torch.full((6, 2, 5), 1.2))[0]
+    expected = spikes(kernel="off")
     if told == "none":
         monkeypatch.setattr(shutil, "which", lambda name: None)
         words = "no C\\+\\+ compiler was found"

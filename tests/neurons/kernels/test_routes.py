@@ -1,6 +1,7 @@
 """A kernel and the step loop are the same neuron: values, gradients, draws, and everything torch does with a layer."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from torch.utils.checkpoint import checkpoint
 from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.circuits import LeakySpike
+from qlifq.neurons.dynamics import Dynamics
 from qlifq.neurons.mapping import MAPPINGS, AngleMapping
 from qlifq.neurons.membrane import MEMBRANES, Membrane
 from qlifq.neurons.surrogates import SURROGATES
 
 NEURONS, BATCH, STEPS = 9, 3, 13
-TRAINED = {"learnable_threshold": True, "learnable_tau": True}
-QUANTUM = {**TRAINED, "learnable_qscale": True, "learnable_qbias": True}
+TRAINED: dict[str, Any] = {"learnable_threshold": True, "learnable_tau": True}
+QUANTUM: dict[str, Any] = {**TRAINED, "learnable_qscale": True, "learnable_qbias": True}
 EVERYTHING: dict[str, Any] = {
     "noise_std": 0.3,
     "use_adaptive_threshold": True,
@@ -106,13 +108,43 @@ def test_inputs_that_are_held_shared_or_strided_have_their_gradients() -> None:
     options = CASES["gain"]
     current, modulation = inputs(options)
     assert modulation is not None
+    # In memory the neurons lie apart.
     transposed = current.transpose(1, 2).contiguous().transpose(1, 2)
     for now, modulated in (
         (current[:1].expand(STEPS, -1, -1), modulation[:1].expand(STEPS, -1, -1)),
         (transposed, modulation[:, :1, :1]),
-        (transposed[::1, :, :], modulation[:, :, :1].expand(-1, -1, NEURONS)),
+        (transposed, modulation[:, :, :1].expand(-1, -1, NEURONS)),
     ):
         assert error(options, now, modulated) < 1e-10
+
+
+def test_an_input_of_one_step_for_all_has_the_sum_of_their_gradients() -> None:
+    """As the neuron of Brand and Petruccione takes it."""
+    theta = (1 + torch.rand(1, BATCH, NEURONS, dtype=torch.float64)).requires_grad_()
+    tau, x = torch.zeros_like(theta).detach(), torch.ones_like(theta).detach()
+    found = []
+    for kernel in ("auto", "off"):
+        populations, _, _ = BrandPetruccione(NEURONS, kernel=kernel).run(theta, tau, x, steps=9)
+        found.append(torch.autograd.grad(populations.sum(), theta)[0])
+    assert found[0].shape == theta.shape
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_an_input_was_expanded_from_has_its_gradient(kept: bool) -> None:
+    """As the first layer of a network that is shown one picture all the time."""
+    found = []
+    for kernel in ("auto", "off"):
+        once = (
+            1 + torch.rand(BATCH, NEURONS, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+        ).requires_grad_()
+        every = (2 * once).expand(STEPS, -1, -1)
+        if kept:
+            every.retain_grad()
+        layer_of(kernel, CASES["everything"])(every)[0].square().sum().backward()
+        found.append([once.grad, *([every.grad] if kept else [])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 8, 9, 17])
@@ -164,10 +196,11 @@ def test_the_neuron_of_brand_and_petruccione_is_that_of_its_step_loop(leak: str,
     x = (torch.rand(20, 4, NEURONS, generator=source) < 0.6).double()
     found = []
     for kernel in ("auto", "off"):
-        inputs = [(2.0 * theta).requires_grad_(), (40.0 * tau).requires_grad_()]
-        populations, spikes, _ = BrandPetruccione(NEURONS, leak=leak, gradient=gradient, kernel=kernel).run(*inputs, x)
+        angle, interval = (2.0 * theta).requires_grad_(), (40.0 * tau).requires_grad_()
+        layer = BrandPetruccione(NEURONS, leak=leak, gradient=gradient, kernel=kernel)
+        populations, spikes, _ = layer.run(angle, interval, x)
         weights = torch.randn(populations.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-        grads = torch.autograd.grad((populations * weights).sum() + (spikes * weights.flip(0)).sum(), inputs)
+        grads = torch.autograd.grad((populations * weights).sum() + (spikes * weights.flip(0)).sum(), (angle, interval))
         found.append([populations.detach(), spikes.detach(), *grads])
     assert found[0][1].sum() > 10
     for one, other in zip(*found, strict=True):
@@ -237,13 +270,6 @@ def test_checkpointing_draws_the_same_again(reentrant: bool) -> None:
         assert torch.equal(one, other)
 
 
-def test_a_compiled_function_sees_one_operation() -> None:
-    current, _ = inputs({})
-    layer, again = (layer_of("auto", CASES["everything"]) for _ in range(2))
-    compiled = torch.compile(lambda x: 2 * layer(x)[0], backend="eager")
-    assert torch.equal(compiled(current), 2 * again(current)[0])
-
-
 def test_functional_transforms_run_step_by_step_with_the_same_numbers() -> None:
     current, _ = inputs({})
     layer, again = (layer_of("auto", {"decision": "expectation", "noise_std": 0.2}) for _ in range(2))
@@ -287,12 +313,13 @@ def test_a_membrane_and_a_mapping_of_ones_own_have_a_kernel() -> None:
     assert error(options, *inputs({})) < 1e-10
 
 
-COUPLED = {
+WEIGHTS = torch.linspace(0.5, 1.5, NEURONS, dtype=torch.float64)
+COUPLED: dict[str, Callable[[Tensor, Tensor, Dynamics], Tensor]] = {
     "an operation that no kernel has": lambda v, i, d: torch.lerp(v, torch.special.gammaln(1 + i.abs()), d.step),
     "neurons that see each other": lambda v, i, d: torch.lerp(v, i - 0.1 * v.mean(dim=-1, keepdim=True), d.step),
     "a neuron that sees the first": lambda v, i, d: torch.lerp(v, i - 0.1 * v[..., :1], d.step),
     "a number that the host reads": lambda v, i, d: torch.lerp(v, i, d.step) if float(i.sum()) else v,
-    "a weight of its own": lambda v, i, d, weights=torch.rand(NEURONS, dtype=torch.float64): torch.lerp(v, weights * i, d.step),
+    "weights of its own": lambda v, i, d: torch.lerp(v, WEIGHTS * i, d.step),
 }
 
 
