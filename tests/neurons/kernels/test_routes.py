@@ -212,7 +212,7 @@ def test_in_single_precision_hardly_a_spike_differs() -> None:
     """A draw that lies within the rounding of its probability falls on either side: measured, none of 80,000,000 spikes.
 
     Two probabilities differ by a unit in the last place or two, the spacing of the draws: once in 10⁷ at most, of which more
-    than 6 of 4,000,000 come less often than once in 10⁹. Once a spike differs the two neurons have a history each, so one
+    than 8 of 4,000,000 come less often than once in 10⁹. Once a spike differs the two neurons have a history each, so one
     step at a time is compared from the same state.
     """
     current = 2 * torch.rand(200_000, generator=torch.Generator().manual_seed(1)).reshape(1, 20, 10_000)
@@ -223,7 +223,7 @@ def test_in_single_precision_hardly_a_spike_differs() -> None:
             (ours, _), (theirs, after) = (layer(current, state) for layer in layers)
             different, total, state = different + int((ours != theirs).sum()), total + ours.numel(), after
     assert total == 4_000_000
-    assert different <= 6
+    assert different <= 8
 
 
 def test_a_second_derivative_is_that_of_the_step_loop() -> None:
