@@ -51,7 +51,7 @@ def test_draws_of_the_wrong_step_are_seen(monkeypatch: pytest.MonkeyPatch) -> No
     assert error(OPTIONS, *inputs(OPTIONS)) > 1e-3
 
 
-def test_a_gradient_of_a_constant_that_is_not_added_up_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_that_is_left_out_of_the_gradient_of_a_constant_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     summed = print_cpp._Printer._summed
-    monkeypatch.setattr(print_cpp._Printer, "_summed", lambda self, name: summed(self, name).replace("+=", "="))
+    monkeypatch.setattr(print_cpp._Printer, "_summed", lambda self, name: summed(self, name).replace(", n)", ", n - 1)"))
     assert error(CASES["constants"], *inputs({})) > 1e-3

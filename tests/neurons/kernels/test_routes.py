@@ -208,10 +208,12 @@ def test_the_neuron_of_brand_and_petruccione_is_that_of_its_step_loop(leak: str,
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
 
 
-def test_in_single_precision_a_spike_in_a_million_differs() -> None:
-    """A draw that lies within the rounding of its probability falls on either side: 2 of 4,000,000 spikes at the same state.
+def test_in_single_precision_hardly_a_spike_differs() -> None:
+    """A draw that lies within the rounding of its probability falls on either side: measured, none of 80,000,000 spikes.
 
-    Afterwards the two neurons have a history each, so one step at a time is compared from the same state.
+    Two probabilities differ by a unit in the last place or two, the spacing of the draws: once in 10⁷ at most, of which more
+    than 8 of 4,000,000 come less often than once in 10⁹. Once a spike differs the two neurons have a history each, so one
+    step at a time is compared from the same state.
     """
     current = 2 * torch.rand(200_000, generator=torch.Generator().manual_seed(1)).reshape(1, 20, 10_000)
     state, different, total = None, 0, 0
@@ -221,7 +223,7 @@ def test_in_single_precision_a_spike_in_a_million_differs() -> None:
             (ours, _), (theirs, after) = (layer(current, state) for layer in layers)
             different, total, state = different + int((ours != theirs).sum()), total + ours.numel(), after
     assert total == 4_000_000
-    assert different <= 20
+    assert different <= 8
 
 
 def test_a_second_derivative_is_that_of_the_step_loop() -> None:
