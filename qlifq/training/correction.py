@@ -51,11 +51,11 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 mapping=layer.mapping,
                 q_scale=layer.q_scale.detach().repeat_interleave(settings.quantum_wire),
                 q_bias=layer.q_bias.detach().repeat_interleave(settings.quantum_wire),
-                leak=settings.quantum_leak,
+                leak=layer.shared("quantum_leak"),
                 shots=shots,
                 rounds=_ROUNDS,
                 seed=seeds.next_seed(),
-                **MAPPINGS[layer.mapping].own(settings),
+                **{name: layer.shared(name) for name in MAPPINGS[layer.mapping].parameters},
             )
         )
     return found

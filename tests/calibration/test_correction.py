@@ -190,6 +190,11 @@ REFUSED: list[tuple[Callable[[Calibration], object], type[QLIFError], str]] = [
         UnsupportedError,
         "made with mapping 'sigmoid', but the layer has 'linear'",
     ),
+    (
+        lambda cal: cal.apply_to(qlifq.QLIF(4, quantum_leak=(0.1, 0.1, 0.2, 0.1))),
+        UnsupportedError,
+        "`quantum_leak` must be one number for all neurons here",
+    ),
     (lambda cal: cal.apply_to(qlifq.QLIF(4)), UnsupportedError, "made with quantum_leak 0.1, but the layer has 0.0"),
     (
         lambda cal: cal.apply_to(qlifq.QLIF(4, backend="reference", quantum_leak=0.1)),
