@@ -83,6 +83,10 @@ class Spec(NamedTuple):
         """Why it cannot be trained; empty where it can."""
         return self.fixed or _NOT_TRAINED.get(self.kind, "")
 
+    def has_effect(self, settings: "Settings") -> bool:
+        """Whether it has an effect as the others stand."""
+        return self.need is None or self.need.holds(settings)
+
 
 def _parameter(
     default: object,
@@ -292,7 +296,7 @@ class Settings:
             object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
         for item in fields(self):
             spec, value = spec_of(item), getattr(self, item.name)
-            if spec.need is not None and value != item.default and not spec.need.holds(self):
+            if spec.need is not None and value != item.default and not spec.has_effect(self):
                 raise UnsupportedError(
                     f"Argument `{item.name}` would be ignored: it needs {spec.need.words}, but is {value!r} without."
                 )
@@ -352,8 +356,7 @@ class Settings:
 
     def has_effect(self, name: str) -> bool:
         """Whether a parameter has an effect as the others stand."""
-        need = spec_of(self.__dataclass_fields__[name]).need
-        return need is None or need.holds(self)
+        return spec_of(self.__dataclass_fields__[name]).has_effect(self)
 
     def number(self, name: str) -> PerNeuron | None:
         """The value of a numeric parameter: where it is None, the default of the mapping; None where that has none."""

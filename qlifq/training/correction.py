@@ -1,6 +1,7 @@
 """A trained network calibrated and corrected, layer by layer, where its spike decisions are asked."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from qlifq.backends import Plan
 from qlifq.calibration import Calibration, Correction, fit
@@ -44,6 +45,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
     found, seeds = [], SeedStream(seed)
     for layer in _layers(network):
         settings = layer.settings
+        own: dict[str, Any] = {name: layer.shared(name) for name in MAPPINGS[layer.mapping].parameters}
         found.append(
             fit(
                 layer.backend,
@@ -55,7 +57,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 shots=shots,
                 rounds=_ROUNDS,
                 seed=seeds.next_seed(),
-                **{name: layer.shared(name) for name in MAPPINGS[layer.mapping].parameters},
+                **own,
             )
         )
     return found
