@@ -17,7 +17,7 @@ from qlifq.neurons.surrogates import SURROGATES
 
 NEURONS, BATCH, STEPS = 9, 3, 13
 TRAINED = {"learnable_threshold": True, "learnable_tau": True}
-QUANTUM = {**TRAINED, "learnable_qscale": True, "learnable_qbias": True}
+QUANTUM: dict[str, Any] = {**TRAINED, "learnable_qscale": True, "learnable_qbias": True}
 EVERYTHING: dict[str, Any] = {
     "noise_std": 0.3,
     "use_adaptive_threshold": True,
@@ -209,7 +209,7 @@ def test_a_second_derivative_is_that_of_the_step_loop() -> None:
 
 def test_the_first_derivative_is_that_of_finite_differences() -> None:
     """`gradcheck`, where nothing is drawn and nothing jumps."""
-    layer = QLIF(2, seed=1, tau=3.0, decision="expectation", membrane="quadratic", **QUANTUM, noise_std=0.1).double()
+    layer = QLIF(2, seed=1, tau=3.0, decision="expectation", membrane="quadratic", noise_std=0.1, **QUANTUM).double()
     values = {name: value.detach().clone().requires_grad_() for name, value in layer.named_parameters()}
     current = (1.5 * torch.rand(9, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))).requires_grad_()
 
