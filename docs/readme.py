@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from qlifq.neurons.parameters import markdown_table
+from qlifq.neurons.parameter_table import markdown_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 SECTION = re.compile(r"(<!-- parameters: [^\n]* -->\n).*?(<!-- end of parameters -->)", re.DOTALL)

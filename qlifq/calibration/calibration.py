@@ -33,14 +33,6 @@ class Settings(Protocol):
     """The settings of a layer that matter here."""
 
     @property
-    def quantum_leak(self) -> float:
-        """What is taken off q_bias."""
-
-    @property
-    def theta_max(self) -> float:
-        """The span of the `tanh` mapping, radians."""
-
-    @property
     def quantum_wire(self) -> int:
         """Sites per neuron."""
 
@@ -66,6 +58,9 @@ class Layer(Protocol):
     @property
     def q_bias(self) -> Tensor:
         """`(num_neurons,)`."""
+
+    def shared(self, name: str) -> float:
+        """A number that all neurons share, or the reason why there is none."""
 
     def assign(self, **values: Tensor) -> None:
         """Set values per neuron."""
@@ -217,10 +212,10 @@ class Calibration:
         design, settings = self.measurement.design, layer.settings
         wanted: dict[str, tuple[object, object]] = {
             "mapping": (layer.mapping, design.mapping),
-            "quantum_leak": (settings.quantum_leak, design.leak),
+            "quantum_leak": (layer.shared("quantum_leak"), design.leak),
         }
         for name, needed in MAPPINGS[design.mapping].own(design).items():
-            wanted[name] = (getattr(settings, name), needed)
+            wanted[name] = (layer.shared(name), needed)
         for name, (have, need) in wanted.items():
             if have != need:
                 raise UnsupportedError(f"The calibration was made with {name} {need!r}, but the layer has {have!r}.")

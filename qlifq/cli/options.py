@@ -77,6 +77,8 @@ def parse_parameters(items: Iterable[str]) -> dict[str, Any]:
             values[name] = _FLAGS[text.lower()]
         elif kind == "integer":
             values[name] = _integer(option, text)
+        elif kind == "names":
+            values[name] = tuple(text.split(","))
         elif kind == "per-neuron" and "," in text:
             values[name] = tuple(_number(option, part) for part in text.split(","))
         else:

@@ -177,12 +177,14 @@ def controls_of(view: type) -> tuple[Control, ...]:
 
 @lru_cache
 def parameter_controls() -> tuple[Control, ...]:
-    """A control for every parameter of the neuron."""
+    """A control for every parameter of the neuron that always has a value; what is trained has flags."""
     found = []
     for item in fields(Settings):
         spec = spec_of(item)
         default: Any = item.default
         options, by = spec.options, None
+        if spec.kind == "names" or item.name == "V_min":
+            continue
         kind = {"per-neuron": "real", "transform": "choice"}.get(spec.kind, spec.kind)
         if spec.kind == "transform":
             default, options = "none", tuple(TRANSFORMS)

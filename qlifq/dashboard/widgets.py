@@ -14,7 +14,7 @@ from qlifq.dashboard.charts import COLOURS, Chart, Columns, picture
 from qlifq.dashboard.controls import Control, Value, relevant
 from qlifq.dashboard.view import View, from_address, settle, to_address
 from qlifq.errors import QLIFError
-from qlifq.neurons.parameters import FORMULAS
+from qlifq.neurons.parameter_table import FORMULAS
 
 __all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
 

@@ -2,6 +2,8 @@
 
 from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneState
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
+
+from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.per_neuron import value_gradients
@@ -20,6 +22,7 @@ __all__ = [
     "BrandPetruccione",
     "BrandPetruccioneState",
     "Dynamics",
+    "NeuronParameters",
     "QLIFState",
     "Recording",
     "SeedStream",

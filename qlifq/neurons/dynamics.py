@@ -6,7 +6,8 @@ This is the only place where the neuron is written: kernels are traced from thes
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ class Dynamics(NamedTuple):
     a0: Tensor = _OFF
     R: Tensor = _OFF
     V_peak: Tensor = _OFF
+    V_min: Tensor = _OFF
     lowest_threshold: Tensor = _OFF
     highest_threshold: Tensor = _OFF
     eta: Tensor = _OFF
@@ -80,6 +82,8 @@ class Dynamics(NamedTuple):
 
         constants: dict[str, Tensor | float] = {"V_th": like, "step": dt / value("tau")}
         constants |= {name: value(name) for name in MEMBRANES[settings.membrane].parameters}
+        if settings.V_min is not None:
+            constants["V_min"] = value("V_min")
         if settings.reset != "soft":
             constants["V_reset"] = value("V_reset")
         if settings.reset == "partial":
@@ -125,11 +129,23 @@ def _exp(exponent: Tensor | float) -> Tensor | float:
     return exponent.exp() if isinstance(exponent, Tensor) else math.exp(exponent)
 
 
-def initial_state(settings: Settings, batch: int, neurons: int, like: Tensor) -> QLIFState:
-    """The state at rest, `(batch, neurons)` in the dtype and on the device of `like`."""
+def initial_state(
+    settings: Settings, batch: int, neurons: int, like: Tensor, parameters: Mapping[str, Tensor] = MappingProxyType({})
+) -> QLIFState:
+    """The state at rest, `(batch, neurons)` in the dtype and on the device of `like`.
+
+    Args:
+        settings: the neuron's parameters.
+        batch: how many sequences run side by side.
+        neurons: how many neurons there are.
+        like: a tensor of the layer.
+        parameters: as for `Dynamics.of`.
+    """
     zeros = torch.zeros(batch, neurons, dtype=like.dtype, device=like.device)
+    name = MEMBRANES[settings.membrane].rest
+    rest: Any = 0.0 if name is None else parameters.get(name, getattr(settings, name))
     return QLIFState(
-        voltage=torch.full_like(zeros, MEMBRANES[settings.membrane].rest(settings)),
+        voltage=zeros + (zeros.new_tensor(rest) if isinstance(rest, tuple) else rest),
         adaptation=zeros,
         efficiency=torch.ones_like(zeros),
         ahp=zeros,
@@ -169,6 +185,7 @@ def integrate(
         Δ = V − V_th                                       (− k m in mode `threshold`)
 
     The quadratic pull from below V_rest reaches V_rest at most, and V is cut off at V_peak. A refractory neuron holds V.
+    Last of all, V is raised to V_min.
 
     Args:
         state: the state before the step, `(batch, num_neurons)` each.
@@ -196,6 +213,8 @@ def integrate(
         voltage = torch.minimum(voltage, dynamics.V_peak)
     if dynamics.refractory_period is not None:
         voltage = torch.lerp(voltage, held, state.refractory.clamp(max=1))
+    if dynamics.V_min is not None:
+        voltage = torch.maximum(voltage, dynamics.V_min)
     state = state._replace(voltage=voltage)
     return state, voltage - threshold(state, dynamics, modulation)
 

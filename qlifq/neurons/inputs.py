@@ -9,7 +9,7 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq._transforms import FLOATS, refuse_tracing, trainable
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
-from qlifq.neurons.parameters import Settings, spec_of
+from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
 __all__ = ["FLOATING", "check_constants", "checked_current", "checked_end", "checked_modulation"]
@@ -55,8 +55,9 @@ def check_constants(settings: Settings, stored: Mapping[str, Tensor], current: T
     """
     if current.dtype not in suited:
         for item in fields(settings):
-            if spec_of(item).kind == "real":
-                check.within(item.name, [getattr(settings, item.name)], current.dtype)
+            number = getattr(settings, item.name)
+            if isinstance(number, float) and item.name not in stored:
+                check.within(item.name, [number], current.dtype)
         suited.add(current.dtype)
     if current.device.type == "cpu":
         for name, value in stored.items():

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from qlifq._registry import Registry
-from qlifq.errors import ArgumentError
+from qlifq.neurons.rules import Rule
 
 if TYPE_CHECKING:
     from qlifq.neurons.dynamics import Dynamics
-    from qlifq.neurons.parameters import Settings
 
 __all__ = ["MEMBRANES", "Membrane"]
 
@@ -27,15 +26,15 @@ class Membrane:
     Args:
         formula: as people write it.
         follow: V, I_eff and the constants of the dynamics to V after one step without noise, each `(batch, num_neurons)`.
-        rest: the potential at rest, from the settings.
-        check: refuses settings that do not go together.
+        rest: the parameter that is the potential at rest; None for 0.
+        rules: what its parameters must be to others.
         parameters: the neuron's parameters that only membranes like this one use; V is cut off at `V_peak` where that is one.
     """
 
     formula: str
     follow: Callable[[Tensor, Tensor, "Dynamics"], Tensor]
-    rest: Callable[["Settings"], float] = lambda settings: 0.0
-    check: Callable[["Settings"], None] = lambda settings: None
+    rest: str | None = None
+    rules: tuple[Rule, ...] = ()
     parameters: tuple[str, ...] = ()
 
 
@@ -52,17 +51,6 @@ def _quadratic(voltage: Tensor, current: Tensor, dynamics: "Dynamics") -> Tensor
     return voltage + pull + dynamics.step * dynamics.R * current
 
 
-def _check_quadratic(settings: "Settings") -> None:
-    """V_rest < V_c, V_rest < V_th < V_peak, whatever threshold the neuron can take."""
-    if settings.V_c <= settings.V_rest:
-        raise ArgumentError(f"Argument `V_c` must be above V_rest = {settings.V_rest:g}, but is {settings.V_c:g}.")
-    if settings.V_rest >= settings.lowest_V_th:
-        raise ArgumentError(f"Argument `V_th` must be above V_rest = {settings.V_rest:g}, but is {settings.lowest_V_th:g}.")
-    name, highest = settings.highest_threshold
-    if settings.V_peak <= highest:
-        raise ArgumentError(f"Argument `{name}` must be below V_peak = {settings.V_peak:g}, but is {highest:g}.")
-
-
 #: The membranes by name.
 MEMBRANES: Registry[Membrane] = Registry(
     "membrane",
@@ -71,8 +59,13 @@ MEMBRANES: Registry[Membrane] = Registry(
         "quadratic": Membrane(
             formula="V ← V + (dt/τ) (a0 (V − V_rest)(V − V_c) + R I_eff)",
             follow=_quadratic,
-            rest=lambda settings: settings.V_rest,
-            check=_check_quadratic,
+            rest="V_rest",
+            rules=(
+                Rule("V_c", "above", "V_rest"),
+                Rule("V_th", "above", "V_rest"),
+                Rule("max_threshold", "below", "V_peak"),
+                Rule("V_th", "below", "V_peak"),
+            ),
             parameters=("V_rest", "V_c", "a0", "R", "V_peak"),
         ),
     },

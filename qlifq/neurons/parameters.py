@@ -1,6 +1,7 @@
 """Every parameter of a QLIF neuron: its default, its bounds, what it needs and what it does.
 
-The table of the README, the command line and the checks of user input are all made from the fields below.
+The table of the README, the command line and the checks of user input are all made from the fields below. What two of them must
+be to each other stands in `rules`.
 """
 
 import math
@@ -16,16 +17,35 @@ from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 from qlifq.neurons.membrane import MEMBRANES
+from qlifq.neurons.rules import NOT_BELOW_DT, RULES, PerNeuron
 from qlifq.neurons.surrogates import SURROGATES
 
-__all__ = ["DECISIONS", "FORMULAS", "NEUROMOD_MODES", "PER_NEURON", "RESETS", "Settings", "Spec", "markdown_table"]
+__all__ = ["DECISIONS", "NEUROMOD_MODES", "PER_NEURON", "RESETS", "Settings", "Spec", "Transform"]
 
 DECISIONS = ("sample", "threshold", "expectation")
 NEUROMOD_MODES = ("gain", "threshold", "prob_slope", "off")
 RESETS = ("hard", "soft", "partial")
 
-#: One number for all neurons, or one per neuron.
-PerNeuron = float | tuple[float, ...]
+#: Why a parameter that is no number has no gradient, by its kind.
+_NOT_TRAINED = MappingProxyType(
+    {
+        "integer": "it is a whole number",
+        "flag": "it is True or False",
+        "choice": "it is a name",
+        "transform": "it is a function",
+        "names": "it holds names",
+    }
+)
+#: What a flag of the group "learning" trains.
+_TRAINED_BY = MappingProxyType(
+    {
+        "learnable_threshold": "V_th",
+        "learnable_tau": "tau",
+        "learnable_eta": "eta",
+        "learnable_qscale": "q_scale",
+        "learnable_qbias": "q_bias",
+    }
+)
 Transform = Callable[[Tensor], Tensor]
 
 
@@ -40,12 +60,14 @@ class Spec(NamedTuple):
     """What is known about one parameter.
 
     Args:
-        kind: "real", "per-neuron", "integer", "flag", "choice" or "transform".
+        kind: "per-neuron" (one number, or one per neuron), "real" (one number), "integer", "flag", "choice", "transform" or
+            "names".
         group: the mechanism it belongs to.
         doc: what it does, in one clause.
         bounds: keyword arguments of the check, such as `above`.
         options: the names of a choice.
         need: what it needs to have an effect, or None.
+        fixed: why a number has no gradient; empty where it has one.
     """
 
     kind: str
@@ -54,6 +76,16 @@ class Spec(NamedTuple):
     bounds: Mapping[str, float]
     options: Collection[str]
     need: Need | None
+    fixed: str = ""
+
+    @property
+    def without_gradient(self) -> str:
+        """Why it cannot be trained; empty where it can."""
+        return self.fixed or _NOT_TRAINED.get(self.kind, "")
+
+    def has_effect(self, settings: "Settings") -> bool:
+        """Whether it has an effect as the others stand."""
+        return self.need is None or self.need.holds(settings)
 
 
 def _parameter(
@@ -64,9 +96,10 @@ def _parameter(
     *,
     options: Collection[str] = (),
     need: Need | None = None,
+    fixed: str = "",
     **bounds: float,
 ) -> Any:  # a dataclass field takes the type of its annotation
-    return field(default=default, metadata={"spec": Spec(kind, group, doc, bounds, options, need)})
+    return field(default=default, metadata={"spec": Spec(kind, group, doc, bounds, options, need, fixed)})
 
 
 def _of_membrane(name: str) -> Need:
@@ -92,8 +125,8 @@ BOUNDED = Need(
 )
 HOMEOSTASIS = Need("homeostasis_enabled=True", lambda s: s.homeostasis_enabled)
 AHP = Need("use_ahp=True", lambda s: s.use_ahp)
-ADAPTATION = Need("spike_increase above 0", lambda s: s.spike_increase > 0)
-DEPRESSION = Need("depression_rate above 0", lambda s: s.depression_rate > 0)
+ADAPTATION = Need("spike_increase above 0", lambda s: positive(s.spike_increase))
+DEPRESSION = Need("depression_rate above 0", lambda s: positive(s.depression_rate))
 MODULATED = Need("neuromod_mode other than 'off'", lambda s: s.neuromod_mode != "off")
 PROBABILISTIC = Need("quantum_mode=True or stochastic=True", lambda s: s.quantum_mode or s.stochastic)
 DYNAMIC = Need("allow_dynamic_spike_probability=True", lambda s: s.allow_dynamic_spike_probability)
@@ -104,7 +137,7 @@ PARTIAL = Need("reset='partial'", lambda s: s.reset == "partial")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The parameters of a QLIF layer, checked; see the table in the README or `markdown_table()`.
+    """The parameters of a QLIF layer, checked; see the table in the README.
 
     Raises:
         ArgumentError: for a value out of range, or an unknown name.
@@ -115,60 +148,71 @@ class Settings:
 
     membrane: str = _parameter("leaky", "choice", "membrane", "membrane equation", options=MEMBRANES)
     V_th: PerNeuron = _parameter(1.0, "per-neuron", "membrane", "threshold at rest")
-    V_reset: float = _parameter(0.0, "real", "membrane", "potential after a spike", need=TO_V_RESET)
+    V_reset: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "potential after a spike", need=TO_V_RESET)
     reset: str = _parameter(
         "hard", "choice", "membrane", "to V_reset, down by the threshold, or by a fraction towards V_reset", options=RESETS
     )
-    reset_fraction: float = _parameter(
-        0.3, "real", "membrane", "fraction of a partial reset", need=PARTIAL, above=0.0, at_most=1.0
+    reset_fraction: PerNeuron = _parameter(
+        0.3, "per-neuron", "membrane", "fraction of a partial reset", need=PARTIAL, above=0.0, at_most=1.0
     )
     tau: PerNeuron = _parameter(20.0, "per-neuron", "membrane", "membrane time constant τ, at least dt", above=0.0)
-    dt: float = _parameter(1.0, "real", "membrane", "time step, in the unit of τ", above=0.0)
-    noise_std: float = _parameter(0.0, "real", "membrane", "membrane noise σ, scaled with √dt", at_least=0.0)
+    dt: float = _parameter(
+        1.0, "real", "membrane", "time step, in the unit of τ", fixed="all neurons share one time step", above=0.0
+    )
+    noise_std: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "membrane noise σ, scaled with √dt", at_least=0.0)
     refractory_period: int = _parameter(
         0, "integer", "membrane", "steps after a spike in which V is held and no circuit is asked", at_least=0
     )
-    V_rest: float = _parameter(0.0, "real", "membrane", "stable point of the parabola", need=_of_membrane("V_rest"))
-    V_c: float = _parameter(0.8, "real", "membrane", "unstable point of the parabola, above V_rest", need=_of_membrane("V_c"))
-    a0: float = _parameter(1.0, "real", "membrane", "steepness of the parabola", need=_of_membrane("a0"), above=0.0)
-    R: float = _parameter(1.0, "real", "membrane", "resistance of the input", need=_of_membrane("R"), above=0.0)
-    V_peak: float = _parameter(10.0, "real", "membrane", "cut-off of the potential, above V_th", need=_of_membrane("V_peak"))
+    V_rest: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "stable point of the parabola", need=_of_membrane("V_rest"))
+    V_c: PerNeuron = _parameter(
+        0.8, "per-neuron", "membrane", "unstable point of the parabola, above V_rest", need=_of_membrane("V_c")
+    )
+    a0: PerNeuron = _parameter(1.0, "per-neuron", "membrane", "steepness of the parabola", need=_of_membrane("a0"), above=0.0)
+    R: PerNeuron = _parameter(1.0, "per-neuron", "membrane", "resistance of the input", need=_of_membrane("R"), above=0.0)
+    V_min: PerNeuron | None = _parameter(None, "per-neuron", "membrane", "least potential; None for none")
+    V_peak: PerNeuron = _parameter(
+        10.0, "per-neuron", "membrane", "cut-off of the potential, above V_th", need=_of_membrane("V_peak")
+    )
 
     use_adaptive_threshold: bool = _parameter(False, "flag", "threshold", "whether spikes raise the threshold")
     eta: PerNeuron = _parameter(0.1, "per-neuron", "threshold", "rise of the threshold at a spike", need=ADAPTIVE, at_least=0.0)
-    tau_threshold: float = _parameter(
-        20.0, "real", "threshold", "time constant of its way back to rest", need=ADAPTIVE, above=0.0
+    tau_threshold: PerNeuron = _parameter(
+        20.0, "per-neuron", "threshold", "time constant of its way back to rest", need=ADAPTIVE, above=0.0
     )
-    min_threshold: float = _parameter(0.5, "real", "threshold", "least threshold", need=BOUNDED)
-    max_threshold: float = _parameter(2.0, "real", "threshold", "greatest threshold", need=BOUNDED)
+    min_threshold: PerNeuron = _parameter(0.5, "per-neuron", "threshold", "least threshold", need=BOUNDED)
+    max_threshold: PerNeuron = _parameter(2.0, "per-neuron", "threshold", "greatest threshold", need=BOUNDED)
     homeostasis_enabled: bool = _parameter(
         False, "flag", "threshold", "whether V_th follows the firing rate: V_th ← V_th + lr (F − target)"
     )
-    homeostasis_target_rate: float = _parameter(
-        0.1, "real", "threshold", "wanted rate, spikes a step", need=HOMEOSTASIS, at_least=0.0, at_most=1.0
+    homeostasis_target_rate: PerNeuron = _parameter(
+        0.1, "per-neuron", "threshold", "wanted rate, spikes a step", need=HOMEOSTASIS, at_least=0.0, at_most=1.0
     )
-    homeostasis_lr: float = _parameter(
-        0.01, "real", "threshold", "speed of homeostasis, per unit of time", need=HOMEOSTASIS, above=0.0
+    homeostasis_lr: PerNeuron = _parameter(
+        0.01, "per-neuron", "threshold", "speed of homeostasis, per unit of time", need=HOMEOSTASIS, above=0.0
     )
-    homeostasis_tau: float = _parameter(
-        100.0, "real", "threshold", "time constant of the rate F, at least dt", need=HOMEOSTASIS, above=0.0
+    homeostasis_tau: PerNeuron = _parameter(
+        100.0, "per-neuron", "threshold", "time constant of the rate F, at least dt", need=HOMEOSTASIS, above=0.0
     )
 
-    spike_increase: float = _parameter(0.0, "real", "adaptation", "rise of the adaptation current A at a spike", at_least=0.0)
-    adaptation_decay: float = _parameter(
-        0.9, "real", "adaptation", "what is left of A after a time of 1", need=ADAPTATION, at_least=0.0, below=1.0
+    spike_increase: PerNeuron = _parameter(
+        0.0, "per-neuron", "adaptation", "rise of the adaptation current A at a spike", at_least=0.0
+    )
+    adaptation_decay: PerNeuron = _parameter(
+        0.9, "per-neuron", "adaptation", "what is left of A after a time of 1", need=ADAPTATION, at_least=0.0, below=1.0
     )
     use_ahp: bool = _parameter(False, "flag", "adaptation", "whether spikes cause an after-hyperpolarisation H")
-    tau_ahp: float = _parameter(120.0, "real", "adaptation", "time constant of H", need=AHP, above=0.0)
-    ahp_jump: float = _parameter(0.3, "real", "adaptation", "rise of H at a spike; H is at most 2", need=AHP, above=0.0)
-    g_ahp: float = _parameter(0.2, "real", "adaptation", "weight of H in the input", need=AHP, above=0.0)
-
-    depression_rate: float = _parameter(
-        0.0, "real", "plasticity", "fraction of the efficiency S that a spike uses up", at_least=0.0, at_most=1.0
+    tau_ahp: PerNeuron = _parameter(120.0, "per-neuron", "adaptation", "time constant of H", need=AHP, above=0.0)
+    ahp_jump: PerNeuron = _parameter(
+        0.3, "per-neuron", "adaptation", "rise of H at a spike; H is at most 2", need=AHP, above=0.0
     )
-    recovery_rate: float = _parameter(
+    g_ahp: PerNeuron = _parameter(0.2, "per-neuron", "adaptation", "weight of H in the input", need=AHP, above=0.0)
+
+    depression_rate: PerNeuron = _parameter(
+        0.0, "per-neuron", "plasticity", "fraction of the efficiency S that a spike uses up", at_least=0.0, at_most=1.0
+    )
+    recovery_rate: PerNeuron = _parameter(
         0.05,
-        "real",
+        "per-neuron",
         "plasticity",
         "fraction of its deficit that S regains in a time of 1",
         need=DEPRESSION,
@@ -177,7 +221,7 @@ class Settings:
     )
 
     neuromod_mode: str = _parameter("gain", "choice", "neuromodulation", "what modulation m acts on", options=NEUROMOD_MODES)
-    neuromod_strength: float = _parameter(1.0, "real", "neuromodulation", "its strength k", need=MODULATED)
+    neuromod_strength: PerNeuron = _parameter(1.0, "per-neuron", "neuromodulation", "its strength k", need=MODULATED)
     neuromod_transform: Transform | None = _parameter(
         None, "transform", "neuromodulation", "function applied to the modulation first", need=MODULATED
     )
@@ -195,10 +239,10 @@ class Settings:
     q_bias: PerNeuron | None = _parameter(
         None, "per-neuron", "quantum decision", "offset of the mapping; None for its default", need=QUANTUM
     )
-    quantum_leak: float = _parameter(0.0, "real", "quantum decision", "taken off the offset", need=QUANTUM)
-    theta_max: float = _parameter(
+    quantum_leak: PerNeuron = _parameter(0.0, "per-neuron", "quantum decision", "taken off the offset", need=QUANTUM)
+    theta_max: PerNeuron = _parameter(
         THETA_MAX,
-        "real",
+        "per-neuron",
         "quantum decision",
         "span of the tanh mapping, radians",
         need=_of_mapping("theta_max"),
@@ -211,6 +255,7 @@ class Settings:
         "quantum decision",
         "angle whose probability sin²(angle/2) the estimate must exceed",
         need=THRESHOLDED,
+        fixed="a comparison has no derivative",
         at_least=0.0,
         at_most=math.pi,
     )
@@ -224,10 +269,12 @@ class Settings:
         "whether recent spikes D flatten the probability: slope / (1 + D)",
         need=PROBABILISTIC,
     )
-    tau_adapt: float = _parameter(20.0, "real", "quantum decision", "time constant of D", need=DYNAMIC, above=0.0)
+    tau_adapt: PerNeuron = _parameter(20.0, "per-neuron", "quantum decision", "time constant of D", need=DYNAMIC, above=0.0)
 
     stochastic: bool = _parameter(False, "flag", "classic decision", "whether it is drawn, p = σ(base_alpha Δ)", need=CLASSIC)
-    base_alpha: float = _parameter(2.0, "real", "classic decision", "slope of the drawn decision", need=STOCHASTIC, above=0.0)
+    base_alpha: PerNeuron = _parameter(
+        2.0, "per-neuron", "classic decision", "slope of the drawn decision", need=STOCHASTIC, above=0.0
+    )
     surrogate_gradient_function: str = _parameter(
         "fast_sigmoid",
         "choice",
@@ -236,8 +283,11 @@ class Settings:
         options=tuple(SURROGATES),
         need=DETERMINISTIC,
     )
-    alpha: float = _parameter(1.0, "real", "classic decision", "its sharpness", need=DETERMINISTIC, above=0.0)
+    alpha: PerNeuron = _parameter(
+        1.0, "per-neuron", "classic decision", "its sharpness", need=DETERMINISTIC, fixed="no spike depends on it", above=0.0
+    )
 
+    learnable: tuple[str, ...] = _parameter((), "names", "learning", "what is trained, each within its range")
     learnable_threshold: bool = _parameter(False, "flag", "learning", "whether V_th is trained")
     learnable_tau: bool = _parameter(False, "flag", "learning", "whether τ is trained, above dt")
     learnable_eta: bool = _parameter(False, "flag", "learning", "whether eta is trained, above 0", need=ADAPTIVE)
@@ -249,41 +299,50 @@ class Settings:
             object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
         for item in fields(self):
             spec, value = spec_of(item), getattr(self, item.name)
-            if spec.need is not None and value != item.default and not spec.need.holds(self):
+            if spec.need is not None and value != item.default and not spec.has_effect(self):
                 raise UnsupportedError(
                     f"Argument `{item.name}` would be ignored: it needs {spec.need.words}, but is {value!r} without."
                 )
-        self._check_together()
+        self._check_sizes()
+        for rule in (*RULES, *MEMBRANES[self.membrane].rules):
+            value, bound = getattr(self, rule.name), getattr(self, rule.other)
+            if self.has_effect(rule.name) and self.has_effect(rule.other) and value is not None and bound is not None:
+                rule.check(value, bound)
+        self._check_trained()
+        self._check_choices()
 
-    def _check_together(self) -> None:
-        """What two parameters must be to each other."""
-        for name in ("V_th", "tau", "eta", "q_scale", "q_bias"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and not value:
-                raise ShapeError(f"Argument `{name}` must hold one number per neuron, but is empty.")
-        if least(self.tau) < self.dt or (self.learnable_tau and least(self.tau) <= self.dt):
-            bound = "above" if self.learnable_tau else "at least"
-            raise ArgumentError(f"Argument `tau` must be {bound} dt = {self.dt:g}, but is {least(self.tau):g}.")
-        if self.homeostasis_tau < self.dt:
-            raise ArgumentError(
-                f"Argument `homeostasis_tau` must be at least dt = {self.dt:g}, but is {self.homeostasis_tau:g}."
-            )
-        if self.learnable_eta and least(self.eta) <= 0:
-            raise ArgumentError(f"Argument `eta` must be above 0 to be learnable, but is {least(self.eta):g}.")
-        if self.min_threshold >= self.max_threshold:
-            raise ArgumentError(
-                f"Argument `min_threshold` must be below max_threshold = {self.max_threshold:g}, but is {self.min_threshold:g}."
-            )
-        if BOUNDED.holds(self):
-            for value in (least(self.V_th), greatest(self.V_th)):
-                if not self.min_threshold <= value <= self.max_threshold:
-                    raise ArgumentError(
-                        f"Argument `V_th` must be within min_threshold = {self.min_threshold:g} and "
-                        f"max_threshold = {self.max_threshold:g}, but is {value:g}."
-                    )
-        if TO_V_RESET.holds(self) and self.V_reset >= least(self.V_th):
-            raise ArgumentError(f"Argument `V_th` must be above V_reset = {self.V_reset:g}, but is {least(self.V_th):g}.")
-        MEMBRANES[self.membrane].check(self)
+    def _check_sizes(self) -> None:
+        """What is given per neuron is given for equally many."""
+        sizes = {name: len(value) for name in PER_NEURON if isinstance(value := getattr(self, name), tuple)}
+        for name, size in sizes.items():
+            first = next(iter(sizes))
+            if size != sizes[first]:
+                raise ShapeError(f"Argument `{name}` must hold {sizes[first]} numbers like `{first}`, but holds {size}.")
+
+    def _check_trained(self) -> None:
+        """What is trained has a gradient, and starts within its bounds."""
+        specs = {item.name: spec_of(item) for item in fields(self)}
+        for name in self.learnable:
+            if name not in specs:
+                known = [known for known, spec in specs.items() if not spec.without_gradient]
+                raise check.unknown("learnable parameter", name, known)
+            if why := specs[name].without_gradient:
+                raise UnsupportedError(f"Argument `learnable` must not hold `{name}`, which has no gradient: {why}.")
+            if not self.has_effect(name):
+                words = cast(Need, specs[name].need).words
+                raise UnsupportedError(f"Argument `learnable` would be ignored for `{name}`: it needs {words}.")
+        for name in self.trained:
+            value, (low, high) = self.number(name), self.open_bounds(name)
+            if value is None:
+                raise ArgumentError(f"Argument `{name}` must be a number to be learnable, but is None.")
+            numbers = value if isinstance(value, tuple) else (value,)
+            for bound, word, outside in ((low, "above", min(numbers)), (high, "below", max(numbers))):
+                if bound is not None and (outside <= bound if word == "above" else outside >= bound):
+                    limit = f"dt = {bound:g}" if name in NOT_BELOW_DT else f"{bound:g}"
+                    raise ArgumentError(f"Argument `{name}` must be {word} {limit} to be learnable, but is {outside:g}.")
+
+    def _check_choices(self) -> None:
+        """What two choices must be to each other."""
         if self.refractory_period and self.quantum_mode and self.decision == "expectation":
             raise UnsupportedError(
                 f"Argument `refractory_period` must be 0 with decision='expectation', whose spikes are graded, "
@@ -296,60 +355,32 @@ class Settings:
 
     def uses(self, name: str) -> bool:
         """Whether a parameter that switches its mechanism on above 0 does so for any neuron."""
+        return positive(getattr(self, name))
+
+    def has_effect(self, name: str) -> bool:
+        """Whether a parameter has an effect as the others stand."""
+        return spec_of(self.__dataclass_fields__[name]).has_effect(self)
+
+    def number(self, name: str) -> PerNeuron | None:
+        """The value of a numeric parameter: where it is None, the default of the mapping; None where that has none."""
         value = getattr(self, name)
-        return any(value) if isinstance(value, tuple) else bool(value)
+        return getattr(MAPPINGS[self.mapping], name, None) if value is None else value
 
     @property
-    def lowest_V_th(self) -> float:
-        """The least threshold at rest of any neuron."""
-        return least(self.V_th)
+    def trained(self) -> tuple[str, ...]:
+        """The names of the parameters that are trained."""
+        flagged = (name for flag, name in _TRAINED_BY.items() if getattr(self, flag))
+        return tuple(dict.fromkeys((*flagged, *self.learnable)))
 
-    @property
-    def highest_threshold(self) -> tuple[str, float]:
-        """The highest threshold that any neuron can take, and the parameter that sets it."""
-        return ("max_threshold", self.max_threshold) if BOUNDED.holds(self) else ("V_th", greatest(self.V_th))
+    def open_bounds(self, name: str) -> tuple[float | None, float | None]:
+        """What a parameter keeps above and below while it is trained, None where there is no bound."""
+        bounds = spec_of(self.__dataclass_fields__[name]).bounds
+        low = self.dt if name in NOT_BELOW_DT else bounds.get("above", bounds.get("at_least"))
+        return low, bounds.get("below", bounds.get("at_most"))
 
 
 #: The parameters that every neuron can have its own value of.
 PER_NEURON = tuple(item.name for item in fields(Settings) if item.metadata["spec"].kind == "per-neuron")
-
-
-#: What each group of parameters does to the neuron at every step, s being the spike and m the transformed modulation.
-FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "membrane": (
-            *(f"{name}: {membrane.formula} + noise_std √dt ξ" for name, membrane in MEMBRANES.items()),
-            "hard reset: V ← V_reset · soft: V ← V − threshold · partial: V ← V + reset_fraction (V_reset − V)",
-        ),
-        "threshold": (
-            "threshold = V_th + H + T",
-            "homeostasis: F ← F + (dt/homeostasis_tau) (s − F), H ← H + homeostasis_lr dt (F − homeostasis_target_rate)",
-            "adaptive: T ← T e^(−dt/tau_threshold) + eta s, the sum kept within min_threshold and max_threshold",
-        ),
-        "adaptation": (
-            "I_eff = I S − A − g_ahp H",
-            "A ← A adaptation_decay^dt + spike_increase s",
-            "H ← min(H e^(−dt/tau_ahp) + ahp_jump s, 2)",
-        ),
-        "plasticity": (
-            "I_eff = I S − A − g_ahp H",
-            "S ← S + (1 − (1 − recovery_rate)^dt) (1 − S) − depression_rate S s",
-        ),
-        "neuromodulation": (
-            "gain: I ← (1 + k m) I",
-            "threshold: Δ ← Δ − k m",
-            "prob_slope: slope ← (1 + k m) slope",
-        ),
-        "quantum decision": (
-            "Δ = V − threshold",
-            *(f"{name}: {mapping.formula}" for name, mapping in MAPPINGS.items()),
-            "P(1) = sin²(θ/2)",
-            "dynamic: q_scale ← q_scale / (1 + D), D ← D e^(−dt/tau_adapt) + s",
-        ),
-        "classic decision": ("deterministic: s = 1 where Δ > 0", "stochastic: p = σ(base_alpha Δ)"),
-        "learning": ("∂ rate / ∂ parameter, the sum over all neurons",),
-    }
-)
 
 
 def spec_of(item: "Field[Any]") -> Spec:
@@ -357,39 +388,9 @@ def spec_of(item: "Field[Any]") -> Spec:
     return cast(Spec, item.metadata["spec"])
 
 
-def least(value: PerNeuron) -> float:
-    """The least of one number or several."""
-    return min(value) if isinstance(value, tuple) else value
-
-
-def greatest(value: PerNeuron) -> float:
-    """The greatest of one number or several."""
-    return max(value) if isinstance(value, tuple) else value
-
-
-def markdown_table() -> str:
-    """The parameters as a Markdown table, in the order of `Settings`."""
-    rows = ["| parameter | default | range | what it does |", "| --- | --- | --- | --- |"]
-    group = ""
-    for item in fields(Settings):
-        spec = spec_of(item)
-        if spec.group != group:
-            group = spec.group
-            rows.append(f"| **{group}** | | | |")
-        default = f"{item.default:.6g}" if isinstance(item.default, float) else repr(item.default).strip("'")
-        need = f"; needs {spec.need.words}" if spec.need else ""
-        rows.append(f"| `{item.name}` | {default} | {_range(spec)} | {spec.doc}{need} |")
-    return "\n".join(rows) + "\n"
-
-
-def _range(spec: Spec) -> str:
-    if spec.options:
-        return ", ".join(spec.options)
-    signs = {"above": ">", "at_least": "≥", "below": "<", "at_most": "≤"}
-    return ", ".join(f"{signs[word]} {bound:.6g}" for word, bound in spec.bounds.items()) or {
-        "flag": "True, False",
-        "transform": "a function of a tensor",
-    }.get(spec.kind, "finite")
+def positive(value: PerNeuron) -> bool:
+    """Whether one number, or any of several, is above 0."""
+    return any(number > 0 for number in value) if isinstance(value, tuple | list) else value > 0
 
 
 def _checked(item: "Field[Any]", value: object) -> object:
@@ -407,6 +408,10 @@ def _checked(item: "Field[Any]", value: object) -> object:
         if value is not None and not callable(value):
             raise DtypeError(f"Argument `{name}` must be a function of a tensor or None, but is {value!r}.")
         return value
+    if spec.kind == "names":
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+            raise DtypeError(f"Argument `{name}` must be a tuple of names, but is {value!r}.")
+        return tuple(value)
     if value is None and item.default is None:
         return None
     if isinstance(value, Tensor):
@@ -414,5 +419,7 @@ def _checked(item: "Field[Any]", value: object) -> object:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
+        if not value:
+            raise ShapeError(f"Argument `{name}` must hold one number per neuron, but is empty.")
         return tuple(check.real(name, number, **spec.bounds) for number in value)
     return check.real(name, value, **spec.bounds)

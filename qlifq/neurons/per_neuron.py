@@ -7,43 +7,54 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, ShapeError
-from qlifq.neurons.parameters import PerNeuron
+from qlifq.neurons.rules import PerNeuron
 
 __all__ = ["PerNeuronValue", "value_gradients"]
 
 
 class PerNeuronValue(nn.Module):
-    """`(num_neurons,)` values: a buffer, or a trained parameter that keeps above its bound.
+    """`(num_neurons,)` values: a buffer, or a trained parameter that keeps within its bounds.
 
-    A trained value above a bound is held as what a squareplus maps to it,
+    A trained value is held as a number u that no bound limits, so no optimiser step can carry the value across one:
 
-        value = bound + (u + √(u² + 4)) / 2
+        value = low + (u + √(u² + 4)) / 2                        above `low` (a squareplus)
+        value = low + (high − low) (1 + u / √(1 + u²)) / 2       between both
 
-    so no optimiser step can carry it across. Its tails are algebraic: unlike an exponential it neither overflows under a
-    large step nor underflows to where no gradient is left.
+    The tails are algebraic: unlike an exponential they neither overflow under a large step nor underflow to where no gradient
+    is left.
 
     Args:
         name: for error messages.
         value: one number, or one per neuron.
         num_neurons: how many neurons there are.
         learnable: whether it is an `nn.Parameter`.
-        above: bound of a trained value, None for none.
+        low: what a trained value keeps above, None for no bound.
+        high: what a trained value keeps below, None for no bound.
 
     Raises:
         ShapeError: if `value` has another length than `num_neurons`.
-        ArgumentError: if it is not above its bound in the default dtype.
+        ArgumentError: if it is not within its bounds in the default dtype.
 
     Reference:
         Barron, Squareplus: a softplus-like algebraic rectifier, arXiv 2112.11687.
     """
 
-    def __init__(self, name: str, value: PerNeuron, num_neurons: int, *, learnable: bool, above: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        value: PerNeuron,
+        num_neurons: int,
+        *,
+        learnable: bool,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
-        self.above = above if learnable else None
+        self.low, self.high = (low, high) if learnable else (None, None)
         self.learnable = learnable
         # Two names for two meanings: a checkpoint of a trained value cannot slip into a fixed one.
-        self._stored = "value" if self.above is None else "unbounded"
+        self._stored = "value" if self.low is None else "unbounded"
         if isinstance(value, tuple) and len(value) != num_neurons:
             raise ShapeError(f"Argument `{name}` must be one number or {num_neurons}, one per neuron, but has {len(value)}.")
         numbers = value if isinstance(value, tuple) else (value,)
@@ -58,12 +69,16 @@ class PerNeuronValue(nn.Module):
     def forward(self) -> Tensor:
         """The values, `(num_neurons,)`."""
         stored = self.stored
-        return stored if self.above is None else self.above + _squareplus(stored)
+        if self.low is None:
+            return stored
+        if self.high is None:
+            return self.low + _squareplus(stored)
+        return self.low + (self.high - self.low) * _fraction(stored)
 
     def stored_from(self, values: Tensor) -> Tensor:
         """What `assign` would store, `(num_neurons,)`.
 
-        Refuses values that overflow or vanish in the stored dtype, or are not above the bound there.
+        Refuses values that overflow or vanish in the stored dtype, or are not within the bounds there.
         """
         check.within(self.name, values.tolist(), self.stored.dtype)
         return self._to_stored(values.detach().to(self.stored))
@@ -76,12 +91,16 @@ class PerNeuronValue(nn.Module):
     def value_gradient(self) -> Tensor | None:
         """What `backward` left, by the values themselves and not by what is stored, `(num_neurons,)`; None where it left none.
 
-        ∂/∂value = ∂/∂u · du/dvalue,   u = excess − 1/excess,   du/dvalue = 1 + 1/excess²,   excess = value − bound
+        above a bound    du/dvalue = 1 + 1/p²,                 p = value − low
+        between two      du/dvalue = (p + q)² / (4 (p q)^1.5)   q = high − value
         """
-        stored = cast(Tensor, getattr(self, self._stored))
-        if stored.grad is None or self.above is None:
+        stored = self.stored
+        if stored.grad is None or self.low is None:
             return stored.grad
-        return stored.grad * (1 + _squareplus(stored.detach()).square().reciprocal())
+        u = stored.detach()
+        if self.high is None:
+            return stored.grad * (1 + _squareplus(u).square().reciprocal())
+        return stored.grad / (4 * (self.high - self.low) * (_fraction(u) * _fraction(-u)).pow(1.5))
 
     @property
     def stored(self) -> Tensor:
@@ -89,19 +108,24 @@ class PerNeuronValue(nn.Module):
         return cast(Tensor, getattr(self, self._stored))
 
     def _to_stored(self, values: Tensor) -> Tensor:
-        if self.above is None:
+        if self.low is None:
             return values
-        excess = values - self.above
-        if bool((excess <= 0).any()):
-            raise ArgumentError(f"Argument `{self.name}` must be above {self.above:g}, but is {float(values.min()):g}.")
-        return excess - 1 / excess
+        over = values - self.low
+        if bool((over <= 0).any()):
+            raise ArgumentError(f"Argument `{self.name}` must be above {self.low:g}, but is {float(values.min()):g}.")
+        if self.high is None:
+            return over - 1 / over
+        under = self.high - values
+        if bool((under <= 0).any()):
+            raise ArgumentError(f"Argument `{self.name}` must be below {self.high:g}, but is {float(values.max()):g}.")
+        return (over - under) / (2 * (over * under).sqrt())
 
 
 def value_gradients(module: nn.Module) -> dict[str, Tensor]:
     """The gradients of trained neuron constants by their own values, after a `backward`.
 
-    τ, eta and q_scale are stored such that no optimiser step can carry them across their bounds. `parameter.grad` is the
-    derivative by what is stored, which an optimiser needs; this is the derivative by τ, eta or q_scale itself.
+    A constant with bounds, such as τ, is stored such that no optimiser step can carry it across them. `parameter.grad` is the
+    derivative by what is stored, which an optimiser needs; this is the derivative by τ itself.
 
     Args:
         module: a layer, or a network with layers in it.
@@ -133,3 +157,11 @@ def _squareplus(u: Tensor) -> Tensor:
     size = torch.where(u >= 0, u, -u)
     large = (size + torch.hypot(size, size.new_tensor(2.0))) / 2
     return torch.where(u >= 0, large, 1 / large)
+
+
+def _fraction(u: Tensor) -> Tensor:
+    """(1 + u / √(1 + u²)) / 2 without cancellation: its values at u and −u add up to 1."""
+    size = torch.where(u >= 0, u, -u)
+    root = torch.hypot(size, size.new_tensor(1.0))
+    small = 1 / (2 * root * (root + size))
+    return torch.where(u >= 0, 1 - small, small)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from typing import NamedTuple, cast
+from typing import NamedTuple, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,18 @@ from qlifq.neurons.decision import QuantumDecision
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle, threshold
 from qlifq.neurons.formula import formula_of, slope
 from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
+from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.mapping import MAPPINGS
-from qlifq.neurons.parameters import PER_NEURON, Need, PerNeuron, Settings, spec_of
+from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
+from qlifq.neurons.rules import PerNeuron
 from qlifq.neurons.state import QLIFState, check_state
 from qlifq.random import SeedStream, philox
 
 __all__ = ["QLIF", "Sequence", "Step"]
 _PARAMETERS = {item.name: item for item in fields(Settings)}
+#: The numbers that a layer keeps per neuron even where all neurons share one.
+_KEPT = ("V_th", "tau", "eta", "q_scale", "q_bias")
 
 
 class Sequence(NamedTuple):
@@ -103,7 +107,8 @@ class QLIF(nn.Module):
         kernel: "auto" runs a sequence as one compiled operation where the decision has a closed form and a kernel can be built,
             which takes a second when a layer of its kind runs for the first time on a machine; "off" runs it step by step. The
             spikes are the same, up to ties at rounding.
-        **parameters: the neuron's parameters, see `qlifq.neurons.Settings`.
+        **parameters: the neuron's parameters, see `qlifq.neurons.Settings`. Numbers may be given per neuron, all but `dt` and
+            `quantum_threshold`. Those named in `learnable` are trained, each within its own range.
 
     Raises:
         ArgumentError: for a value out of range, or an unknown name.
@@ -133,7 +138,7 @@ class QLIF(nn.Module):
         mapping: str = "sigmoid",
         circuit: SpikeCircuit | None = None,
         kernel: str = "auto",
-        **parameters: object,
+        **parameters: Unpack[NeuronParameters],
     ) -> None:
         super().__init__()
         self.num_neurons = check.integer("num_neurons", num_neurons, at_least=1)
@@ -253,7 +258,8 @@ class QLIF(nn.Module):
 
     def initial_state(self, batch: int) -> QLIFState:
         """The state at rest for a batch, on the layer's device and in its dtype."""
-        return initial_state(self.settings, check.integer("batch", batch, at_least=0), self.num_neurons, self.V_th)
+        batch = check.integer("batch", batch, at_least=0)
+        return initial_state(self.settings, batch, self.num_neurons, self.V_th, self._values())
 
     def plan(self, batch: int) -> Plan:
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing."""
@@ -265,7 +271,8 @@ class QLIF(nn.Module):
         """Set constants per neuron in place, such as a calibration's q_scale and q_bias.
 
         Args:
-            **values: `(num_neurons,)` tensors by name: V_th, tau, eta, q_scale or q_bias.
+            **values: `(num_neurons,)` tensors by name: V_th, tau, eta, q_scale, q_bias, and whatever else the layer was given
+                per neuron or trains.
 
         Raises:
             ArgumentError: for a name this layer does not have, or a value out of range.
@@ -282,6 +289,18 @@ class QLIF(nn.Module):
         stored = {name: kept[name].stored_from(value) for name, value in values.items()}
         for name, value in stored.items():
             kept[name].assign(value)
+
+    def shared(self, name: str) -> float:
+        """A number that all neurons of the layer share and that is not trained, such as `quantum_leak`.
+
+        Raises:
+            UnsupportedError: if every neuron has its own.
+        """
+        if name in self.constants:
+            raise UnsupportedError(
+                f"Argument `{name}` must be one number for all neurons here, but this layer keeps one for each."
+            )
+        return cast(float, getattr(self.settings, name))
 
     def extra_repr(self) -> str:
         """The settings that differ from their defaults."""
@@ -395,7 +414,7 @@ class QLIF(nn.Module):
             modulation if settings.neuromod_mode == "prob_slope" else None,
         )
         mapping = MAPPINGS[settings.mapping]
-        angle = mapping.angle(gap, scale, self.q_bias - settings.quantum_leak, settings.theta_max)
+        angle = mapping.angle(gap, scale, self.q_bias - self._number("quantum_leak"), self._number("theta_max"))
         spikes, probability = self._decision.decide(angle, active, seeds, place.uniform)
         after = settle(state, spikes, dynamics, modulation=modulation)
         compared = threshold(state, dynamics, modulation)
@@ -422,36 +441,36 @@ class QLIF(nn.Module):
         )
 
     def _constant(self, name: str) -> Tensor:
-        if name not in self.constants:
+        if name in self.constants:
+            return cast(Tensor, self.constants[name]())
+        if not self.settings.has_effect(name):
             raise MissingConstantError(
                 f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}."
             )
-        return cast(Tensor, self.constants[name]())
+        value = getattr(self.settings, name)
+        if value is None:
+            raise MissingConstantError(f"This layer has no `{name}`: it is None.")
+        return self.V_th.new_full((self.num_neurons,), value)
+
+    def _number(self, name: str) -> Tensor | float:
+        """A number as it is now: one for all neurons, or `(num_neurons,)`."""
+        kept = self._kept()
+        return kept[name]() if name in kept else cast(float, getattr(self.settings, name))
 
     def _kept(self) -> Mapping[str, PerNeuronValue]:
         return cast(Mapping[str, PerNeuronValue], self.constants)
 
     def _constants(self) -> nn.ModuleDict:
-        """The values per neuron that this layer uses, trained ones as parameters."""
-        settings = self.settings
-        mapping = MAPPINGS[settings.mapping]
-        used: dict[str, tuple[PerNeuron, bool, float | None]] = {
-            "V_th": (settings.V_th, settings.learnable_threshold, None),
-            "tau": (settings.tau, settings.learnable_tau, settings.dt),
-        }
-        if settings.use_adaptive_threshold:
-            used["eta"] = (settings.eta, settings.learnable_eta, 0.0)
-        if settings.quantum_mode:
-            q_scale = mapping.q_scale if settings.q_scale is None else settings.q_scale
-            q_bias = mapping.q_bias if settings.q_bias is None else settings.q_bias
-            used["q_scale"] = (q_scale, settings.learnable_qscale, 0.0)
-            used["q_bias"] = (q_bias, settings.learnable_qbias, None)
-        return nn.ModuleDict(
-            {
-                name: PerNeuronValue(name, value, self.num_neurons, learnable=learnable, above=above)
-                for name, (value, learnable, above) in used.items()
-            }
-        )
+        """The numbers per neuron that are kept: those of every layer that uses them, those given per neuron, those trained."""
+        settings, trained = self.settings, self.settings.trained
+        always = [name for name in _KEPT if settings.has_effect(name)]
+        given = [name for name in PER_NEURON if name in trained or isinstance(getattr(settings, name), tuple)]
+        kept = {}
+        for name in dict.fromkeys((*always, *given)):
+            low, high = settings.open_bounds(name)
+            value = cast(PerNeuron, settings.number(name))
+            kept[name] = PerNeuronValue(name, value, self.num_neurons, learnable=name in trained, low=low, high=high)
+        return nn.ModuleDict(kept)
 
     def _shots(self, shots: int | None) -> int | None:
         """The shots a step uses, or the reason why it cannot."""

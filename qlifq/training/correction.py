@@ -1,6 +1,7 @@
 """A trained network calibrated and corrected, layer by layer, on the backend of its spike decisions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from qlifq.backends import Plan
 from qlifq.calibration import Calibration, Correction, fit
@@ -44,6 +45,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
     found, seeds = [], SeedStream(seed)
     for layer in _layers(network):
         settings = layer.settings
+        own: dict[str, Any] = {name: layer.shared(name) for name in MAPPINGS[layer.mapping].parameters}
         found.append(
             fit(
                 layer.backend,
@@ -51,11 +53,11 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 mapping=layer.mapping,
                 q_scale=layer.q_scale.detach().repeat_interleave(settings.quantum_wire),
                 q_bias=layer.q_bias.detach().repeat_interleave(settings.quantum_wire),
-                leak=settings.quantum_leak,
+                leak=layer.shared("quantum_leak"),
                 shots=shots,
                 rounds=_ROUNDS,
                 seed=seeds.next_seed(),
-                **MAPPINGS[layer.mapping].own(settings),
+                **own,
             )
         )
     return found

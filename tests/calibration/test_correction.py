@@ -164,7 +164,9 @@ def calibrated() -> Calibration:
 def exact_response(layer: qlifq.QLIF, calibration: Calibration, gap: float) -> Tensor:
     """P(1) of every neuron of a layer on its backend without shot noise."""
     settings, gaps = layer.settings, torch.full((1, layer.num_neurons), gap)
-    theta = MAPPINGS[layer.mapping].angle(gaps, layer.q_scale, layer.q_bias - settings.quantum_leak, settings.theta_max)
+    theta = MAPPINGS[layer.mapping].angle(
+        gaps, layer.q_scale, layer.q_bias - layer.shared("quantum_leak"), layer.shared("theta_max")
+    )
     theta = theta.repeat_interleave(settings.quantum_wire, dim=1)
     answer = layer.backend.run(calibration.circuit, theta.unsqueeze(-1), shots=None, seed=None).probability
     return answer.reshape(layer.num_neurons, -1).mean(1).detach()
@@ -189,6 +191,11 @@ REFUSED: list[tuple[Callable[[Calibration], object], type[QLIFError], str]] = [
         lambda cal: cal.apply_to(qlifq.QLIF(4, mapping="linear", quantum_leak=0.1)),
         UnsupportedError,
         "made with mapping 'sigmoid', but the layer has 'linear'",
+    ),
+    (
+        lambda cal: cal.apply_to(qlifq.QLIF(4, quantum_leak=(0.1, 0.1, 0.2, 0.1))),
+        UnsupportedError,
+        "`quantum_leak` must be one number for all neurons here",
     ),
     (lambda cal: cal.apply_to(qlifq.QLIF(4)), UnsupportedError, "made with quantum_leak 0.1, but the layer has 0.0"),
     (

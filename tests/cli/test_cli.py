@@ -116,7 +116,7 @@ def test_the_options_reach_the_layer_and_the_backend(capsys: Captured) -> None:
         "--membrane",
         "quadratic",
     ]
-    parameters = ["refractory_period=2", "use_ahp=TRUE", "reset=soft", "V_th=" + ",".join(["1.5"] * 64)]
+    parameters = ["refractory_period=2", "use_ahp=TRUE", "reset=soft", "learnable=tau,g_ahp", "V_th=" + ",".join(["1.5"] * 64)]
     given = [part for item in parameters for part in ("--param", item)]
     succeed(capsys, *SMALL, "--encoding", "current", *chosen, *given, "--noise", "readout_p01=1, readout_p10=0", "--out", "run")
     summary = json.loads(Path("run/summary.json").read_bytes())

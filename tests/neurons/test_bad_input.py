@@ -181,8 +181,8 @@ def test_assign_sets_constants_in_place(learnable: bool) -> None:
         ({"q_bias": ASSIGNED * torch.nan}, ArgumentError, "`q_bias` must be finite, but 3 of its 3 values"),
         ({"eta": -ASSIGNED}, ArgumentError, "`eta` must be at least 0, but is -0.8"),
         ({"tau": ASSIGNED}, ArgumentError, "`tau` must be at least dt = 1, but is 0.8"),
-        ({"V_th": 3 * ASSIGNED}, ArgumentError, "`V_th` must be within min_threshold = 0.5 and max_threshold = 2, but is 2.4"),
-        ({"V_th": ASSIGNED - 1}, ArgumentError, "`V_th` must be within min_threshold = 0.5 and max_threshold = 2, but is -0.2"),
+        ({"V_th": 3 * ASSIGNED}, ArgumentError, "`V_th` must be at most max_threshold = 2, but is 2.4"),
+        ({"V_th": ASSIGNED - 1}, ArgumentError, "`V_th` must be at least min_threshold = 0.5, but is -0.2"),
     ],
 )
 def test_bad_assigned_values_are_refused_and_leave_all_as_it_was(
@@ -211,7 +211,7 @@ def test_an_assigned_threshold_must_fit_the_other_settings(parameters: dict[str,
 
 def test_an_assigned_value_of_a_trained_constant_must_be_above_its_bound_or_nothing_is_assigned() -> None:
     layer = build(learnable_tau=True)
-    with pytest.raises(ArgumentError, match="`tau` must be above dt = 1, but is 1"):
+    with pytest.raises(ArgumentError, match="`tau` must be above dt = 1 to be learnable, but is 1"):
         layer.assign(q_bias=ASSIGNED, tau=torch.tensor([1.0, 2.0, 3.0]))
     assert (layer.q_bias == 0).all()
 

@@ -129,7 +129,7 @@ def test_numbers_that_are_not_finite_are_refused(name: str, value: float) -> Non
         build(**{name: value})
     if spec(name).kind == "per-neuron":
         with pytest.raises(ArgumentError, match=f"Argument `{name}` must be finite, but is {value}"):
-            build(**{name: [1.0, value, 1.0]})
+            build(**{name: [0.5, value, 0.5]})
 
 
 WRONG: dict[str, tuple[list[object], str]] = {
@@ -168,7 +168,7 @@ PER_NEURON = [name for name in FIELDS if FIELDS[name].metadata["spec"].kind == "
 
 @pytest.mark.parametrize("name", PER_NEURON)
 def test_values_per_neuron_must_be_as_many_as_neurons(name: str) -> None:
-    value = float(cast(Any, FIELDS[name].default) or 1.0)
+    value = -1.0 if name == "V_min" else float(cast(Any, FIELDS[name].default) or 0.1)
     for given in ((value,) * 2, [value] * 2, torch.full((2,), value), np.full(2, value)):
         with pytest.raises(ShapeError, match=f"Argument `{name}` must be one number or 3, one per neuron, but has 2"):
             build(**{**needed(name), name: given})
@@ -191,9 +191,17 @@ def test_values_per_neuron_must_be_as_many_as_neurons(name: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"V_reset": (0.0, 1.5, 0.5), "V_th": (1.0, 1.4, 1.2)}, "`V_th` must be above V_reset = 1.5, but is 1.4"),
+        (
+            {"membrane": "quadratic", "V_rest": (0.0, 0.4, 0.0), "V_c": (0.8, 0.3, 0.8)},
+            "`V_c` must be above V_rest = 0.4, but is 0.3",
+        ),
+        ({"V_min": 0.0}, "`V_min` must be below V_reset = 0, but is 0"),
+        ({"V_min": (-1.0, 1.1, -1.0), "reset": "soft"}, "`V_min` must be below V_th = 1, but is 1.1"),
+        ({"V_min": -0.5, "membrane": "quadratic", "V_rest": -0.6}, "`V_min` must be below V_rest = -0.6, but is -0.5"),
         ({"tau": 0.5}, "`tau` must be at least dt = 1, but is 0.5"),
         ({"tau": (20.0, 1.5, 20.0), "dt": 2.0}, "`tau` must be at least dt = 2, but is 1.5"),
-        ({"tau": 1.0, "learnable_tau": True}, "`tau` must be above dt = 1, but is 1"),
+        ({"tau": 1.0, "learnable_tau": True}, "`tau` must be above dt = 1 to be learnable, but is 1"),
         ({"homeostasis_enabled": True, "homeostasis_tau": 0.5}, "`homeostasis_tau` must be at least dt = 1, but is 0.5"),
         (
             {"use_adaptive_threshold": True, "eta": 0.0, "learnable_eta": True},
@@ -205,11 +213,11 @@ def test_values_per_neuron_must_be_as_many_as_neurons(name: str) -> None:
         ),
         (
             {"homeostasis_enabled": True, "V_th": (1.0, 2.5, 1.0)},
-            "`V_th` must be within min_threshold = 0.5 and max_threshold = 2, but is 2.5",
+            "`V_th` must be at most max_threshold = 2, but is 2.5",
         ),
         (
             {"use_adaptive_threshold": True, "V_th": 0.25},
-            "`V_th` must be within min_threshold = 0.5 and max_threshold = 2, but is 0.25",
+            "`V_th` must be at least min_threshold = 0.5, but is 0.25",
         ),
         ({"V_reset": 1.0}, "`V_th` must be above V_reset = 1, but is 1"),
         ({"V_th": (1.0, 0.5, 2.0), "V_reset": 0.75}, "`V_th` must be above V_reset = 0.75, but is 0.5"),
@@ -224,6 +232,48 @@ def test_values_per_neuron_must_be_as_many_as_neurons(name: str) -> None:
 )
 def test_parameters_must_fit_each_other(parameters: dict[str, object], message: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape(message)):
+        build(**parameters)
+
+
+def test_rules_hold_neuron_by_neuron_and_where_both_parameters_have_an_effect() -> None:
+    build(V_reset=(0.0, 1.5, 0.5), V_th=(1.0, 1.6, 1.2), V_min=(-1.0, 0.5, 0.0))
+    build(dt=200.0, tau=200.0)
+    with pytest.raises(ShapeError, match="`tau` must hold 3 numbers like `V_th`, but holds 2"):
+        build(V_th=(1.0, 1.0, 1.0), tau=(5.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"learnable": ("taux",)}, ArgumentError, "Unknown learnable parameter `taux`: it must be one of V_th, V_reset, "),
+        ({"learnable": "tau"}, DtypeError, "`learnable` must be a tuple of names, but is 'tau'"),
+        (
+            {"learnable": ("dt",)},
+            UnsupportedError,
+            "must not hold `dt`, which has no gradient: all neurons share one time step",
+        ),
+        ({"learnable": ("quantum_threshold",)}, UnsupportedError, "which has no gradient: a comparison has no derivative"),
+        ({"learnable": ("alpha",), "quantum_mode": False}, UnsupportedError, "`alpha`, .*: no spike depends on it"),
+        ({"learnable": ("refractory_period",)}, UnsupportedError, "`refractory_period`, .*: it is a whole number"),
+        ({"learnable": ("mapping",)}, UnsupportedError, "`mapping`, which has no gradient: it is a name"),
+        ({"learnable": ("use_ahp",)}, UnsupportedError, "`use_ahp`, which has no gradient: it is True or False"),
+        ({"learnable": ("a0",)}, UnsupportedError, "would be ignored for `a0`: it needs membrane='quadratic'"),
+        ({"learnable": ("V_min",)}, ArgumentError, "`V_min` must be a number to be learnable, but is None"),
+        ({"learnable": ("noise_std",)}, ArgumentError, "`noise_std` must be above 0 to be learnable, but is 0"),
+        (
+            {"learnable": ("reset_fraction",), "reset": "partial", "reset_fraction": (0.5, 1.0, 0.2)},
+            ArgumentError,
+            "`reset_fraction` must be below 1 to be learnable, but is 1",
+        ),
+        (
+            {"learnable": ("homeostasis_tau",), "homeostasis_enabled": True, "homeostasis_tau": 1.0},
+            ArgumentError,
+            "`homeostasis_tau` must be above dt = 1 to be learnable, but is 1",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(parameters: dict[str, object], error: type[QLIFError], message: str) -> None:
+    with pytest.raises(error, match=message):
         build(**parameters)
 
 

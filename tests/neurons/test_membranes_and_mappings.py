@@ -71,7 +71,7 @@ def test_strong_inhibition_never_makes_a_quadratic_neuron_spike(tau: float, dtyp
         recording = simulate(layer, current, ("potential", "gap"))
         assert recording.spikes.sum() == 0
         assert recording["potential"].isfinite().all()
-        rest_gap = layer.settings.V_rest - 1.0
+        rest_gap = layer.shared("V_rest") - 1.0
         assert recording["gap"].max() <= rest_gap + 1e-6
 
 

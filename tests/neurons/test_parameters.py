@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ from qlifq.backends import DeviceNoise
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.reference import ReferenceBackend
 from qlifq.neurons import Settings, value_gradients
-from qlifq.neurons.parameters import PER_NEURON, RESETS, markdown_table
+from qlifq.neurons.parameter_table import markdown_table
+from qlifq.neurons.parameters import PER_NEURON, RESETS
 
 NEURONS, STEPS = 24, 60
 
@@ -57,6 +58,7 @@ EFFECTS: dict[str, Effect] = {
     "V_c": Effect(0.5, QUADRATIC),
     "a0": Effect(3.0, QUADRATIC),
     "R": Effect(2.0, QUADRATIC),
+    "V_min": Effect(-0.1, {"V_reset": 0.4, "noise_std": 0.6}),
     "V_peak": Effect(2.0, {**QUADRATIC, "reset": "soft"}),
     "use_adaptive_threshold": Effect(True),
     "eta": Effect(0.5, ADAPTIVE),
@@ -93,6 +95,7 @@ EFFECTS: dict[str, Effect] = {
     "base_alpha": Effect(8.0, {**CLASSIC, "stochastic": True}),
     "surrogate_gradient_function": Effect("gaussian", {**CLASSIC, **TRAINED}),
     "alpha": Effect(5.0, {**CLASSIC, **TRAINED}),
+    "learnable": Effect(("V_reset",)),
     "learnable_threshold": Effect(True),
     "learnable_tau": Effect(True),
     # A tenth of the steps spike, so that the gradient is small.
@@ -140,19 +143,32 @@ def test_num_neurons_is_the_size_of_the_layer() -> None:
     assert QLIF(7).initial_state(3).voltage.shape == (3, 7)
 
 
+#: A number that stands for None, and changes nothing.
+NONE = {"V_min": -99.0, "q_scale": 4.0, "q_bias": 0.0}
+
+
 @pytest.mark.parametrize("name", PER_NEURON)
 def test_one_value_per_neuron_acts_on_its_neuron_alone(name: str) -> None:
     context, value = EFFECTS[name].context, EFFECTS[name].value
-    start = float(getattr(QLIF(2, **context), name)[0])  # type: ignore[arg-type]
     kwargs: dict[str, object] = {"tau": 5.0, **context, "seed": 4}
-    current = 1.0 + torch.rand(STEPS, 8, 2, generator=torch.Generator().manual_seed(5))
-    if name == "tau":
-        start = 5.0
-    usual, _ = QLIF(2, **kwargs)(current)  # type: ignore[arg-type]
+    start = kwargs.get(name, NONE.get(name, getattr(Settings(), name)))
+    source = torch.Generator().manual_seed(5)
+    current = 1.0 + (2.0 if name == "V_peak" else 1.0) * torch.rand(STEPS, 16, 2, generator=source)
+    modulation = torch.randn(STEPS, 16, 2, generator=source) if name.startswith("neuromod") else None
+
+    def answer(**given: object) -> Tensor:
+        """Spikes, and their derivatives, which are all that a surrogate's sharpness acts on."""
+        at = current.clone().requires_grad_()
+        spikes, _ = QLIF(2, **{**kwargs, **given})(at, modulation=modulation)  # type: ignore[arg-type]
+        spikes.sum().backward()
+        return torch.stack((spikes.detach(), cast(Tensor, at.grad)))
+
+    usual = answer()
     for given in ((start, value), [start, value], torch.tensor([start, value])):
-        other, _ = QLIF(2, **{**kwargs, name: given})(current)  # type: ignore[arg-type]
-        assert torch.equal(usual[..., 0], other[..., 0])
-        assert not torch.equal(usual[..., 1], other[..., 1])
+        other = answer(**{name: given})
+        torch.testing.assert_close(usual[..., 0], other[..., 0], rtol=1e-5, atol=1e-6)
+        assert torch.equal(usual[0, ..., 0], other[0, ..., 0])
+        assert not torch.allclose(usual[..., 1], other[..., 1], rtol=1e-3)
 
 
 MODES: dict[str, dict[str, object]] = {
@@ -174,7 +190,7 @@ LEARNABLE = {
 
 
 def test_every_learnable_parameter_is_tested() -> None:
-    assert set(LEARNABLE) == {item.name for item in fields(Settings) if item.name.startswith("learnable")}
+    assert set(LEARNABLE) == {item.name for item in fields(Settings) if item.name.startswith("learnable_")}
 
 
 @pytest.mark.parametrize("mode", MODES)

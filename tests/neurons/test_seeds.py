@@ -76,7 +76,7 @@ def membrane_noise(layer: QLIF, steps: int) -> Tensor:
     recording = simulate(layer, torch.zeros(steps, 8, NEURONS), ("potential", "voltage"))
     held = torch.cat((torch.zeros(1, 8, NEURONS), recording["voltage"][:-1]))
     moved = recording["potential"] - held * (1 - settings.dt / float(layer.tau[0]))
-    return moved / (settings.noise_std * math.sqrt(settings.dt))
+    return moved / (layer.shared("noise_std") * math.sqrt(settings.dt))
 
 
 @pytest.mark.parametrize("dt", [1.0, 0.25, 0.01])

@@ -4,6 +4,8 @@ The oracle below is a plain loop over named quantities in float64; it shares not
 """
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +38,40 @@ PER_NEURON: dict[str, object] = {
     "tau": (3.0, 5.0, 8.0, 20.0),
     "q_scale": (1.0, 2.0, 3.0, 4.0),
     "q_bias": (-0.5, -0.2, 0.1, 0.4),
-    "quantum_leak": 0.3,
+    "quantum_leak": (0.3, 0.0, -0.2, 0.1),
+}
+#: Every further number, one for each neuron.
+EACH: dict[str, object] = {
+    **PER_NEURON,
+    "V_min": (-0.9, -0.7, -0.6, -2.0),
+    "use_adaptive_threshold": True,
+    "eta": (0.05, 0.1, 0.2, 0.0),
+    "tau_threshold": (7.0, 3.0, 5.0, 20.0),
+    "min_threshold": (0.7, 0.6, 0.9, 0.5),
+    "max_threshold": (1.4, 1.2, 1.3, 2.0),
+    "homeostasis_enabled": True,
+    "homeostasis_target_rate": (0.3, 0.1, 0.5, 0.0),
+    "homeostasis_lr": (0.04, 0.1, 0.02, 0.01),
+    "homeostasis_tau": (11.0, 5.0, 20.0, 3.0),
+    "spike_increase": (0.4, 0.0, 0.2, 0.1),
+    "adaptation_decay": (0.8, 0.5, 0.0, 0.9),
+    "depression_rate": (0.35, 0.0, 0.5, 1.0),
+    "recovery_rate": (0.15, 0.05, 0.3, 1.0),
+    "use_ahp": True,
+    "tau_ahp": (9.0, 20.0, 3.0, 5.0),
+    "ahp_jump": (0.9, 0.3, 0.1, 2.0),
+    "g_ahp": (0.3, 0.1, 0.2, 0.05),
+    "allow_dynamic_spike_probability": True,
+    "tau_adapt": (6.0, 3.0, 12.0, 20.0),
+    "neuromod_strength": (0.6, 0.2, -0.3, 0.0),
+    "neuromod_transform": torch.tanh,
+}
+EACH_QUADRATIC: dict[str, object] = {
+    "V_rest": (0.1, 0.0, -0.1, 0.2),
+    "V_c": (0.7, 0.5, 0.9, 0.8),
+    "a0": (1.3, 1.0, 0.5, 2.0),
+    "R": (1.2, 1.0, 0.8, 1.5),
+    "V_peak": (3.0, 2.5, 2.0, 2.1),
 }
 MECHANISMS: dict[str, dict[str, object]] = {
     "none": {},
@@ -48,6 +83,7 @@ MECHANISMS: dict[str, dict[str, object]] = {
     "after-hyperpolarisation": AHP,
     "dynamic probability": DYNAMIC,
     "refractory": {"refractory_period": 2},
+    "least potential": {"V_min": -0.4},
     "gain": {"neuromod_mode": "gain", **MODULATED},
     "threshold": {"neuromod_mode": "threshold", **MODULATED},
     "prob_slope": {"neuromod_mode": "prob_slope", **MODULATED},
@@ -94,7 +130,8 @@ class Oracle:
     """One layer, as the step table reads; `trace` holds what a recording would after `integrate` and `settle`."""
 
     def __init__(self, layer: QLIF) -> None:
-        self.p = layer.settings
+        arrays = {name: np.asarray(value) for name, value in vars(layer.settings).items() if isinstance(value, tuple)}
+        self.p: Any = SimpleNamespace(**{**vars(layer.settings), **arrays})
         self.rest_threshold = np.broadcast_to(np.asarray(self.p.V_th, dtype=float), (BATCH, NEURONS))
         self.tau = np.asarray(self.p.tau, dtype=float)
         one = np.ones(1)
@@ -128,6 +165,8 @@ class Oracle:
             moved = np.minimum(moved, p.V_peak)
         asked = self.refractory == 0
         self.V = np.where(asked, moved, self.V)
+        if p.V_min is not None:
+            self.V = np.maximum(self.V, p.V_min)
         threshold = self.rest_threshold + self.moved + self.risen
         if p.neuromod_mode == "threshold":
             threshold = threshold + k * modulation
@@ -235,6 +274,20 @@ def _compare(layer: QLIF, current: Tensor, modulation: Tensor | None) -> Tensor:
 def test_every_mechanism_follows_the_table(mechanism: str, membrane: str, reset: str, dt: float) -> None:
     parameters = {**MEMBRANES[membrane], **RESETS[reset], **MECHANISMS[mechanism]}
     spikes = compare(QLIF(NEURONS, seed=1, dt=dt, **parameters))  # type: ignore[arg-type]
+    assert 0.05 < spikes.mean() < 0.95
+
+
+@pytest.mark.parametrize("dt", [1.0, 0.5])
+@pytest.mark.parametrize("mode", ["gain", "threshold", "prob_slope"])
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("membrane", MEMBRANES)
+def test_every_number_may_be_one_per_neuron(membrane: str, reset: str, mode: str, dt: float) -> None:
+    own = EACH_QUADRATIC if membrane == "quadratic" else {}
+    resets = {"V_reset": (-0.2, 0.1, 0.3, 0.0)} if reset != "soft" else {}
+    fractions = {"reset_fraction": (0.6, 1.0, 0.2, 0.8)} if reset == "partial" else {}
+    mapping = {"mapping": "tanh", "theta_max": (2.0, 1.0, 3.0, 1.5)} if mode == "gain" else {}
+    parameters = {"membrane": membrane, "reset": reset, **EACH, **own, **resets, **fractions, **mapping}
+    spikes = compare(QLIF(NEURONS, seed=8, dt=dt, neuromod_mode=mode, **parameters))  # type: ignore[arg-type]
     assert 0.05 < spikes.mean() < 0.95
 
 

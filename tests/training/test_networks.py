@@ -231,6 +231,7 @@ def test_what_belongs_to_a_quantum_decision_alone_falls_away_for_a_classical_neu
     assert parameters_for("classical", given) == {"tau": 2.0, "learnable_tau": True, "use_ahp": True}
     assert parameters_for("classical-stochastic", given) == {"tau": 2.0, "learnable_tau": True, "use_ahp": True}
     assert parameters_for("qlif-tanh", given) == given
+    assert parameters_for("classical", {"learnable": ("tau", "q_scale"), "q_scale": 3.0}) == {"learnable": ("tau",)}
     assert parameters_for("brand-petruccione", given) == {}
 
 

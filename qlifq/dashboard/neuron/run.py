@@ -154,8 +154,8 @@ def recorded(view: NeuronView) -> tuple[str, ...]:
     uses = {
         "angle": settings.quantum_mode,
         "probability": settings.quantum_mode or settings.stochastic,
-        "adaptation": settings.spike_increase > 0,
-        "efficiency": settings.depression_rate > 0,
+        "adaptation": settings.uses("spike_increase"),
+        "efficiency": settings.uses("depression_rate"),
         "ahp": settings.use_ahp,
         "dynamic": settings.allow_dynamic_spike_probability,
         "rate": settings.homeostasis_enabled,

@@ -122,7 +122,11 @@ def parameters_for(kind: str, parameters: Mapping[str, object]) -> dict[str, obj
         values = {**{item.name: item.default for item in fields(Settings)}, **chosen.options, **kept}
         # A need looks at values alone, and these may still be some that `Settings` itself refuses.
         settings = cast(Settings, SimpleNamespace(**values))
-        idle = [name for name in kept if (need := specs[name].need) is not None and not need.holds(settings)]
+        idle = [name for name in kept if not specs[name].has_effect(settings)]
+        if "learnable" in kept:
+            kept["learnable"] = tuple(
+                name for name in settings.learnable if name not in specs or specs[name].has_effect(settings)
+            )
         if settings.neuromod_mode == "prob_slope" and not PROBABILISTIC.holds(settings):
             idle.append("neuromod_mode")
         if not idle:

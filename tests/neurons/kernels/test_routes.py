@@ -244,7 +244,7 @@ def test_a_second_derivative_is_that_of_the_step_loop() -> None:
 
 def test_the_first_derivative_is_that_of_finite_differences() -> None:
     """`gradcheck`, where nothing is drawn and nothing jumps."""
-    layer = QLIF(2, seed=1, tau=3.0, decision="expectation", membrane="quadratic", **QUANTUM, noise_std=0.1).double()
+    layer = QLIF(2, seed=1, tau=3.0, decision="expectation", membrane="quadratic", noise_std=0.1, **QUANTUM).double()
     values = {name: value.detach().clone().requires_grad_() for name, value in layer.named_parameters()}
     current = (1.5 * torch.rand(9, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))).requires_grad_()
 

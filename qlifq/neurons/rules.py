@@ -1,0 +1,57 @@
+"""What two parameters of a neuron must be to each other."""
+
+import operator
+from collections.abc import Callable, Mapping
+from itertools import repeat
+from types import MappingProxyType
+from typing import NamedTuple
+
+from qlifq.errors import ArgumentError
+
+__all__ = ["NOT_BELOW_DT", "RULES", "PerNeuron", "Rule"]
+
+#: One number for all neurons, or one per neuron.
+PerNeuron = float | tuple[float, ...]
+
+_ORDERS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+    {"above": operator.gt, "at least": operator.ge, "below": operator.lt, "at most": operator.le}
+)
+
+
+class Rule(NamedTuple):
+    """One parameter is above, at least, below or at most another, neuron by neuron, where both have an effect."""
+
+    name: str
+    order: str
+    other: str
+
+    def check(self, value: PerNeuron, bound: PerNeuron) -> None:
+        """Refuse the first neuron that breaks the rule; what is given per neuron must be equally long.
+
+        Raises:
+            ArgumentError: if the rule is broken.
+        """
+        several = isinstance(value, tuple) or isinstance(bound, tuple)
+        values, bounds = (
+            number if isinstance(number, tuple) else repeat(number) if several else (number,) for number in (value, bound)
+        )
+        holds = _ORDERS[self.order]
+        for one, limit in zip(values, bounds, strict=False):
+            if not holds(one, limit):
+                raise ArgumentError(f"Argument `{self.name}` must be {self.order} {self.other} = {limit:g}, but is {one:g}.")
+
+
+#: The parameters that a step of dt must not overtake.
+NOT_BELOW_DT = ("tau", "homeostasis_tau")
+
+#: The rules of every neuron; a membrane's own stand in its row.
+RULES = (
+    *(Rule(name, "at least", "dt") for name in NOT_BELOW_DT),
+    Rule("min_threshold", "below", "max_threshold"),
+    Rule("V_th", "at least", "min_threshold"),
+    Rule("V_th", "at most", "max_threshold"),
+    Rule("V_th", "above", "V_reset"),
+    Rule("V_min", "below", "V_th"),
+    Rule("V_min", "below", "V_reset"),
+    Rule("V_min", "below", "V_rest"),
+)
