@@ -2,7 +2,6 @@
 
 from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneState
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
-
 from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import Settings
