@@ -91,7 +91,7 @@ def medians(acts: list[Callable[[], None]], rounds: int) -> list[float]:
 
 
 def fitting(neurons: int) -> None:
-    """How long measuring and fitting so many neurons takes."""
+    """How long measuring and fitting this many neurons takes."""
     device = get("analytic", noise=DeviceNoise(readout_p01=0.02, readout_p10=0.04))
     print(f"\n{'fit':<10} {'neurons':>8} {'measure s':>10} {'fit s':>8}")
     for mapping in ("sigmoid", "linear", "tanh"):

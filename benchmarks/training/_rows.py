@@ -32,7 +32,7 @@ def arguments(text: str | None, **more: tuple[type, Any, str]) -> argparse.Names
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="folder with one folder of IDX files per data set; default OpenML")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--samples", type=int, help="train on the first so many images alone, to try the script out")
+    parser.add_argument("--samples", type=int, help="train on the first N images alone, to try the script out")
     for name, (kind, default, words) in more.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=words)
     return parser.parse_args()
@@ -63,7 +63,7 @@ def trained_row(
         data: what it learns and is tested on.
         seeds: how many.
         design: what differs from the recipe.
-        settings: alike.
+        settings: the same.
         then: called with what was trained, its design, its test and the seed.
     """
     # Populations that decay for long become numbers so small that processors slow down for them.

@@ -103,7 +103,7 @@ class Plan:
         )
 
     def times(self, count: int) -> Self:
-        """What so many of the same calls cost."""
+        """What this many of the same calls cost."""
         seconds, charged = self.estimated_seconds, self.device_seconds
         return replace(
             self,

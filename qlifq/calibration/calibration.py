@@ -147,7 +147,7 @@ class Calibration:
             p0: target P(1) at gap 0, strictly between 0 and 1.
             slope: target dP(1)/dΔ at gap 0; goes with `p0`.
             q_scale: target numbers, `(neurons,)`.
-            q_bias: go with `q_scale`, alike.
+            q_bias: go with `q_scale`, same shape.
             span: lowest and highest gap of the range.
             wires: how many neighbouring sites a neuron pools, as the layer's `quantum_wire`.
 

@@ -46,7 +46,7 @@ def solve(
     Args:
         mapping: "sigmoid", "linear" or "tanh".
         p0: P(1) at gap 0, strictly between 0 and 1; a number or a tensor of any shape.
-        slope: dP(1)/dΔ at gap 0, alike; a number serves every element of a tensor `p0`.
+        slope: dP(1)/dΔ at gap 0, same shape; a number serves every element of a tensor `p0`.
         leak: the layer's `quantum_leak`, in the unit of q_bias.
         theta_max: the layer's `theta_max`, radians; for `tanh` alone.
 
@@ -96,7 +96,7 @@ def response(
     Args:
         mapping: "sigmoid", "linear" or "tanh".
         q_scale: the slope of the mapping, a number or a tensor of any shape.
-        q_bias: its offset, alike; a number serves every element of a tensor `q_scale`.
+        q_bias: its offset, same shape; a number serves every element of a tensor `q_scale`.
         leak: as for `solve`.
         theta_max: as for `solve`.
 
@@ -119,8 +119,8 @@ class AngleDerivatives(NamedTuple):
     Args:
         angle: θ, radians.
         gap: ∂θ/∂Δ, shaped as θ.
-        q_scale: ∂θ/∂q_scale, alike.
-        q_bias: ∂θ/∂q_bias, alike.
+        q_scale: ∂θ/∂q_scale, same shape.
+        q_bias: ∂θ/∂q_bias, same shape.
     """
 
     angle: Tensor
@@ -138,7 +138,7 @@ def angle_derivatives(
         mapping: "sigmoid", "linear" or "tanh".
         gap: Δ.
         q_scale: slope of the mapping, broadcastable with `gap`.
-        offset: q_bias less the leak, alike.
+        offset: q_bias less the leak, same shape.
         theta_max: for `tanh`.
 
     Returns:

@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
 
     Args:
         difference: of a, b and c, later minus earlier as they were given, `(sites, 3)`.
-        standard_error: of it, alike.
+        standard_error: of it, same shape.
         p_value: of "nothing has changed", χ² with three degrees of freedom, `(sites,)`; NaN where a law is not identified.
         shift: the most that P(1) changed at any angle, |Δa| + √(Δb² + Δc²), `(sites,)`; noise adds to it.
         source: what was calibrated, in words.

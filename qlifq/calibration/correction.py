@@ -24,7 +24,7 @@ class Target(NamedTuple):
     Args:
         mapping: "sigmoid", "linear" or "tanh".
         q_scale: slope of the mapping, `(sites,)`.
-        offset: q_bias less the leak, alike.
+        offset: q_bias less the leak, same shape.
         theta_max: for `tanh`.
     """
 
@@ -45,13 +45,13 @@ class Correction(NamedTuple):
     Args:
         target: the response that was asked for.
         q_scale: `(sites,)`; NaN where the target is out of reach.
-        q_bias: alike.
+        q_bias: same shape.
         standard_error: of both, from the covariance of the law, `(sites, 2)`.
         floor: the least P(1) that the site reaches through the mapping, `(sites,)`: its readout floor.
-        ceiling: the greatest, alike.
+        ceiling: the greatest, same shape.
         reachable: bool, whether the target's P(1) at gap 0 lies between them, `(sites,)`.
         rms_before: root mean square of response − target over the range with the target's own numbers; NaN without a range.
-        rms_after: alike with the corrected ones.
+        rms_after: same shape, with the corrected ones.
         source: what was calibrated, in words.
     """
 

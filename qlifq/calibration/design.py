@@ -30,7 +30,7 @@ class CalibrationDesign:
         mapping: "sigmoid", "linear" or "tanh".
         neurons: how many neurons, at least 1; each stands on its own site.
         q_scale: slope of the mapping, not 0: a number, or `(neurons,)`; None for the mapping's default.
-        q_bias: its offset, alike.
+        q_bias: its offset, same shape.
         leak: the layer's `quantum_leak`.
         theta_max: the layer's `theta_max`, radians, for `tanh` alone.
         gaps: Δ, `(points,)` or `(points, neurons)`; None for `informative_gaps`.
@@ -114,7 +114,7 @@ def shots_for(
         eps: the P(1) of a qubit in |0⟩ that is expected.
         eta: the P(0) of a qubit in |1⟩ that is expected.
         q_scale: as it will be programmed; None for the mapping's default.
-        q_bias: alike.
+        q_bias: same shape.
         leak: as for `fit`.
         theta_max: as for `fit`.
         gaps: as for `fit`.

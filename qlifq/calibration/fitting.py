@@ -48,7 +48,7 @@ def fit(
         neurons: how many sites side by side, at least 1 (a layer with several wires has neurons × wires).
         mapping: "sigmoid", "linear" or "tanh".
         q_scale: what is programmed, not 0: a number or `(neurons,)`; None for the mapping's default.
-        q_bias: alike.
+        q_bias: same shape.
         leak: the layer's `quantum_leak`.
         theta_max: the layer's `theta_max`, radians, for `tanh` alone.
         gaps: Δ, `(points,)` or `(points, neurons)`; None for ten whose angles are spread evenly.

@@ -107,7 +107,7 @@ def maximise(model: Model, start: Tensor, ones: Tensor, shots: Tensor, units: Te
 
 
 def information(model: Model, at: Tensor, shots: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-    """The covariance that so many shots will have, before any is spent.
+    """The covariance that this many shots will have, before any is spent.
 
     Args:
         model: the probabilities.

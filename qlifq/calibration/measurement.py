@@ -93,7 +93,7 @@ class Rounds:
         self._order: list[Tensor] = []
 
     def run(self, shots: int) -> None:
-        """One round of so many shots per angle."""
+        """One round of this many shots per angle."""
         cells, sites = self.design.angles.shape
         order_seed, shot_seed = np.random.SeedSequence((self.seed, len(self._shots))).generate_state(2, np.uint64)
         shuffled = np.random.default_rng(order_seed).random((cells, sites)).argsort(axis=0)

@@ -1,4 +1,4 @@
-"""What is asked of a qubit: circuits as data, their closed form and their translations."""
+"""What a qubit is to do: circuits as data, their closed form and their translations."""
 
 from typing import TYPE_CHECKING
 

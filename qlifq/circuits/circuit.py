@@ -127,7 +127,7 @@ class SpikeCircuit:
         return build(self, integer("copies", copies, at_least=1), measure=measure)
 
     def to_pennylane(self, angles: Any, wires: Sequence[object] = (0,)) -> list[object]:
-        """The PennyLane operations of one evaluation a wire.
+        """The PennyLane operations of one evaluation per wire.
 
         Called inside a QNode they are queued, as any PennyLane operation; handed to a `QuantumScript` they are its body.
         A delay is the identity for a simulator without noise and is left out.

@@ -15,7 +15,7 @@ _OPERATIONS = {"RX": qml.RX, "RY": qml.RY, "RZ": qml.RZ}
 
 
 def build(circuit: SpikeCircuit, angles: Any, wires: Sequence[object]) -> list[object]:
-    """The operations of one evaluation a wire; see `SpikeCircuit.to_pennylane`."""
+    """The operations of one evaluation per wire; see `SpikeCircuit.to_pennylane`."""
     shape = tuple(qml.math.shape(angles))
     rows = [angles] if shape == (circuit.num_angles,) and len(wires) == 1 else angles
     if rows is angles and shape != (len(wires), circuit.num_angles):

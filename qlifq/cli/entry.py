@@ -19,7 +19,7 @@ from qlifq.errors import QLIFError
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is asked of a qubit."
+    add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is made by a qubit."
 )
 
 for command in (

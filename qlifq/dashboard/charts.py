@@ -197,7 +197,7 @@ def bars(
         name: of the chart.
         title: of the chart.
         values: where the bars stand, `(bars,)`.
-        counts: how high they are, alike.
+        counts: how high they are, same shape.
         x_title: name and unit of the values.
         y_title: name and unit of the heights.
         colour: of the bars.

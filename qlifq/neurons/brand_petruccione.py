@@ -163,7 +163,7 @@ class BrandPetruccione(nn.Module):
     ) -> tuple[Tensor, Tensor, BrandPetruccioneState]:
         """As `forward`, and returns the populations of every step first, `(time, batch, num_neurons)`.
 
-        With `steps` the inputs are `(1, batch, num_neurons)` and the same in each of so many steps.
+        With `steps` the inputs are `(1, batch, num_neurons)` and the same in each of this many steps.
         """
         self._check_inputs(theta, tau, x)
         theta, tau, x = map(trainable, (theta, tau, x))

@@ -161,7 +161,7 @@ class Settings:
     )
     noise_std: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "membrane noise σ, scaled with √dt", at_least=0.0)
     refractory_period: int = _parameter(
-        0, "integer", "membrane", "steps after a spike in which V is held and no circuit is asked", at_least=0
+        0, "integer", "membrane", "steps after a spike in which V is held and no circuit runs", at_least=0
     )
     V_rest: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "stable point of the parabola", need=_of_membrane("V_rest"))
     V_c: PerNeuron = _parameter(
@@ -185,7 +185,7 @@ class Settings:
         False, "flag", "threshold", "whether V_th follows the firing rate: V_th ← V_th + lr (F − target)"
     )
     homeostasis_target_rate: PerNeuron = _parameter(
-        0.1, "per-neuron", "threshold", "wanted rate, spikes a step", need=HOMEOSTASIS, at_least=0.0, at_most=1.0
+        0.1, "per-neuron", "threshold", "target rate, spikes per step", need=HOMEOSTASIS, at_least=0.0, at_most=1.0
     )
     homeostasis_lr: PerNeuron = _parameter(
         0.01, "per-neuron", "threshold", "speed of homeostasis, per unit of time", need=HOMEOSTASIS, above=0.0

@@ -79,7 +79,7 @@ class QLIF(nn.Module):
     P(|1⟩) = sin²(θ/2) through the backend, makes spikes of the answer, and settles reset and adaptation.
 
     With `decision="sample"` a neuron spikes with probability p, and one shot is one spike: more shots change nothing in the
-    law of the spikes, since a Bernoulli draw of an unbiased estimate of p is a Bernoulli(p) draw; they only cost. With
+    distribution of the spikes, since a Bernoulli draw of an unbiased estimate of p is a Bernoulli(p) draw; they only cost. With
     `decision="threshold"` it spikes where the estimate p̂ exceeds sin²(quantum_threshold/2): here shot noise flips decisions,
     and shots matter. What equals the threshold does not exceed it, in any dtype: counts, those of a neuron's qubits added up,
     are compared as integers, and an estimate without counts must exceed it by more than its rounding. `decision="expectation"`

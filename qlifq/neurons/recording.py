@@ -32,7 +32,7 @@ class Recording:
         traces: the recorded variables by name. State variables stand as they are after the step; "potential", "threshold",
             "gap", "angle" and "probability" as they are at the decision, before any reset.
         state: the state after the last step.
-        evaluations: how many spike decisions were asked of a qubit.
+        evaluations: how many spike decisions a qubit made.
         decided_by: who answered them, in words, see `describe_decisions`.
     """
 
@@ -59,7 +59,7 @@ class Recording:
         time, batch, neurons = self.spikes.shape
         rate = f"{float(self.spikes.detach().mean()):.4f}" if self.spikes.numel() else "none"
         return (
-            f"steps {time} · batch {batch} · neurons {neurons} · {self.decided_by} · spikes a step {rate}"
+            f"steps {time} · batch {batch} · neurons {neurons} · {self.decided_by} · spikes per step {rate}"
             f" · evaluations {self.evaluations:,} · kept {', '.join(self.names)}"
         )
 

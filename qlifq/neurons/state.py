@@ -24,7 +24,7 @@ class QLIFState(NamedTuple):
         dynamic: memory of recent spikes D that flattens the probability's slope.
         threshold_shift: how far the adaptive threshold stands above its rest value.
         homeostasis_shift: how far homeostasis has moved that rest value from V_th.
-        rate: running firing rate F, spikes a step.
+        rate: running firing rate F, spikes per step.
         refractory: steps of refractory period that are left.
     """
 

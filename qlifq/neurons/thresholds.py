@@ -17,7 +17,7 @@ _ROUNDING = 8 * sys.float_info.epsilon
 
 
 def largest_silent_count(threshold: float, shots: int) -> int:
-    """The most ones of so many shots that do not exceed a threshold: ⌊threshold · shots⌋, ties within rounding included.
+    """The most ones of this many shots that do not exceed a threshold: ⌊threshold · shots⌋, ties within rounding included.
 
     Args:
         threshold: of the fraction of ones, within [0, 1].

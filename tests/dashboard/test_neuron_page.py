@@ -35,7 +35,7 @@ def test_the_code_of_the_neuron_gives_the_numbers_of_the_page(
     assert len([line for line in text.splitlines() if line and not line.startswith(("import", "from"))]) <= 10
     for name in run.recording.names:
         assert torch.equal(names["recording"][name], run.recording[name])
-    assert f"spikes a step {Statistics.of(run).rate:.4f}" in printed
+    assert f"spikes per step {Statistics.of(run).rate:.4f}" in printed
 
 
 def test_the_code_gives_the_gradients_of_the_page() -> None:

@@ -183,7 +183,7 @@ def test_an_empty_sequence_or_batch_gives_an_empty_answer(steps: int, batch: int
     assert equal(state, layer.initial_state(batch))
     recording = simulate(layer, current, ("voltage", "trace"))
     assert recording["voltage"].shape == recording["trace"].shape == (steps, batch, NEURONS)
-    assert "spikes a step none" in str(recording)
+    assert "spikes per step none" in str(recording)
 
 
 @pytest.mark.parametrize("mode", MODES)

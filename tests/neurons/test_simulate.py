@@ -107,10 +107,8 @@ def test_a_recording_continues_from_a_state() -> None:
 def test_a_recording_prints_itself() -> None:
     recording = simulate(layer_of(refractory_period=0), drive(), "voltage")
     rate = float(recording.spikes.mean())
-    expected = (
-        f"steps 20 · batch 2 · neurons 3 · analytic, exact · spikes a step {rate:.4f} · evaluations 120 · kept spikes, voltage"
-    )
-    assert str(recording) == expected
+    settings = f"steps 20 · batch 2 · neurons 3 · analytic, exact · spikes per step {rate:.4f}"
+    assert str(recording) == f"{settings} · evaluations 120 · kept spikes, voltage"
 
 
 @pytest.mark.parametrize("steps", [0, 20])

@@ -36,7 +36,7 @@ def same(one: State, other: State) -> bool:
 
 
 def after(steps: int) -> Callable[[int, int], None]:
-    """A progress function that ends the training after so many steps of the optimiser."""
+    """A progress function that ends the training after this many steps of the optimiser."""
 
     def progress(done: int, total: int) -> None:
         if done == steps:

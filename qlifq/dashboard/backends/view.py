@@ -121,7 +121,7 @@ class Pair(NamedTuple):
         view: what was run.
         sides: what each gave, by name.
         rates: spikes per neuron and step, with the interval of the bootstrap over repeats.
-        difference: of the rates, second less first, alike.
+        difference: of the rates, second less first, same shape.
         record: of the twin, where there was one.
         file: its name.
     """
@@ -221,7 +221,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
             f"Firing rate, mean of {view.repeats} runs, {view.neurons} neurons and {_WINDOW} steps",
             {"time": windows, **rates},
             drawn,
-            y_title="spikes a step",
+            y_title="spikes per step",
             height=170,
             across=across,
         )

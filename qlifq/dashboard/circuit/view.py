@@ -54,7 +54,7 @@ class CircuitRun(NamedTuple):
         view: the view.
         circuit: its circuit.
         q_scale: what gives the wanted response.
-        q_bias: alike.
+        q_bias: same shape.
         gaps: Δ, `(points,)` float64.
         angle: θ there.
         probability: P(1) there, of the circuit.

@@ -16,7 +16,7 @@ _MECHANISMS = {
     "ahp": ("hyperpolarisation H", COLOURS["purple"]),
     "efficiency": ("efficiency S", COLOURS["green"]),
     "dynamic": ("recent spikes D", COLOURS["blue"]),
-    "rate": ("spikes a step F", COLOURS["red"]),
+    "rate": ("spikes per step F", COLOURS["red"]),
 }
 _BINS = 40
 

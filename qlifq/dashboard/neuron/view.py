@@ -65,7 +65,7 @@ class NeuronView(View):
     )
     width: int = control(40, "integer", "input", "steps of a pulse", need=_source("pulses"), at_least=1, at_most=MOST_STEPS)
     rate: float = control(
-        0.25, "real", "input", "input spikes a step", need=_source("poisson", "digits"), at_least=0.0, at_most=1.0
+        0.25, "real", "input", "input spikes per step", need=_source("poisson", "digits"), at_least=0.0, at_most=1.0
     )
     digit: int = control(0, "integer", "input", "which handwritten digit", need=_source("digits"), at_least=0, at_most=1796)
     sample: int = control(0, "integer", "input", "which sample of the file", need=_source("upload"), at_least=0)

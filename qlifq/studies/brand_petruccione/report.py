@@ -375,7 +375,7 @@ def _resources(study: BrandPetruccioneStudy) -> Section:
         )
     rows = records(study.resources)
     parts = [
-        f"`{row['neuron']}` ({row['circuit']}) {row['pulses']} pulses, {row['circuit_us']:.3g} µs a shot, "
+        f"`{row['neuron']}` ({row['circuit']}) {row['pulses']} pulses, {row['circuit_us']:.3g} µs per shot, "
         + ("time not known" if math.isnan(row["step_seconds"]) else f"{row['step_seconds']:.3g} s per step")
         for row in rows
     ]
