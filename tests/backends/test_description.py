@@ -100,4 +100,4 @@ def test_the_conformance_suite_holds_the_facts_against_the_outcomes() -> None:
     oracle = get("reference")
     assert check(Forgetful("none"), oracle=oracle).passed
     (failure,) = check(Forgetful("t1=1"), oracle=oracle).failures
-    assert failure.detail == "its `facts` tell noise 'none', but the metadata of an outcome 't1=1'"
+    assert failure.detail == "its `facts` report noise 'none', but the metadata of an outcome 't1=1'"
