@@ -3,7 +3,8 @@
 from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneState
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
 from qlifq.neurons.keywords import NeuronParameters
-from qlifq.neurons.mapping import MAPPINGS
+from qlifq.neurons.mapping import MAPPINGS, AngleMapping
+from qlifq.neurons.membrane import MEMBRANES, Membrane
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.per_neuron import value_gradients
 from qlifq.neurons.qlif import QLIF
@@ -15,12 +16,15 @@ from qlifq.random import SeedStream
 
 __all__ = [
     "MAPPINGS",
+    "MEMBRANES",
     "QLIF",
     "RECORDABLE",
     "SURROGATES",
+    "AngleMapping",
     "BrandPetruccione",
     "BrandPetruccioneState",
     "Dynamics",
+    "Membrane",
     "NeuronParameters",
     "QLIFState",
     "Recording",

@@ -16,7 +16,17 @@ from qlifq.training.data.waveforms import pulses, ramp, staircase
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.experiment import Experiment, run_experiment
 from qlifq.training.loop import Epoch, Trained, train
-from qlifq.training.networks import NETWORKS, NEURONS, Design, Network, build, matched, resolve_recipe
+from qlifq.training.networks import (
+    NETWORKS,
+    NEURONS,
+    Design,
+    Network,
+    NetworkKind,
+    NeuronKind,
+    build,
+    matched,
+    resolve_recipe,
+)
 from qlifq.training.run import TrainingRun, train_run
 from qlifq.training.run_folder import TrainedRun, load_run
 from qlifq.training.settings import TrainingSettings
@@ -36,6 +46,8 @@ __all__ = [
     "Experiment",
     "LabelledImages",
     "Network",
+    "NetworkKind",
+    "NeuronKind",
     "Trained",
     "TrainedRun",
     "TrainingRun",

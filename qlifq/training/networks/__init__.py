@@ -3,7 +3,7 @@
 from qlifq.training.networks.design import Design
 from qlifq.training.networks.kinds import NETWORKS, NetworkKind, Recipe
 from qlifq.training.networks.network import Network, NetworkRun, build, matched
-from qlifq.training.networks.neurons import NEURONS
+from qlifq.training.networks.neurons import NEURONS, NeuronKind
 from qlifq.training.networks.recipes import resolve_recipe
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Network",
     "NetworkKind",
     "NetworkRun",
+    "NeuronKind",
     "Recipe",
     "build",
     "matched",
