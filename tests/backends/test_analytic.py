@@ -130,7 +130,7 @@ def test_the_law_of_a_circuit_is_given_by_site() -> None:
 
 def test_noise_of_another_number_of_sites_is_refused() -> None:
     for name in ("analytic", "reference"):
-        with pytest.raises(ShapeError, match="`angles` must have 3 sites for backend (analytic|reference), but has 2"):
+        with pytest.raises(ShapeError, match=r"`angles` must have 3 sites for backend (analytic|reference), but has 2"):
             exact(name, PER_SITE, RYSpike(), torch.zeros(1, 2, 1))
         with pytest.raises(
             DtypeError, match=f"`noise` must be numbers for backend {name}, a DeviceNoise, but is 'fake_torino'"
