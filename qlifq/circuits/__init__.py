@@ -16,7 +16,9 @@ else:
         __name__,
         {
             "Packing": "qlifq.circuits.packing",
-            **dict.fromkeys(("SinusoidalResponse", "excitation", "excitation_at"), "qlifq.circuits.sinusoidal"),
+            "SinusoidalResponse": "qlifq.circuits.sinusoidal",
+            "excitation": "qlifq.circuits.sinusoidal",
+            "excitation_at": "qlifq.circuits.sinusoidal",
         },
     )
 

@@ -44,7 +44,8 @@ def formula_of(leak: str, gradient: str) -> Formula:
         leaked = relaxed
         if leak == "published":
             leaked = (excited * _root(1 - relaxed, margin) - _root(relaxed, margin) * ground).square()
-        after = torch.where(values["x"] > 0, driven, leaked) * (before < values["threshold"])
+        # Rounding may add an ulp to 1, of whose complement the next step would take the root.
+        after = torch.where(values["x"] > 0, driven, leaked).clamp(max=1.0) * (before < values["threshold"])
         if gradient == "published":
             scale = 1 / (1 + (math.pi * before.detach()).square())
             after = after.detach() + scale * (after - after.detach())

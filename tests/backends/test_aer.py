@@ -349,9 +349,9 @@ def test_a_million_shots_work(options: dict[str, Any], follows: Follows) -> None
 
 def test_a_failure_in_aer_is_an_error_and_not_an_empty_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aer reports a failed run in its result and raises nothing: here it is asked for a method that cannot turn by 0.3."""
-    from qlifq.backends import aer
+    from qlifq.backends.aer import backend
 
-    monkeypatch.setattr(aer, "AerSimulator", lambda **options: AerSimulator(**options | {"method": "stabilizer"}))
+    monkeypatch.setattr(backend, "AerSimulator", lambda **options: AerSimulator(**options | {"method": "stabilizer"}))
     with pytest.raises(BackendError, match=r"Aer failed: .*stabilizer"):
         AerBackend().run(RYSpike(), torch.full((1, 1, 1), 0.3), shots=1, seed=None)
 

@@ -1,6 +1,7 @@
 """Whatever a command prints, titles or writes names the device or snapshot, the noise and the shots."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def headings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The headings of all figures that are drawn meanwhile."""
     found: list[str] = []
-    for module in (figures, report, __import__("qlifq.studies.calibration_check", fromlist=["x"])):
-        monkeypatch.setattr(module, "put_heading", lambda _, text: found.append(text))
+    for room in ("reporting.report", "studies.calibration_check", "studies.simulation_figure"):
+        monkeypatch.setattr(import_module(f"qlifq.{room}"), "put_heading", lambda _, text: found.append(text))
     return found
 
 

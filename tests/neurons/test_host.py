@@ -87,6 +87,6 @@ def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_cou
     simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
     with Reads() as mode:
         simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
-    # One for the input and one for the count, and what is looked at on the CPU alone: one for the constants, one per step for
+    # One for the input and one for the count, and what is looked at on the CPU alone: one for each constant, one per step for
     # the angles where no kernel does that by itself, one for the potential at the end.
-    assert len(mode.seen) == 2 + 1 + looks_at_angles + 1
+    assert len(mode.seen) == 2 + len(layer.constants) + looks_at_angles + 1
