@@ -78,7 +78,7 @@ def with_gradient(backend: Backend, angles: torch.Tensor) -> None:
 
 
 def medians(acts: list[Callable[[], None]], rounds: int) -> list[float]:
-    """Seconds of each, taking turns, so that a busy machine slows all alike."""
+    """Seconds of each, taking turns, so that a busy machine slows all equally."""
     spent: list[list[float]] = [[] for _ in acts]
     for act in acts:
         act()

@@ -41,11 +41,11 @@ const before = seen();
 window.took = null;
 document.addEventListener('keydown', () => {
   const start = performance.now();
-  const look = () => {
+  const poll = () => {
     const now = performance.now();
-    if (seen() !== before || now - start > 10000) window.took = now - start; else requestAnimationFrame(look);
+    if (seen() !== before || now - start > 10000) window.took = now - start; else requestAnimationFrame(poll);
   };
-  requestAnimationFrame(look);
+  requestAnimationFrame(poll);
 }, {once: true, capture: true});
 """
 

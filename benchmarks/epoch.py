@@ -42,7 +42,7 @@ def epoch(neuron: str, parameters: dict[str, object], data: Dataset) -> None:
     train(design, data, TrainingSettings(epochs=1, batch=BATCH, learning_rate=1e-3))
 
 
-def plain_epoch(hidden: Callable[[Tensor], Tensor], data: LabelledImages) -> None:
+def torch_epoch(hidden: Callable[[Tensor], Tensor], data: LabelledImages) -> None:
     """An epoch of the same network as users of torch write it: Poisson encoding, linear, neurons, linear, cross entropy."""
     inner, outer = nn.Linear(data.images.shape[1], HIDDEN), nn.Linear(HIDDEN, 10)
     optimiser = torch.optim.AdamW([*inner.parameters(), *outer.parameters()], lr=1e-3)
@@ -70,8 +70,8 @@ def main() -> None:
     if given.opponents:
         layer = qlifq.QLIF(HIDDEN, seed=1, tau=1.5)
         hidden = {"without neurons": lambda current: current, "QLIF": lambda current: layer(current)[0], **layers()}
-        plain = {name: partial(plain_epoch, run, pictures) for name, run in hidden.items()}
-        show(f"{title}: a plain loop", take_turns(plain, rounds), "without neurons")
+        loops = {name: partial(torch_epoch, run, pictures) for name, run in hidden.items()}
+        show(f"{title}: a plain loop", take_turns(loops, rounds), "without neurons")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def steps(backend: Any, rounds: int, others: tuple[list[float], ...]) -> tuple[f
 
 
 def overhead(rounds: int) -> None:
-    print(f"one step of {NEURONS} neurons, 1 shot, one submission a step; median of {rounds} steps, milliseconds")
+    print(f"one step of {NEURONS} neurons, 1 shot, one submission per step; median of {rounds} steps, milliseconds")
     print(f"{'device':<32} {'qubits':>6} {'call':>9} {'of it ours':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for name in LARGE:
@@ -85,8 +85,8 @@ def overhead(rounds: int) -> None:
             for sampler in ("service", "client"):
                 journal = Path(folder, "jobs")
                 backend = IBMBackend(DEVICE, run=sampler, sampler=sampler, journal=journal, poll_seconds=0.05)
-                with not_ours(door.Door, "ask") as asked, not_ours(time, "sleep") as slept:
-                    call, ours = steps(backend, max(3, rounds // 4), (asked, slept))
+                with not_ours(door.Door, "ask") as requests, not_ours(time, "sleep") as slept:
+                    call, ours = steps(backend, max(3, rounds // 4), (requests, slept))
                 label = f"service on loopback, {sampler} sampler"
                 print(f"{label:<32} {len(backend.qubits):6} {call:9.1f} {ours:11.1f}", flush=True)
 

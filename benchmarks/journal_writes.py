@@ -3,7 +3,7 @@
     python -m benchmarks.journal_writes [FOLDER]
 
 "counts" is a write that must be on the disk when it returns, as that of an intent and of a result; "other" one that may be
-lost, as that of a job's id, which the service tells again. With "emptied" the write-ahead log is copied into the database and
+lost, as that of a job's id, which the service reports again. With "emptied" the write-ahead log is copied into the database and
 emptied after every write that counts, as the journal does: what a damaged log loses without a word then never counts.
 """
 

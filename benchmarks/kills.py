@@ -29,7 +29,7 @@ def main() -> int:
     torch.set_num_threads(1)
     warm()
     chance = random.Random(options.seed)
-    wanted = -(-(options.kills // 10 if options.quick else options.kills) // len(COMMANDS))
+    target = -(-(options.kills // 10 if options.quick else options.kills) // len(COMMANDS))
     header = f"{'command':<28}  seconds  starts  kills  writing  ended  same  blocked  differ"
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -41,7 +41,7 @@ def main() -> int:
         for number, command in enumerate(COMMANDS):
             expected = undisturbed(command, root / f"undisturbed-{number}")
             trials: list[Trial] = []
-            while (left := wanted - sum(trial.kills for trial in trials)) > 0:
+            while (left := target - sum(trial.kills for trial in trials)) > 0:
                 folder = root / f"trial-{number}-{len(trials)}"
                 trials.append(run_trial(command, expected, folder, chance, kills=min(left, chance.randint(1, _MOST))))
             every += trials
@@ -58,9 +58,9 @@ def _row(name: str, seconds: float | None, trials: list[Trial]) -> str:
         7: sum(trial.writing for trial in trials),
     }
     counts = "  ".join(f"{value:{width}}" for width, value in numbers.items())
-    alike = sum(trial.same for trial in trials)
+    same = sum(trial.same for trial in trials)
     took = "" if seconds is None else f"{seconds:.1f}"
-    return f"{name:<28}  {took:>7}  {counts}  {ended:5}  {alike:4}  {len(trials) - ended:7}  {ended - alike:6}"
+    return f"{name:<28}  {took:>7}  {counts}  {ended:5}  {same:4}  {len(trials) - ended:7}  {ended - same:6}"
 
 
 if __name__ == "__main__":

@@ -40,9 +40,9 @@ def arguments(text: str | None, **more: tuple[type, Any, str]) -> argparse.Names
 
 def data_set(name: str, given: argparse.Namespace, samples: int | None = None) -> Dataset:
     """A data set, its training part cut to the first samples."""
-    wanted = [number for number in (samples, given.samples) if number is not None]
+    limits = [number for number in (samples, given.samples) if number is not None]
     data = load_dataset(name, None if given.data_dir is None else given.data_dir / name)
-    return data.first(min(wanted) if wanted else None)
+    return data.first(min(limits) if limits else None)
 
 
 def trained_row(
@@ -77,9 +77,9 @@ def trained_row(
         tested = evaluate(trained.network, built, data.test)
         figures.append(tested.loss if built.reconstructs else 100 * tested.accuracy)
         missed = [label for label in range(data.classes) if not bool((tested.predicted == label).any())]
-        told = f", never predicted: {missed}" if missed and not built.reconstructs else ""
+        warning = f", never predicted: {missed}" if missed and not built.reconstructs else ""
         epoch = statistics.median(each.seconds for each in trained.history)
-        print(f"  seed {seed}: {figures[-1]:.4f}, {seconds[-1]:.1f} s, an epoch {epoch:.2f} s{told}", flush=True)
+        print(f"  seed {seed}: {figures[-1]:.4f}, {seconds[-1]:.1f} s, per epoch {epoch:.2f} s{warning}", flush=True)
         if then is not None:
             then(trained, built, tested, seed)
     row = Row(figures, seconds)

@@ -30,10 +30,12 @@ def main() -> None:
                 for correction in correct_layers(network, calibrate_layers(network, shots=given.shots, seed=seed)):
                     left = int(correction.q_scale.isnan().sum())
                     print(f"    {left} of {len(correction.q_scale)} neurons stand on qubits that no correction helps")
-            asked = evaluate(network, design, data.test)
-            row.figures.append(100 * asked.accuracy)
-            row.seconds.append(asked.seconds)
-            print(f"    {name}: {row.figures[-1]:.2f} %, {100 * (asked.accuracy - tested.accuracy):+.2f} points", flush=True)
+            evaluated = evaluate(network, design, data.test)
+            row.figures.append(100 * evaluated.accuracy)
+            row.seconds.append(evaluated.seconds)
+            print(
+                f"    {name}: {row.figures[-1]:.2f} %, {100 * (evaluated.accuracy - tested.accuracy):+.2f} points", flush=True
+            )
 
     trained_row("analytic, exact", "mlp", data, given.seeds, then=ask)
     for name, row in rows.items():

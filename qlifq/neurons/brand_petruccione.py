@@ -65,8 +65,8 @@ class BrandPetruccione(nn.Module):
     where `delay_t1` is given, as a wait on a device that decays by itself.
 
     On a backend with shots α' is estimated from counts, as a device would give it, and compared with the threshold as counts
-    are, alike in every dtype: exactly at the threshold it does not spike, but begins anew. Without shots α' is a number of the
-    inputs' dtype, whose rounding decides there.
+    are, the same in every dtype: exactly at the threshold it does not spike, but begins anew. Without shots α' is a number of
+    the inputs' dtype, whose rounding decides there.
 
     Args:
         num_neurons: how many neurons, at least 1.
@@ -179,9 +179,9 @@ class BrandPetruccione(nn.Module):
                 "Argument `gradient` must be 'true' for forward-mode differentiation and torch.func, but is 'published', which "
                 "goes backward alone."
             )
-        held = len(theta) if steps is None else steps
+        count = len(theta) if steps is None else steps
         threshold = comparable(self.threshold, self.shots, theta.dtype)
-        if (found := self._in_one(theta, tau, x, state, threshold, held)) is not None:
+        if (found := self._in_one(theta, tau, x, state, threshold, count)) is not None:
             return found
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
@@ -205,8 +205,8 @@ class BrandPetruccione(nn.Module):
         With a real delay a step is two calls, one of each circuit, and each evaluation is in one of them: both are counted in
         full.
         """
-        asked = [_ROTATION] if self.delay_t1 is None else [_ROTATION, _WAIT]
-        return Plan.total([self.backend.plan(circuit, batch, self.num_neurons, shots=self.shots) for circuit in asked])
+        circuits = [_ROTATION] if self.delay_t1 is None else [_ROTATION, _WAIT]
+        return Plan.total([self.backend.plan(circuit, batch, self.num_neurons, shots=self.shots) for circuit in circuits])
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -217,7 +217,7 @@ class BrandPetruccione(nn.Module):
         )
 
     def why_stepwise(self) -> str | None:
-        """The setting that keeps this layer from running a sequence as one operation, in words; None where none does."""
+        """The setting that keeps this layer from running a sequence as one operation; None where none does."""
         if self.kernel == "off":
             return "kernel='off'"
         if not self.backend.capabilities.ideal:
@@ -247,7 +247,7 @@ class BrandPetruccione(nn.Module):
 
     def _step(self, theta: Tensor, tau: Tensor, x: Tensor, before: Tensor, threshold: float) -> Tensor:
         """The population after one step, `(batch, num_neurons)`."""
-        # An exact layer draws nothing, and runs in one operation or in steps as a gradient is wanted or not.
+        # An exact layer draws nothing, and runs in one operation or in steps depending on whether a gradient is needed.
         seeds: Sequence[int | None] = [None] * 4 if self.shots is None else self.seeds.next_seeds(4)
         drive_seeds, wait_seeds = seeds[:2], seeds[2:]
         phi = preparing_angle(before)
@@ -257,7 +257,7 @@ class BrandPetruccione(nn.Module):
             gamma = -preparing_angle(relaxed) if self.leak == "published" else preparing_angle(relaxed) - phi
             after = self._evaluate(_ROTATION, phi, torch.where(driven, theta, gamma), below, drive_seeds)
         else:
-            # Two circuits: a device cannot be told by an angle whether to rotate or to wait.
+            # Two circuits: an angle cannot make a device wait instead of rotate.
             waited = self._wait(phi, tau * (self.delay_t1 / self.t1), relaxed, below & ~driven, wait_seeds)
             after = self._evaluate(_ROTATION, phi, theta, below & driven, drive_seeds) + waited
         if self.gradient == "published" and after.requires_grad:
@@ -273,7 +273,7 @@ class BrandPetruccione(nn.Module):
         seeds: Sequence[int | None],
         gradient: str = "auto",
     ) -> Tensor:
-        """The population that the backend measures, 0 where nothing is asked."""
+        """The population that the backend measures, 0 where no circuit runs."""
         return evaluate(
             self.backend,
             circuit,

@@ -18,7 +18,7 @@ __all__ = ["ClosedForm", "Obstacle", "closed_form"]
 
 
 class Obstacle(NamedTuple):
-    """Why the decisions of a layer are made step by step, in words."""
+    """Why the decisions of a layer are made step by step, as a phrase."""
 
     words: str
 

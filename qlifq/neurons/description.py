@@ -1,4 +1,4 @@
-"""Who decides the spikes of a layer, in words."""
+"""A phrase that says who decides the spikes of a layer."""
 
 from collections.abc import Iterable
 

@@ -205,14 +205,14 @@ def integrate(
         current = current - state.adaptation
     if dynamics.g_ahp is not None:
         current = current - dynamics.g_ahp * state.ahp
-    held = state.voltage
-    voltage = dynamics.membrane.follow(held, current, dynamics)
+    before = state.voltage
+    voltage = dynamics.membrane.follow(before, current, dynamics)
     if noise is not None and dynamics.noise_scale is not None:
         voltage = voltage + dynamics.noise_scale * noise
     if dynamics.V_peak is not None:
         voltage = torch.minimum(voltage, dynamics.V_peak)
     if dynamics.refractory_period is not None:
-        voltage = torch.lerp(voltage, held, state.refractory.clamp(max=1))
+        voltage = torch.lerp(voltage, before, state.refractory.clamp(max=1))
     if dynamics.V_min is not None:
         voltage = torch.maximum(voltage, dynamics.V_min)
     state = state._replace(voltage=voltage)
@@ -222,7 +222,7 @@ def integrate(
 def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: Tensor | None = None) -> QLIFState:
     """One step of everything that follows the spike decision: reset, adaptation, plasticity.
 
-    The updates stand in the table of `Settings`; every one is driven by the spikes s, once a step. For s in {0, 1} only the
+    The updates stand in the table of `Settings`; every one is driven by the spikes s, once per step. For s in {0, 1} only the
     neurons that spiked are reset; a graded s resets in proportion.
 
     Args:

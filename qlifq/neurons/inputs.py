@@ -18,14 +18,14 @@ __all__ = ["FLOATING", "check_constants", "checked_current", "checked_end", "che
 FLOATING = (*FLOATS, torch.float16, torch.bfloat16)
 
 
-def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *, look: bool) -> Tensor:
+def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *, check_values: bool) -> Tensor:
     """The input in the dtype of the layer, or the reason why it cannot be used.
 
     Args:
         current: what the user gave, `(time, batch, num_neurons)`, or without time for one step.
         sizes: the shape it must have, see `qlifq._validation.shape_of`.
         like: a tensor of the layer, for dtype and device.
-        look: whether its values are looked at, which waits for an accelerator.
+        check_values: whether its values are checked, which waits for an accelerator.
     """
     refuse_tracing()
     check.shape_of("current", check.tensor("current", current, dtypes=FLOATING), sizes)
@@ -37,10 +37,10 @@ def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *
         raise DtypeError(f"Argument `current` must have dtype float32 or float64, as must the layer, but has {half}.")
     if current.dtype != like.dtype:
         if not torch.is_autocast_enabled(current.device.type):
-            wanted, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
-            raise DtypeError(f"Argument `current` must have dtype {wanted} like the layer, but has {found}.")
+            expected, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
+            raise DtypeError(f"Argument `current` must have dtype {expected} like the layer, but has {found}.")
         current = current.to(like.dtype)
-    return check.finite("current", current) if look else current
+    return check.finite("current", current) if check_values else current
 
 
 def check_constants(settings: Settings, stored: Mapping[str, Tensor], current: Tensor, suited: set[torch.dtype]) -> None:
@@ -49,7 +49,7 @@ def check_constants(settings: Settings, stored: Mapping[str, Tensor], current: T
     Args:
         settings: the layer's.
         stored: its constants per neuron as they are kept, which a conversion, a checkpoint or an optimiser may have changed;
-            on an accelerator they are not looked at.
+            on an accelerator they are not checked.
         current: the input.
         suited: the dtypes that were found good before; this one joins them.
     """
@@ -68,20 +68,20 @@ def checked_end(state: QLIFState) -> QLIFState:
     """The state after a sequence, refused where a potential was lost on the way.
 
     Once V is infinite, the next step or reset takes infinity from infinity or multiplies it by 0, and once it is NaN every step
-    and reset keeps it NaN. So the end tells of every step, and none has to be looked at by itself. On an accelerator this would
-    wait for the device.
+    and reset keeps it NaN. So the end shows it for every step, and none has to be checked by itself. On an accelerator this
+    would wait for the device.
     """
     voltage = state.voltage
     if voltage.device.type == "cpu" and (lost := check.not_finite(voltage)):
-        plain, most = str(voltage.dtype).removeprefix("torch."), torch.finfo(voltage.dtype).max
+        dtype, most = str(voltage.dtype).removeprefix("torch."), torch.finfo(voltage.dtype).max
         raise ArgumentError(
-            f"Argument `current` must keep the potential within the range of {plain}, ±{most:.3g}, but {lost} of "
+            f"Argument `current` must keep the potential within the range of {dtype}, ±{most:.3g}, but {lost} of "
             f"{voltage.numel()} potentials became infinite or NaN."
         )
     return state
 
 
-def checked_modulation(modulation: Tensor | None, settings: Settings, current: Tensor, *, look: bool) -> Tensor | None:
+def checked_modulation(modulation: Tensor | None, settings: Settings, current: Tensor, *, check_values: bool) -> Tensor | None:
     """The transformed modulation, shaped as `current` or with 1 for batch and neurons, or None; see `checked_current`."""
     if modulation is None:
         return None
@@ -90,13 +90,15 @@ def checked_modulation(modulation: Tensor | None, settings: Settings, current: T
     check.tensor("modulation", modulation, dtypes=(current.dtype,))
     *time, batch, neurons = current.shape
     sizes = [*({steps} for steps in time), {batch, 1}, {neurons, 1}]
-    if modulation.ndim != len(sizes) or not all(have in wanted for have, wanted in zip(modulation.shape, sizes, strict=True)):
-        wanted = ", ".join([*map(str, time), f"{batch} or 1", f"{neurons} or 1"])
-        raise ShapeError(f"Argument `modulation` must have shape ({wanted}), but has shape {tuple(modulation.shape)}.")
+    if modulation.ndim != len(sizes) or not all(
+        have in expected for have, expected in zip(modulation.shape, sizes, strict=True)
+    ):
+        expected = ", ".join([*map(str, time), f"{batch} or 1", f"{neurons} or 1"])
+        raise ShapeError(f"Argument `modulation` must have shape ({expected}), but has shape {tuple(modulation.shape)}.")
     if modulation.device != current.device:
         raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")
     modulation = trainable(modulation)
-    if look:
+    if check_values:
         check.finite("modulation", modulation)
     if settings.neuromod_transform is None:
         return modulation
@@ -107,4 +109,4 @@ def checked_modulation(modulation: Tensor | None, settings: Settings, current: T
             f"Argument `neuromod_transform` must return a tensor of shape {tuple(modulation.shape)}, but returned {found}."
         )
     transformed = transformed.to(current.dtype)
-    return check.finite("neuromod_transform(modulation)", transformed) if look else transformed
+    return check.finite("neuromod_transform(modulation)", transformed) if check_values else transformed

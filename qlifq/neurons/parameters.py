@@ -50,7 +50,7 @@ Transform = Callable[[Tensor], Tensor]
 
 
 class Need(NamedTuple):
-    """What must hold for a parameter to have an effect, in words and as a test."""
+    """What must hold for a parameter to have an effect, as a phrase and as a test."""
 
     words: str
     holds: Callable[["Settings"], bool]
@@ -161,7 +161,7 @@ class Settings:
     )
     noise_std: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "membrane noise σ, scaled with √dt", at_least=0.0)
     refractory_period: int = _parameter(
-        0, "integer", "membrane", "steps after a spike in which V is held and no circuit runs", at_least=0
+        0, "integer", "membrane", "steps after a spike in which V stays and no circuit runs", at_least=0
     )
     V_rest: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "stable point of the parabola", need=_of_membrane("V_rest"))
     V_c: PerNeuron = _parameter(

@@ -15,7 +15,7 @@ __all__ = ["PerNeuronValue", "value_gradients"]
 class PerNeuronValue(nn.Module):
     """`(num_neurons,)` values: a buffer, or a trained parameter that keeps within its bounds.
 
-    A trained value is held as a number u that no bound limits, so no optimiser step can carry the value across one:
+    A trained value is stored as a number u that no bound limits, so no optimiser step can carry the value across one:
 
         value = low + (u + √(u² + 4)) / 2                        above `low` (a squareplus)
         value = low + (high − low) (1 + u / √(1 + u²)) / 2       between both

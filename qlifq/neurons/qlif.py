@@ -181,7 +181,7 @@ class QLIF(nn.Module):
             UnsupportedError: for a modulation that would be ignored.
             BackendError: if the backend fails while it runs.
         """
-        checked = self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True)
+        checked = self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), check_values=True)
         if (found := self._in_one(*checked)) is not None:
             return found.outputs["spikes"], found.state
         current, state, modulation = checked
@@ -197,10 +197,12 @@ class QLIF(nn.Module):
     ) -> tuple[Tensor, QLIFState]:
         """Run one step: as `forward` without the dimension of time.
 
-        On an accelerator the values of the input are not looked at, since that would wait for the device at every step.
+        On an accelerator the values of the input are not checked, since that would wait for the device at every step.
         """
-        look = isinstance(current, Tensor) and current.device.type == "cpu"
-        current, state, modulation = self._checked(current, state, modulation, sizes=("batch", self.num_neurons), look=look)
+        check_values = isinstance(current, Tensor) and current.device.type == "cpu"
+        current, state, modulation = self._checked(
+            current, state, modulation, sizes=("batch", self.num_neurons), check_values=check_values
+        )
         current, modulation = current.unsqueeze(0), None if modulation is None else modulation.unsqueeze(0)
         if (found := self._in_one(current, state, modulation)) is not None:
             return found.outputs["spikes"][0], found.state
@@ -213,7 +215,9 @@ class QLIF(nn.Module):
 
         The inputs are checked before the first step, not in each.
         """
-        return self._run(*self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), look=True))
+        return self._run(
+            *self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), check_values=True)
+        )
 
     @uncompiled
     def sequence(
@@ -224,7 +228,7 @@ class QLIF(nn.Module):
         *,
         outputs: tuple[str, ...] = (),
     ) -> Sequence | None:
-        """Run a sequence as one operation, and keep what is asked for.
+        """Run a sequence as one operation, and keep the named outputs.
 
         Args:
             current: as for `forward`.
@@ -244,10 +248,10 @@ class QLIF(nn.Module):
             UnsupportedError: for a modulation that would be ignored.
         """
         sizes = ("time", "batch", self.num_neurons)
-        return self._in_one(*self._checked(current, state, modulation, sizes=sizes, look=True), outputs=outputs)
+        return self._in_one(*self._checked(current, state, modulation, sizes=sizes, check_values=True), outputs=outputs)
 
     def why_stepwise(self) -> str | None:
-        """The setting that keeps this layer from running a sequence as one operation, in words; None where none does.
+        """The setting that keeps this layer from running a sequence as one operation; None where none does.
 
         Even then a sequence is run step by step where no kernel can be built, or a derivative goes forward.
         """
@@ -344,15 +348,21 @@ class QLIF(nn.Module):
         return self._constant("q_bias")
 
     def _checked(
-        self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, sizes: tuple[int | str, ...], look: bool
+        self,
+        current: Tensor,
+        state: QLIFState | None,
+        modulation: Tensor | None,
+        *,
+        sizes: tuple[int | str, ...],
+        check_values: bool,
     ) -> tuple[Tensor, QLIFState, Tensor | None]:
         """What a sequence or a step is run with, once nothing is wrong with it."""
-        current = checked_current(current, sizes, self.V_th, look=look)
+        current = checked_current(current, sizes, self.V_th, check_values=check_values)
         check_constants(self.settings, {name: kept.stored for name, kept in self._kept().items()}, current, self._suited)
         batch = current.shape[-2]
         if state is not None:
-            state = check_state(state, batch, self.num_neurons, current, look=look)
-        modulation = checked_modulation(modulation, self.settings, current, look=look)
+            state = check_state(state, batch, self.num_neurons, current, check_values=check_values)
+        modulation = checked_modulation(modulation, self.settings, current, check_values=check_values)
         return current, self.initial_state(batch) if state is None else state, modulation
 
     def _in_one(

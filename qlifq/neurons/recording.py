@@ -33,7 +33,7 @@ class Recording:
             "gap", "angle" and "probability" as they are at the decision, before any reset.
         state: the state after the last step.
         evaluations: how many spike decisions a qubit made.
-        decided_by: who answered them, in words, see `describe_decisions`.
+        decided_by: who decided them, as a phrase, see `describe_decisions`.
     """
 
     spikes: Tensor
@@ -77,7 +77,7 @@ def simulate(
     trace_tau: float = 20.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a layer and keep what is asked for; without `record` nothing is kept but the spikes.
+    """Run a layer and keep what `record` names; without `record` nothing is kept but the spikes.
 
     The exponential spike trace follows x ← x e^(−dt/trace_tau) + s.
 

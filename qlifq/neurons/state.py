@@ -47,8 +47,8 @@ class QLIFState(NamedTuple):
 torch.serialization.add_safe_globals([QLIFState])
 
 
-def check_state(state: object, batch: int, neurons: int, like: Tensor, *, look: bool) -> QLIFState:
-    """Refuse what is not a state of this batch and layer, else return it; `look` tells whether its values are looked at."""
+def check_state(state: object, batch: int, neurons: int, like: Tensor, *, check_values: bool) -> QLIFState:
+    """Refuse what is not a state of this batch and layer, else return it; its values are read with `check_values`."""
     if not isinstance(state, QLIFState):
         raise DtypeError(f"Argument `state` must be a QLIFState or None, but is {type(state).__name__}.")
     for name, value in zip(state._fields, state, strict=True):
@@ -57,7 +57,7 @@ def check_state(state: object, batch: int, neurons: int, like: Tensor, *, look: 
             raise DtypeError(f"Argument `state.{name}` must be {_plain(like.dtype)} on {like.device}, but is {found}.")
         if value.shape != (batch, neurons):
             raise ShapeError(f"Argument `state.{name}` must have shape {(batch, neurons)}, but has shape {tuple(value.shape)}.")
-        if look:
+        if check_values:
             check.finite(f"state.{name}", value)
     usable = [trainable(value) for value in state]
     return state if all(map(operator.is_, usable, state)) else QLIFState(*usable)

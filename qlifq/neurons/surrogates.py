@@ -74,7 +74,7 @@ SURROGATES: Mapping[str, Surrogate] = MappingProxyType(
 
 
 def heaviside_spike(gap: Tensor, surrogate: str, alpha: float) -> Tensor:
-    """1 where the gap is above 0 and 0 elsewhere, with the derivative of a smooth function.
+    """1 where the gap is above 0 and 0 otherwise, with the derivative of a smooth function.
 
     Args:
         gap: V − V_th, any shape.

@@ -1,4 +1,4 @@
-"""Whether a measured fraction exceeds a threshold, decided alike in every dtype.
+"""Whether a measured fraction exceeds a threshold, decided the same in every dtype.
 
 A fraction of ones is a rational number, and a threshold such as sin²(π/4) comes out some ulp beside the one that was meant: a
 float comparison of the two is a tie that rounding decides. Here what is equal within rounding is a tie, and a tie does not
@@ -31,10 +31,10 @@ def largest_silent_count(threshold: float, shots: int) -> int:
 
 
 def comparable(threshold: float, shots: int | None, dtype: torch.dtype) -> float:
-    """The threshold that tells fractions of ones in a dtype apart as it does their counts.
+    """The threshold that separates fractions of ones in a dtype exactly as it separates their counts.
 
     At a tie it is the fraction itself as the dtype rounds it, and else it lies between the two fractions beside it. So a count
-    exceeds, equals or falls short of it alike in every dtype that tells the counts themselves apart; up to 2²² shots float32
+    exceeds, equals or falls short of it the same in every dtype that represents the counts themselves; up to 2²² shots float32
     does.
 
     Args:

@@ -1,7 +1,7 @@
 """Whether the code that runs is a recomputation, and of what: the regions of `torch.utils.checkpoint` around it.
 
 `torch.utils.checkpoint` runs a region twice: first in the forward pass, which keeps no activations, and again in every backward
-pass that needs them. Nothing tells the region which of the two it is in, but the call stack shows it: both times one and the
+pass that needs them. Nothing shows the region which of the two it is in, but the call stack shows it: both times one and the
 same object of torch's stands there, which lives as long as the graph of the region.
 """
 
@@ -22,7 +22,7 @@ class Recomputation(NamedTuple):
 
     Args:
         region: what is run again.
-        number: tells this time from the others.
+        number: separates this time from the others.
     """
 
     region: object
@@ -33,7 +33,7 @@ def surrounding_regions() -> tuple[list[object], Recomputation | None]:
     """The regions around the caller that are run for the first time, and the recomputation that all of this is part of.
 
     A region inside one that is run again is new each time: it has a graph of its own. What lies outside a recomputation is
-    the program that asked for a gradient, and does not matter to what is run again.
+    the program that runs the backward pass, and does not matter to what is run again.
     """
     first: list[object] = []
     frame: FrameType | None = sys._getframe(1)

@@ -141,7 +141,7 @@ class SeedStream:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.root, self.position, self.shard = state["root"], state["position"], state["share"]
-        # A stream from before copies were told apart repeats itself, as it did.
+        # A stream from before copies were distinguished repeats itself, as it did.
         self._given = state.get("_given", True)
         self._register()
 

@@ -142,9 +142,9 @@ WRONG: dict[str, tuple[list[object], str]] = {
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if FIELDS[name].metadata["spec"].kind in WRONG])
 def test_a_wrong_type_is_refused(name: str) -> None:
-    values, wanted = WRONG[spec(name).kind]
+    values, expected = WRONG[spec(name).kind]
     for value in values:
-        with pytest.raises(DtypeError, match=re.escape(f"Argument `{name}` must be {wanted}, but is {value!r}.")):
+        with pytest.raises(DtypeError, match=re.escape(f"Argument `{name}` must be {expected}, but is {value!r}.")):
             build(**{name: value})
 
 

@@ -87,7 +87,7 @@ def test_a_real_delay_on_a_device_with_that_t1_is_the_relaxation_leak(backend: s
 
 
 def test_a_delay_on_aer_is_the_relaxation_leak_within_shot_noise() -> None:
-    """Exact binomial tails of 12 populations, Bonferroni: false-fail rate 1e-9; the published leak is told apart by it."""
+    """Exact binomial tails of 12 populations, Bonferroni: false-fail rate 1e-9; the published leak fails it."""
     shots, device_t1 = 20_000, 120e-6
     start = torch.tensor([[0.1, 0.4, 0.7]], dtype=torch.float64)
     state = BrandPetruccioneState(start)
@@ -228,7 +228,7 @@ def test_a_seed_replays_and_a_cut_sequence_equals_the_whole() -> None:
 
 
 class Recorder(Backend):
-    """The analytic backend, remembering what it was asked."""
+    """The analytic backend, remembering for which neurons it ran."""
 
     name = "recorder"
 
@@ -236,11 +236,11 @@ class Recorder(Backend):
         self.inner = get("analytic")
         # Else the layer would work out by itself what is ideal.
         self.capabilities = replace(self.inner.capabilities, ideal=False)
-        self.asked: list[Tensor] = []
+        self.wheres: list[Tensor] = []
 
     def _execute(self, call: Call) -> Outcome:
         assert call.where is not None
-        self.asked.append(call.where)
+        self.wheres.append(call.where)
         return self.inner.run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
 
     def plan(self, circuit, batch, sites, *, shots):  # type: ignore[no-untyped-def]
@@ -252,7 +252,7 @@ def test_a_neuron_in_reset_asks_no_circuit() -> None:
     theta = torch.tensor([[[2.8, 0.3]]] * 2, dtype=torch.float64)
     layer = BrandPetruccione(2, backend=recorder)
     populations, spikes, _ = layer.run(theta, torch.zeros_like(theta), torch.ones_like(theta))
-    assert [asked.tolist() for asked in recorder.asked] == [[[True, True]], [[False, True]]]
+    assert [where.tolist() for where in recorder.wheres] == [[[True, True]], [[False, True]]]
     assert spikes[0].tolist() == [[1.0, 0.0]]
     assert float(populations[1, 0, 0]) == 0.0
 

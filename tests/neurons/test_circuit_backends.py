@@ -47,7 +47,7 @@ def test_the_law_of_sampled_trajectories_is_that_of_the_closed_form_on_every_cir
 
 
 def test_noisy_trajectories_on_aer_follow_the_closed_form_under_the_same_noise() -> None:
-    """False-fail rate 1e-9; the same test tells them from trajectories without noise."""
+    """False-fail rate 1e-9; trajectories without noise fail the same test."""
     drawn = histogram(get("aer", noise=DeviceNoise(readout_p01=0.06, readout_p10=0.1)), 1)
     exact = histogram(get("analytic", noise=DeviceNoise(readout_p01=0.06, readout_p10=0.1)), 2)
     assert p_value(drawn, exact) > FALSE_FAIL
@@ -85,7 +85,7 @@ def test_shifted_shots_give_the_derivative_within_their_standard_error(sampling:
         spread += (p * (1 - p)).unsqueeze(-1)
     standard_error = (spread / shots).sqrt() / 2
     assert ((measured - truth).abs() / standard_error).max() < norm.isf(FALSE_FAIL / 2 / truth.numel())
-    # The derivative of a qubit without noise is told apart: the shots are those of the noisy one.
+    # The derivative of a qubit without noise is distinguished: the shots are those of the noisy one.
     ideal = parameter_shift(get("analytic"), circuit, angles, shots=None, seed=None)
     assert ((measured - ideal).abs() / standard_error).max() > norm.isf(FALSE_FAIL / 2 / truth.numel())
 
@@ -122,7 +122,7 @@ def losses(backend: str | Backend, steps: int, **more: object) -> list[float]:
 )
 def test_a_network_trains_through_its_circuits(backend: str | Backend, more: dict[str, object]) -> None:
     """The loss falls to 0.24 ± 0.12 of what it was where a spike is one noisy shot, 40 seeds of the layer, and to 0.97 ± 0.01
-    where only the last layer learns. With 16 inputs and 25 steps it would be 0.58 ± 0.19, which no bar tells apart.
+    where only the last layer learns. With 16 inputs and 25 steps it would be 0.58 ± 0.19, which no bar distinguishes.
     """
     found = losses(backend, 40, **more)
     assert np.mean(found[-5:]) < 0.6 * found[0]

@@ -1,4 +1,4 @@
-"""From the probability to spikes: the law of the decisions, and what a backend is asked."""
+"""From the probability to spikes: the distribution of the decisions, and the calls of a backend."""
 
 import math
 
@@ -18,7 +18,7 @@ FALSE_FAIL = 1e-9
 
 
 class Recorder(Backend):
-    """The analytic backend, with a list of what it was asked and what it answered."""
+    """The analytic backend, with a list of its calls and their outcomes."""
 
     name = "recorder"
     capabilities = AnalyticBackend.capabilities
@@ -181,7 +181,7 @@ def test_refractory_neurons_are_not_asked() -> None:
     current = 1.5 + torch.rand(40, 2, 8, generator=torch.Generator().manual_seed(1))
     recording = simulate(layer, current, ("voltage", "refractory", "probability"))
     since = torch.full((2, 8), 99)
-    asked = 0
+    evaluations = 0
     for time, where in enumerate(recorder.where):
         since += 1
         active = since > 3
@@ -190,12 +190,12 @@ def test_refractory_neurons_are_not_asked() -> None:
         assert (recording.spikes[time][~active] == 0).all()
         assert (recording["probability"][time][~active] == 0).all()
         if time:
-            held = recording["voltage"][time] == recording["voltage"][time - 1]
-            assert held[~active].all()
-        asked += int(where.sum())
+            unchanged = recording["voltage"][time] == recording["voltage"][time - 1]
+            assert unchanged[~active].all()
+        evaluations += int(where.sum())
         since[recording.spikes[time] == 1] = 0
-    assert 0 < asked < current.numel() * 2
-    assert recording.evaluations == asked
+    assert 0 < evaluations < current.numel() * 2
+    assert recording.evaluations == evaluations
 
 
 @pytest.mark.parametrize("period", [0, 1, 4])
@@ -207,13 +207,13 @@ def test_the_refractory_period_is_counted_in_steps(period: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "asked"),
+    ("given", "passed"),
     [({}, None), ({"shots": 4}, 4), ({"decision": "expectation"}, None), ({"decision": "threshold", "shots": 9}, 9)],
 )
-def test_shots_reach_the_backend_as_given(given: dict[str, object], asked: int | None) -> None:
+def test_shots_reach_the_backend_as_given(given: dict[str, object], passed: int | None) -> None:
     recorder = Recorder()
     QLIF(2, seed=1, backend=recorder, **given)(torch.ones(3, 1, 2))  # type: ignore[arg-type]
-    assert recorder.shots == [asked] * 3
+    assert recorder.shots == [passed] * 3
     assert recorder.where == [None] * 3
 
 

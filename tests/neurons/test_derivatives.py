@@ -168,9 +168,9 @@ def test_a_measured_derivative_goes_backward_once(loss: Loss) -> None:
     assert first(loss)[0].abs().sum() > 0.1
     with pytest.raises(UnsupportedError, match="has no further one: call `backward`"):
         first(loss, create_graph=True)
-    for asked in (forward, lambda each: func.grad(each)(INPUT), lambda each: func.jvp(each, (INPUT,), (DIRECTION,))):
+    for call in (forward, lambda each: func.grad(each)(INPUT), lambda each: func.jvp(each, (INPUT,), (DIRECTION,))):
         with pytest.raises(UnsupportedError, match=r"forward-mode differentiation or torch\.func|forward or by torch\.func"):
-            asked(loss)
+            call(loss)
 
 
 def test_the_closed_form_gradient_of_a_measured_probability_has_every_derivative() -> None:
@@ -210,7 +210,7 @@ def test_vmap_is_told_of_the_batch(loss: Loss) -> None:
 @pytest.mark.parametrize("name", ["V_th", "tau", "q_scale", "q_bias"])
 @pytest.mark.parametrize("learnable", [False, True])
 def test_functional_call_differentiates_whatever_it_puts_in(name: str, learnable: bool) -> None:
-    """A constant that is fixed in the layer too: it is no parameter, and yet may be asked for."""
+    """A constant that is fixed in the layer too: it is no parameter, and yet may be differentiated."""
     flags = {"V_th": "learnable_threshold", "tau": "learnable_tau", "q_scale": "learnable_qscale", "q_bias": "learnable_qbias"}
     options: dict[str, Any] = {flags[name]: learnable}
 

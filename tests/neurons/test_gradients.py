@@ -217,7 +217,7 @@ def test_the_gradient_reaches_back_through_time() -> None:
     [{}, {"decision": "expectation"}, {"decision": "threshold"}, {"quantum_mode": False}, {"membrane": "quadratic"}],
 )
 def test_a_network_trains_and_gradients_reach_its_first_layer(mode: dict[str, object]) -> None:
-    """Two classes of constant input, told apart by the spike counts of two neurons."""
+    """Two classes of constant input, separated by the spike counts of two neurons."""
     torch.manual_seed(5)
     first, last = nn.Linear(4, 16), nn.Linear(16, 2)
     network = SpikingSequential(first, QLIF(16, seed=1, tau=2.0, **mode), last, QLIF(2, seed=2, tau=2.0, **mode))  # type: ignore[arg-type]

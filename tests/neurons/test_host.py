@@ -51,7 +51,7 @@ def reads(layer: QLIF, modulation: Tensor | None = None) -> list[str]:
 
 @pytest.fixture
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the look at the values of an input, which `step` leaves out on an accelerator."""
+    """Without the check of an input's values, which `step` leaves out on an accelerator."""
     unchanged: Callable[[str, Tensor], Tensor] = lambda name, value: value  # noqa: E731
     monkeypatch.setattr(_validation, "finite", unchanged)
     monkeypatch.setattr(_validation, "not_finite", lambda value: 0)
@@ -87,6 +87,6 @@ def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_cou
     simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
     with Reads() as mode:
         simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
-    # One for the input and one for the count, and what is looked at on the CPU alone: one for each constant, one per step for
+    # One for the input and one for the count, and what is checked on the CPU alone: one for each constant, one per step for
     # the angles where no kernel does that by itself, one for the potential at the end.
     assert len(mode.seen) == 2 + len(layer.constants) + looks_at_angles + 1

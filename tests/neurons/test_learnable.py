@@ -179,7 +179,7 @@ def test_the_rest_of_a_quadratic_neuron_is_its_own_and_is_trained() -> None:
 
 
 def test_numbers_per_neuron_act_on_a_backend_as_in_the_closed_form() -> None:
-    """Where a backend is asked, a leak and a span for each neuron turn its own qubit."""
+    """Where a backend decides, a leak and a span for each neuron turn its own qubit."""
     options: dict[str, Any] = {
         "mapping": "tanh",
         "quantum_leak": (0.1, -0.4),

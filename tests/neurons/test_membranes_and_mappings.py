@@ -76,18 +76,18 @@ def test_strong_inhibition_never_makes_a_quadratic_neuron_spike(tau: float, dtyp
 
 
 @given(
-    held=st.floats(-1e6, 0.0),
+    voltage=st.floats(-1e6, 0.0),
     current=st.floats(-1e6, 0.0),
     step=st.floats(1e-3, 1.0),
     a0=st.floats(1e-3, 1e3),
 )
 def test_no_quadratic_step_from_below_rest_crosses_it_without_excitation(
-    held: float, current: float, step: float, a0: float
+    voltage: float, current: float, step: float, a0: float
 ) -> None:
     layer = QLIF(1, membrane="quadratic", tau=1.0, dt=step, a0=a0).double()
-    state = layer.initial_state(1)._replace(voltage=torch.tensor([[held]], dtype=torch.float64))
+    state = layer.initial_state(1)._replace(voltage=torch.tensor([[voltage]], dtype=torch.float64))
     after, _ = integrate(state, torch.tensor([[current]], dtype=torch.float64), layer.dynamics())
-    assert float(after.voltage) <= 1e-12 * (1 + abs(held))
+    assert float(after.voltage) <= 1e-12 * (1 + abs(voltage))
 
 
 @pytest.mark.parametrize("decision", DECISIONS)

@@ -129,7 +129,7 @@ def test_a_number_that_overflows_the_dtype_of_the_layer_is_refused_and_in_a_wide
     layer.double()(torch.ones(1, 1, 2, dtype=torch.float64))
 
 
-def test_every_number_of_the_settings_is_looked_at() -> None:
+def test_every_number_of_the_settings_is_checked() -> None:
     layer = QLIF(2, seed=1)
     for name in REAL:
         if name not in layer.constants:

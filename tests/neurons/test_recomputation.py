@@ -106,7 +106,7 @@ def test_a_layer_is_replayed(name: str, way: tuple[bool, bool]) -> None:
         {"shots": 6, "gradient": "published", "leak": "published"},
         {"backend": "aer", "shots": 6},
         {"shots": 6, "delay_t1": 1e-4, "backend": "noisy"},
-        # In one operation where no gradient is wanted, and else in steps: the same to rounding.
+        # In one operation where no gradient is needed, and else in steps: the same to rounding.
         {"gradient": "published", "leak": "published"},
     ],
 )

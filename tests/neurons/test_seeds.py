@@ -39,7 +39,7 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
 
 
 class Recorder(Backend):
-    """The analytic backend, with a list of what it was asked."""
+    """The analytic backend, with a list of its calls."""
 
     name = "recorder"
     capabilities = AnalyticBackend.capabilities
@@ -74,8 +74,8 @@ def membrane_noise(layer: QLIF, steps: int) -> Tensor:
     """The noise of each step, in units of its standard deviation: nothing else moves the potential from rest."""
     settings = layer.settings
     recording = simulate(layer, torch.zeros(steps, 8, NEURONS), ("potential", "voltage"))
-    held = torch.cat((torch.zeros(1, 8, NEURONS), recording["voltage"][:-1]))
-    moved = recording["potential"] - held * (1 - settings.dt / float(layer.tau[0]))
+    before = torch.cat((torch.zeros(1, 8, NEURONS), recording["voltage"][:-1]))
+    moved = recording["potential"] - before * (1 - settings.dt / float(layer.tau[0]))
     return moved / (layer.shared("noise_std") * math.sqrt(settings.dt))
 
 

@@ -29,9 +29,9 @@ def test_a_chain_is_its_modules_one_after_the_other() -> None:
     expected, last = second(readout(spikes))
     torch.testing.assert_close(output, expected)
     assert len(states) == 2
-    for found, wanted in zip(states, (state, last), strict=True):
+    for found, expected in zip(states, (state, last), strict=True):
         assert isinstance(found, QLIFState)
-        for value, other in zip(found, wanted, strict=True):
+        for value, other in zip(found, expected, strict=True):
             torch.testing.assert_close(value, other)
 
 

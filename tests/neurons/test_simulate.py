@@ -1,4 +1,4 @@
-"""Recordings keep what they were asked for, and nothing else."""
+"""Recordings keep what `record` names, and nothing else."""
 
 import math
 

@@ -163,8 +163,8 @@ class Oracle:
         moved = self.V + change
         if p.membrane == "quadratic":
             moved = np.minimum(moved, p.V_peak)
-        asked = self.refractory == 0
-        self.V = np.where(asked, moved, self.V)
+        active = self.refractory == 0
+        self.V = np.where(active, moved, self.V)
         if p.V_min is not None:
             self.V = np.maximum(self.V, p.V_min)
         threshold = self.rest_threshold + self.moved + self.risen
@@ -185,9 +185,9 @@ class Oracle:
             else:
                 angle = bias + p.theta_max * np.tanh(slope * gap)
             self.trace["angle"] = angle
-            self.trace["probability"] = np.where(asked, (1 - np.cos(angle)) / 2, 0)
+            self.trace["probability"] = np.where(active, (1 - np.cos(angle)) / 2, 0)
         elif p.stochastic:
-            self.trace["probability"] = np.where(asked, 1 / (1 + np.exp(-slope * gap)), 0)
+            self.trace["probability"] = np.where(active, 1 / (1 + np.exp(-slope * gap)), 0)
 
     def settle(self, s: Array) -> None:
         p, dt = self.p, self.p.dt
@@ -336,12 +336,12 @@ def test_integrate_and_settle_are_pure_and_follow_the_table_with_noise(membrane:
         current, m, noise = torch.randn(3, BATCH, NEURONS, generator=source)
         before = QLIFState(*(value.clone() for value in state))
         integrated, gap = integrate(state, current, dynamics, modulation=m, noise=noise)
-        held = QLIFState(*(value.clone() for value in integrated))
-        asked = integrated.refractory == 0
-        spikes = (torch.rand(BATCH, NEURONS, generator=source) < 0.3) * asked * 1.0
+        copies = QLIFState(*(value.clone() for value in integrated))
+        active = integrated.refractory == 0
+        spikes = (torch.rand(BATCH, NEURONS, generator=source) < 0.3) * active * 1.0
         after = settle(integrated, spikes, dynamics)
         assert all(torch.equal(now, then) for now, then in zip(state, before, strict=True))
-        assert all(torch.equal(now, then) for now, then in zip(integrated, held, strict=True))
+        assert all(torch.equal(now, then) for now, then in zip(integrated, copies, strict=True))
         oracle.integrate(current.numpy(), m.numpy(), noise.numpy())
         np.testing.assert_allclose(gap.numpy(), oracle.trace["gap"], rtol=1e-12, atol=1e-12)
         oracle.settle(spikes.numpy())

@@ -113,9 +113,9 @@ def test_measured_populations_compare_as_counts(threshold: float, shots: int, ti
     _, spikes, _ = layer.run(inputs, inputs, inputs)
     counts = torch.arange(neurons)
     assert torch.equal(spikes[0, 0], (counts > tie).to(dtype))
-    wanted = backend.where[1]
-    assert wanted is not None
-    assert torch.equal(wanted[0], counts <= tie if threshold == 0.3 - 1e-9 else counts < tie)
+    where = backend.where[1]
+    assert where is not None
+    assert torch.equal(where[0], counts <= tie if threshold == 0.3 - 1e-9 else counts < tie)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

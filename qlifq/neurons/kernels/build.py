@@ -63,8 +63,8 @@ def compiler() -> Compiler | None:
         if path is None:
             continue
         try:
-            asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
-            version = asked.stdout
+            completed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
+            version = completed.stdout
         except (OSError, subprocess.SubprocessError):
             continue
         # Apple's compiler has no OpenMP of its own.

@@ -113,7 +113,7 @@ _BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div":
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Turns what torch is asked to do into operations; what is constant is folded, and what is equal computed once.
+    """Turns the torch operations of a function into operations; what is constant is folded, and what is equal computed once.
 
     `torch.fx` would serve too, but its first trace imports the whole of torch's compiler, which takes seconds.
     """
@@ -123,12 +123,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.inputs = list(inputs)
         self.operations: dict[tuple[str, tuple[Operand, ...]], Operation] = {}
         self.kinds: dict[str, str] = {}
-        # By identity: every tensor that is known is held, so that no other takes its place in memory.
+        # By identity: every known tensor is kept, so that no other takes its place in memory.
         self.known: dict[int, tuple[Tensor, Any]] = {id(value): (value, name) for name, value in inputs.items()}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # Else torch's compiler would be imported to be told that it is not wanted.
+        # Else torch's compiler would be imported only to be skipped.
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -239,7 +239,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def op(self, kind: str, *operands: Operand) -> Operand:
         """An operation's result, simplified where it can be."""
-        # A truth value counts as 0 or 1 where a number is wanted.
+        # A truth value counts as 0 or 1 where a number is needed.
         takes_truth = {"and": (0, 1), "or": (0, 1), "not": (0,), "where": (0,), "number": (0,)}.get(kind, ())
         operands = tuple(
             self._number(item) if place not in takes_truth else self._truth(item) for place, item in enumerate(operands)

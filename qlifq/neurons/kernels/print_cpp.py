@@ -105,8 +105,8 @@ class _Printer:
         """From the last step to the first, in stretches of K: states are computed again from the last that was kept."""
         replay, backward = derivative
         program, formula, states = self.program, self.program.formula, self.program.states
-        inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.held]
-        held = [name for name in formula.inputs if name in program.gradients and name in self.shape.held]
+        inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.repeated]
+        repeated = [name for name in formula.inputs if name in program.gradients and name in self.shape.repeated]
         constants = [name for name in self.constants if name in program.gradients]
         cells = {name: f"p_{name}[i]" for name in states} | {"drawn": "drawn_row[i]", "noise": "noise_row[i]"}
         rows = [
@@ -129,7 +129,7 @@ class _Printer:
         ]
         cotangents = {f"grad_out_{name}": f"g_{name}[i]" for name in formula.outputs}
         cotangents |= {f"grad_next_{name}": f"gs_{name}[i]" for name in states}
-        found = {name: _text(backward.outputs["grad_" + name]) for name in (*states, *inputs, *held, *constants)}
+        found = {name: _text(backward.outputs["grad_" + name]) for name in (*states, *inputs, *repeated, *constants)}
         pull = [
             *rows,
             *(f"const real *g_{name} = {self._at('grad_out_' + name)} + t * M + c;" for name in formula.outputs),
@@ -139,7 +139,7 @@ class _Printer:
                 *self._body(backward),
                 *(f"gs_{name}[i] = {found[name]};" for name in states),
                 *(f"gi_{name}[i] = {found[name]};" for name in inputs),
-                *(f"a_{name}[i] += {found[name]};" for name in (*held, *constants)),
+                *(f"a_{name}[i] += {found[name]};" for name in (*repeated, *constants)),
             ),
         ]
         stretch = [
@@ -151,10 +151,10 @@ class _Printer:
         chunk = [
             *self._chunk(),
             *(line for name in states for line in _buffer(f"gs_{name}", f"{self._at('grad_next_' + name)} + c")),
-            *(f"real a_{name}[LANES] = {{}};" for name in (*held, *constants)),
+            *(f"real a_{name}[LANES] = {{}};" for name in (*repeated, *constants)),
             *_block("for (int64_t last = T, first; last > 0; last = first)", *stretch),
             *(_copy(f"{self._at('grad_first_' + name)} + c", f"gs_{name}") for name in states),
-            *(_copy(f"{self._at('grad_' + name)} + c", f"a_{name}") for name in held),
+            *(_copy(f"{self._at('grad_' + name)} + c", f"a_{name}") for name in repeated),
             *(self._summed(name) for name in constants),
         ]
         buffers = [*(f"s_{name}" for name in states), "noises"]
@@ -194,7 +194,7 @@ class _Printer:
         return f"collect(a_{name}, c, N, gc_{name}, n);"
 
     def _kept(self, name: str, step: str) -> str:
-        """Where the state before a step is kept."""
+        """Where the state before the current step is kept."""
         states = self.program.states
         return f"kept + (({step} / K) * {len(states)} + {states.index(name)}) * M + c"
 

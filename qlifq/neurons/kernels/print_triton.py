@@ -149,7 +149,7 @@ class _Printer:
         """From the last step to the first: the state before each is computed again from the last that was kept."""
         replay, backward = derivative
         program, formula, states = self.program, self.formula, self.program.states
-        inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.held]
+        inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.repeated]
         # What does not depend on the step is added up over the steps.
         constants = [name for name in (*formula.inputs, *formula.constants) if name in program.gradients and name not in inputs]
         own = {name: f"b_{name}" for name in states}

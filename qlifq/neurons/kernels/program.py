@@ -64,7 +64,7 @@ class Program:
         formula: what they were traced from.
         states: the states that a step changes or reads, in the order of the formula.
         forward: to the outputs and the next states.
-        derivative: the graphs of the backward pass; None where no gradient is wanted.
+        derivative: the graphs of the backward pass; None where no gradient is needed.
         gradients: the inputs and constants whose gradient is computed.
     """
 
@@ -81,13 +81,13 @@ class Shape(NamedTuple):
     Args:
         dtype: "float" or "double".
         strided: those inputs whose elements do not lie one after the other.
-        held: those inputs that are the same at every step.
+        repeated: those inputs that are the same at every step.
         shared: those constants that are one number for all neurons.
     """
 
     dtype: str
     strided: tuple[str, ...]
-    held: tuple[str, ...]
+    repeated: tuple[str, ...]
     shared: tuple[str, ...]
 
 
@@ -110,11 +110,11 @@ def arrays(program: Program) -> list[str]:
 
 
 def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
-    """Trace a step, and its vector-Jacobian product if gradients are wanted.
+    """Trace a step, and its vector-Jacobian product if gradients are needed.
 
     Args:
         formula: the step.
-        gradients: the inputs and constants whose gradient is wanted, beside that of the states; None for no gradient at all.
+        gradients: the inputs and constants whose gradient is needed, beside that of the states; None for no gradient at all.
     """
     draws = (*(("uniform",) if formula.random else ()), *(("noise",) if formula.noisy else ()))
     given = (*formula.states, *formula.inputs, *formula.constants)
@@ -124,8 +124,8 @@ def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
 
     traced = trace(forward, (*given, *draws))
     live = tuple(name for name in formula.states if traced.outputs[f"next_{name}"] != name or name in _read(traced, formula))
-    wanted = {"checked", *(f"out_{name}" for name in formula.outputs), *(f"next_{name}" for name in live)}
-    forward_graph = trace(lambda values: _only(forward(values), wanted), (*given, *draws))
+    needed = {"checked", *(f"out_{name}" for name in formula.outputs), *(f"next_{name}" for name in live)}
+    forward_graph = trace(lambda values: _only(forward(values), needed), (*given, *draws))
     if gradients is None:
         return Program(formula, live, forward_graph, None, ())
     again = tuple(name for name in draws if name != "uniform")

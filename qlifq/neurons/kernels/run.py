@@ -32,7 +32,7 @@ class Result(NamedTuple):
         outputs: what is kept of every step by name, `(steps, batch, neurons)` each.
         states: the states after the last step by name, `(batch, neurons)` each.
         lost: how many neurons had a checked value that was infinite or no number; always 0 on an accelerator, which does not
-            look.
+            check.
     """
 
     outputs: dict[str, Tensor]
@@ -106,7 +106,7 @@ def prepare(
     shape = Shape(
         dtype=_DTYPES[like.dtype],
         strided=tuple(name for name, value in laid.items() if not value[0].is_contiguous()),
-        held=tuple(name for name, value in laid.items() if len(value) < steps),
+        repeated=tuple(name for name, value in laid.items() if len(value) < steps),
         shared=tuple(name for name, value in constants.items() if value.ndim == 0),
     )
     if not target.ready(program, shape):
@@ -135,7 +135,7 @@ def _laid_out(value: Tensor, batch: int, neurons: int, differentiated: bool) -> 
     """An input as a kernel reads it: one step where all are the same, and in rows where its gradient is written.
 
     Of an input that was given for every step the gradient is that of every step, even where all lie in the same memory; where
-    nobody keeps it, the gradient of what it was expanded from takes its place, which costs a step and not all of them.
+    nobody keeps it, the gradient of what it was expanded from takes its place, in the memory of one step.
     """
     if value.stride(0) == 0:
         once = value._base
@@ -198,7 +198,7 @@ def _in_torch(call: Call, tensors: Sequence[Tensor], spikes: Tensor) -> list[Ten
     values |= {name: torch.zeros_like(like) for name in formula.states if name not in program.states}
     kept: list[dict[str, Tensor]] = []
     for step in range(call.steps):
-        now = {name: values[name][0 if name in call.shape.held else step].expand_as(like) for name in formula.inputs}
+        now = {name: values[name][0 if name in call.shape.repeated else step].expand_as(like) for name in formula.inputs}
         if formula.binary:
             now["drawn"] = spikes[step].detach()
         if formula.noisy:

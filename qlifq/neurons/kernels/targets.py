@@ -76,7 +76,7 @@ def target_of(device: torch.device) -> Target | None:
 def _strides(call: Call, values: Mapping[str, Tensor]) -> list[int]:
     """Those of every input; none in time where it is the same at every step."""
     return [
-        0 if place == 0 and name in call.shape.held else stride
+        0 if place == 0 and name in call.shape.repeated else stride
         for name in call.program.formula.inputs
         for place, stride in enumerate(values[name].stride())
     ]

@@ -102,13 +102,13 @@ def test_another_text_other_flags_and_another_compiler_are_other_libraries(
 def test_a_library_that_another_could_have_written_is_never_loaded(cache: Path, tmp_path: Path, planted: str) -> None:
     answer()
     (library,) = libraries(cache)
-    elsewhere = tmp_path / "planted.so"
-    compiled(PLANTED, elsewhere)
+    outside = tmp_path / "planted.so"
+    compiled(PLANTED, outside)
     library.unlink()
     if planted == "link":
-        library.symlink_to(elsewhere)
+        library.symlink_to(outside)
     else:
-        shutil.copy(elsewhere, library)
+        shutil.copy(outside, library)
         library.chmod(0o620 if planted == "group" else 0o602)
     assert answer() == 42
     assert not library.is_symlink()
@@ -152,12 +152,12 @@ def spikes(kernel: str = "auto") -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("told", ["none", "failing"])
+@pytest.mark.parametrize("problem", ["none", "failing"])
 def test_without_a_working_compiler_the_step_loop_runs_after_one_warning(
-    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = spikes(kernel="off")
-    if told == "none":
+    if problem == "none":
         monkeypatch.setattr(shutil, "which", lambda name: None)
         words = "no C\\+\\+ compiler was found"
     else:

@@ -60,8 +60,8 @@ def test_a_kernel_agrees_with_the_step_loop(parameters: dict[str, Any], dtype: t
     assert len(gradients) == len(expected_gradients) > 0
     if torch.equal(spikes, expected):
         bound = 1e-4 if dtype == torch.float32 else 1e-10
-        for found, wanted in zip((voltage, *gradients), (expected_voltage, *expected_gradients), strict=True):
-            torch.testing.assert_close(found, wanted, rtol=bound, atol=bound)
+        for found, expected in zip((voltage, *gradients), (expected_voltage, *expected_gradients), strict=True):
+            torch.testing.assert_close(found, expected, rtol=bound, atol=bound)
 
 
 @KINDS
