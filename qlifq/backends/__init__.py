@@ -1,4 +1,4 @@
-"""Where a qubit is asked: the interface, the registry, the noise and the conformance checks."""
+"""Where circuits run: the interface, the registry, the noise and the conformance checks."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The wanted evaluations of a call as plain NumPy rows, and their answers back in its shape."""
+"""The evaluations of a call that `where` selects, as NumPy rows, and their answers back in its shape."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -22,7 +22,7 @@ _ROUNDING = 1e-12
 
 
 class Batch(NamedTuple):
-    """The evaluations that are wanted, in the order of (batch, site).
+    """The selected evaluations, in the order of (batch, site).
 
     Args:
         values: `(evaluations, num_angles)`, float64.
@@ -40,8 +40,8 @@ def on_host(call: Call, evaluate: Callable[[Batch], npt.NDArray[np.generic]]) ->
 
     Args:
         call: what `Backend._execute` gets; on an accelerator this is where the values of its angles are looked at first.
-        evaluate: gives the probabilities, or with shots the numbers of ones, one per wanted evaluation. It is not called where
-            none is wanted.
+        evaluate: gives the probabilities, or with shots the numbers of ones, one per selected evaluation. It is not called
+            where none is selected.
     """
     batch, sites, slots = call.angles.shape
     host = call.angles.cpu().to(torch.float64)

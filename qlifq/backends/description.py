@@ -1,6 +1,6 @@
-"""What answers for the qubits, in words: the one place where a backend is described to people.
+"""How a backend is described to people: the one place for it.
 
-A simulator's result must never look like a device's, so wherever a number is shown this says who gave it: the backend, the
+A simulator's result must never pass for a device's, so wherever a number is shown this names its origin: the backend, the
 device or the snapshot of one, the noise, and the shots.
 """
 

@@ -129,7 +129,7 @@ def parameter_shift(
         angles: `(batch, sites, num_angles)`, radians.
         shots: shots of each shifted evaluation, or None for exact ones.
         seed: as for `Backend.run`.
-        where: as for `Backend.run`; the derivative is 0 elsewhere.
+        where: as for `Backend.run`; the derivative of the others is 0.
 
     Returns:
         `(batch, sites, num_angles)`.
@@ -159,7 +159,7 @@ def parameter_shift(
 
 
 class _WithDerivative(torch.autograd.Function):
-    """A probability that was measured outside autograd, with its derivative computed when it is asked for."""
+    """A probability that was measured outside autograd, with its derivative computed when it is needed."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""The interface between the neuron and whatever answers for the qubit."""
+"""The interface between the neuron and whatever runs the qubit."""
 
 import abc
 import contextlib
@@ -67,8 +67,8 @@ class Plan:
 
     Args:
         evaluations: spike decisions, batch × sites.
-        circuits: distinct circuits of a call; of several calls those of the one with the most, since what they have in common
-            no plan tells.
+        circuits: distinct circuits of a call; of several calls those of the one with the most, since a plan
+            does not know what they have in common.
         qubits: qubits of the widest circuit.
         jobs: submissions.
         executions: circuits × parameter sets × shots, what a device is billed by; 0 where nothing is executed.
@@ -129,11 +129,11 @@ class Outcome:
 
     Args:
         probability: `(batch, sites)`, exact or ones / shots; on the device and in the dtype of the angles; 0 where
-            nothing was asked.
+            `where` is False.
         ones: `(batch, sites)` int64, how many shots gave 1, on the same device; None where exact.
         shots: shots behind every probability, None where exact.
-        metadata: what else the backend has to tell, plain values only; its `facts` are always among them. A calibration is of
-            what was told for an empty batch, such as its `qubits` and its `noise`, and of no other.
+        metadata: what else the backend reports, plain values only; its `facts` are always among them. A calibration is of
+            what an empty batch reports, such as its `qubits` and its `noise`, and of no other.
     """
 
     probability: Tensor
@@ -165,7 +165,7 @@ class Call:
             differentiable.
         shots: shots per evaluation, or None for exact probabilities.
         seed: from 0 to 2⁶³ − 1, or None.
-        where: `(batch, sites)` bool, the evaluations that are wanted; None wants all.
+        where: `(batch, sites)` bool, the evaluations to run; None runs all.
     """
 
     circuit: SpikeCircuit
@@ -216,7 +216,7 @@ class Backend(abc.ABC):
     @property
     @final
     def description(self) -> str:
-        """Who answers, for people: the backend, the device or snapshot and the noise, see `describe_source`."""
+        """Where it runs, for people: the backend, the device or snapshot and the noise, see `describe_source`."""
         return describe_source(self.name, self.facts)
 
     @final
@@ -243,7 +243,7 @@ class Backend(abc.ABC):
             shots: shots per evaluation, or None for exact probabilities.
             seed: from 0 to 2⁶³ − 1. The same seed gives the same counts; two calls must not share one, or they share
                 their shot noise. None draws from the vendor's own entropy.
-            where: `(batch, sites)` bool, the evaluations that are wanted; None wants all. The others come back as 0.
+            where: `(batch, sites)` bool, the evaluations to run; None runs all. The others come back as 0.
 
         Returns:
             An `Outcome` with `(batch, sites)` tensors on the device of `angles`.
@@ -285,7 +285,7 @@ class Backend(abc.ABC):
         """Say that the run has led to what it was for; of importance only where a run can be taken up again."""
 
     def close(self) -> None:  # noqa: B027, a default that most keep
-        """Let go of what is held on somebody else's machine; nothing here."""
+        """Release what is reserved on somebody else's machine; nothing here."""
 
     def __enter__(self) -> Self:
         return self
@@ -294,7 +294,7 @@ class Backend(abc.ABC):
         if error is None:
             self.close()
             return
-        # What went wrong in the block, or an interrupt, is what must be told.
+        # What went wrong in the block, or an interrupt, is what must be reported.
         with contextlib.suppress(QLIFError):
             self.close()
 

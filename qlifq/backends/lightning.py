@@ -70,7 +70,7 @@ class LightningBackend(Backend):
         self.wires = integer("wires", wires, at_least=1, at_most=16)
 
     def _execute(self, call: Call) -> Outcome:
-        # The counts of an evaluation depend on the seed and on its place among those that are wanted, and on no number of
+        # The counts of an evaluation depend on the seed and on its place among the selected ones, and on no number of
         # threads: one stream is drawn from, circuit after circuit, and part after part where the shots go in several.
         return on_host(call, lambda batch: self._run_all(call.circuit, batch.values, call.shots, call.seed))
 

@@ -139,8 +139,8 @@ class ReadoutMitigated(Backend):
 
 def _errors(name: str, value: float | Iterable[float]) -> Tensor:
     """`(1,)` or `(sites,)`, float64, within [0, 1)."""
-    plain = value.tolist() if hasattr(value, "tolist") else value
-    numbers = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    numbers = list(listed) if isinstance(listed, Iterable) and not isinstance(listed, str) else [listed]
     if not numbers:
         raise ShapeError(f"Argument `{name}` must hold one number per site, but is empty.")
     return torch.tensor([real(name, number, above=-1.0, below=1.0) for number in numbers], dtype=torch.float64)

@@ -201,9 +201,9 @@ def check_noise(backend: str, noise: object) -> None:
 
 
 def describe_noise(noise: DeviceNoise | None) -> str:
-    """What a noise has that a perfect qubit has not, in the same words wherever the numbers agree to 12 digits.
+    """What a noise has that a perfect qubit has not, in the same text wherever the numbers agree to 12 digits.
 
-    Numbers that differ from site to site are told by their range, and all together by a digest.
+    Numbers that differ from site to site are given by their range, and all together by a digest.
 
     Example:
         >>> describe_noise(DeviceNoise(t1=120e-6, readout_p01=(0.01, 0.01)))
@@ -217,12 +217,12 @@ def describe_noise(noise: DeviceNoise | None) -> str:
         if item.name == "gate_time" and not _decays(noise or perfect):
             continue
         numbers = value if isinstance(value, tuple) else (value,)
-        told = [f"{number:.12g}" for number in numbers]
-        if len(set(told)) > 1:
+        texts = [f"{number:.12g}" for number in numbers]
+        if len(set(texts)) > 1:
             words.append(f"{item.name}={min(numbers):.3g} to {max(numbers):.3g}")
-            varied.append((item.name, told))
+            varied.append((item.name, texts))
         elif numbers[0] != getattr(perfect, item.name):
-            words.append(f"{item.name}={told[0]}")
+            words.append(f"{item.name}={texts[0]}")
     if varied:
         words.append(f"sha256 {hashlib.sha256(repr(varied).encode()).hexdigest()[:16]}")
     return ", ".join(words) or "none"
@@ -240,9 +240,9 @@ def _doubled(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
 
 def _numbers(name: str, value: object, accepts: Callable[[float], bool], interval: str) -> float | tuple[float, ...]:
     """One number, or a tuple with one per site; a tensor or an array may hold them."""
-    plain = value.tolist() if hasattr(value, "tolist") else value
-    single = not isinstance(plain, Iterable)
-    items: list[object] = [plain] if single else list(cast(Iterable[object], plain))
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    single = not isinstance(listed, Iterable)
+    items: list[object] = [listed] if single else list(cast(Iterable[object], listed))
     if any(isinstance(item, bool) or not isinstance(item, Real) for item in items):
         raise DtypeError(f"Argument `{name}` must be a number or one number per site, but is {value!r}.")
     numbers = [float(item) for item in items]  # type: ignore[arg-type]

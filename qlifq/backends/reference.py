@@ -92,7 +92,7 @@ def _depolarising(strength: float) -> list[Matrix]:
 
 
 def _relaxing(time: float, t1: float, t2: float) -> list[Matrix]:
-    """Amplitude damping for T1, then the phase flips that T2 asks for beyond it."""
+    """Amplitude damping for T1, then the phase flips that T2 implies beyond it."""
     decayed = 1 - np.exp(-time / t1)
     flipped = (1 - np.exp(-time / t2 + time / (2 * t1))) / 2
     damping = [

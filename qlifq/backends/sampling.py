@@ -43,6 +43,6 @@ def straight_through(drawn: Tensor, probability: Tensor) -> Tensor:
 
 
 def masked(probability: Tensor, where: Tensor | None) -> Tensor:
-    """The probability where it is wanted, and 0 elsewhere; None wants all."""
+    """The probability where the mask is True, and 0 where it is False; None keeps all."""
     # Seen as bytes, a mask turns into floats seven times faster than as bools.
     return probability if where is None else probability * where.view(torch.uint8).to(probability.dtype)

@@ -88,7 +88,7 @@ class SnapshotFiles(NamedTuple):
 
 
 def read_files(name: str, gates: Iterable[str]) -> SnapshotFiles | None:
-    """The snapshot of that name, or None where the client keeps no files of that name and form: then it must be asked.
+    """The snapshot of that name, or None where the client keeps no files of that name and form: then the client must load it.
 
     Args:
         name: such as "fake_torino".

@@ -106,11 +106,11 @@ def read_qubits(backend: Any) -> dict[int, QubitFacts]:
     names = _gate_names(target)
     qubits = range(target.num_qubits or 0)
     readouts = {qubit: _offered(target, "measure", qubit) for qubit in qubits}
-    told = any(readout is not None and readout.error is not None for readout in readouts.values())
+    reported = any(readout is not None and readout.error is not None for readout in readouts.values())
     found = {}
     for qubit in qubits:
         readout = readouts[qubit]
-        if qubit in faulty or readout is None or (told and readout.error is None):
+        if qubit in faulty or readout is None or (reported and readout.error is None):
             continue
         offered = {name: _offered(target, key, qubit) for name, key in names.items()}
         gates = {name: gate for name, gate in offered.items() if gate is not None}

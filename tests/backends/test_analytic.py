@@ -232,9 +232,9 @@ def test_without_a_seed_the_global_generator_draws() -> None:
 def test_counts_carry_the_gradient_of_the_exact_probability(shots: int, noise: DeviceNoise | None) -> None:
     backend = AnalyticBackend(noise)
     slopes = []
-    for asked in (None, shots):
+    for mode in (None, shots):
         angles = some_angles(RYSpike()).requires_grad_()
-        found = backend.run(RYSpike(), angles, shots=asked, seed=3)
+        found = backend.run(RYSpike(), angles, shots=mode, seed=3)
         slopes.append(torch.autograd.grad(found.probability.sum(), angles)[0])
     assert torch.equal(*slopes)
     assert found.ones is not None

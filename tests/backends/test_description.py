@@ -1,4 +1,4 @@
-"""What answers for the qubits is described in one place, and never so that a snapshot looks like a device."""
+"""A backend is described in one place, and a snapshot never passes for a device."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ TWICE = SpikeCircuit("Twice", (Gate("RY", Slot(0)), Gate("RX", Slot(0))))
 
 
 class Spy(Backend):
-    """A backend without autograd that keeps what it was asked."""
+    """A backend without autograd that keeps the calls that it gets."""
 
     name = "spy"
 
@@ -56,9 +56,9 @@ def test_every_exact_gradient_is_that_of_autograd(
     angles = angles_for(circuit)
     weights = torch.linspace(-1, 2, 10, dtype=torch.float64).reshape(5, 2)
     found = evaluate(get(name, noise=noise), circuit, angles, shots=None, seed=None, gradient=gradient)
-    wanted = get("analytic", noise=noise).run(circuit, angles, shots=None, seed=None)
-    assert torch.allclose(found.probability, wanted.probability, rtol=0, atol=1e-12)
-    assert (slope(found, angles, weights) - slope(wanted, angles, weights)).abs().max() <= 1e-8
+    expected = get("analytic", noise=noise).run(circuit, angles, shots=None, seed=None)
+    assert torch.allclose(found.probability, expected.probability, rtol=0, atol=1e-12)
+    assert (slope(found, angles, weights) - slope(expected, angles, weights)).abs().max() <= 1e-8
 
 
 def test_the_analytic_gradient_is_that_without_noise() -> None:

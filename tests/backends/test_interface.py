@@ -141,7 +141,7 @@ def test_a_class_for_the_earlier_interface_is_refused_where_it_is_defined() -> N
 class Told(Backend):
     """Has qubits, and keeps the calls that it executes."""
 
-    name = "told"
+    name = "fixed"
     facts: Mapping[str, object] = {"noise": "none"}
 
     def __init__(self, capabilities: Capabilities) -> None:
@@ -188,8 +188,8 @@ def test_what_is_executed_is_checked_without_a_graph_and_reports_its_facts() -> 
 def test_a_backend_with_numbers_for_some_sites_takes_no_others() -> None:
     backend = Told(Capabilities(exact=True, shots=True, noisy=False, differentiable=False))
     backend.sites = 5
-    with pytest.raises(ShapeError, match="`angles` must have 5 sites for backend told, but has 4"):
+    with pytest.raises(ShapeError, match="`angles` must have 5 sites for backend fixed, but has 4"):
         backend.run(RYSpike(), torch.zeros(2, 4, 1), shots=None, seed=None)
-    with pytest.raises(ShapeError, match="`angles` must have 5 sites for backend told, but has 6"):
+    with pytest.raises(ShapeError, match="`angles` must have 5 sites for backend fixed, but has 6"):
         backend.plan(RYSpike(), 2, 6, shots=None)
     assert backend.plan(RYSpike(), 2, 5, shots=None) == Plan(evaluations=10, circuits=0, qubits=0, jobs=0, executions=0)

@@ -218,7 +218,7 @@ print("within bounds")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
 def test_memory_does_not_grow_with_the_shots() -> None:
-    """Five million shots of eight wires, held at once, take 640 MB. False-fail rate 6e-10."""
+    """Five million shots of eight wires, kept at once, take 640 MB. False-fail rate 6e-10."""
     ran = subprocess.run([sys.executable, "-c", BOUNDED], capture_output=True, text=True, timeout=120, check=False)
     assert ran.stdout == "within bounds\n", ran.stderr
 

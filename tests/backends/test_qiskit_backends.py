@@ -117,12 +117,12 @@ def test_a_circuit_of_two_axes_is_translated_too(follows: Follows) -> None:
 
 
 def test_metadata_names_the_backend_and_its_noise() -> None:
-    def told(noise: Any) -> object:
+    def reported(noise: Any) -> object:
         return AerBackend(noise).run(RYSpike(), torch.zeros(0, 1, 1), shots=1, seed=None).metadata["noise"]
 
-    assert re.fullmatch("generic_backend_2q, sha256 [0-9a-f]{16}", str(told(generic())))
-    assert told(generic()) == told(generic())
-    assert told(generic()) != told(generic(poor=False))
+    assert re.fullmatch("generic_backend_2q, sha256 [0-9a-f]{16}", str(reported(generic())))
+    assert reported(generic()) == reported(generic())
+    assert reported(generic()) != reported(generic(poor=False))
 
 
 def test_a_copy_needs_no_backend() -> None:

@@ -107,7 +107,7 @@ def moved(outcome: Outcome, move: Callable[[Tensor], Tensor]) -> Outcome:
 
 
 class Rolled(Honest):
-    """The answer of each site is that of its neighbour, as in a qubit order that is off by one."""
+    """The P(1) of each site is that of its neighbour, as in a qubit order that is off by one."""
 
     def _execute(self, call: Call) -> Outcome:
         return moved(super()._execute(call), lambda values: values.roll(1, 1))
@@ -249,7 +249,7 @@ class Rounded(Honest):
 
 
 class IgnoresWhere(Honest):
-    """Answers what was not asked."""
+    """Evaluates what `where` excludes."""
 
     def _execute(self, call: Call) -> Outcome:
         return super()._execute(replace(call, where=None))
@@ -629,7 +629,7 @@ FAULTS: list[tuple[type[Honest], str, str]] = [
     (AnUlpAbove, "exact RYSpike", "P(1) must be within [0, 1], but is wrong by 1.2e-07 at angles (3.142)"),
     (AnUlpAbove, "exact BrandPetruccione", "P(1) must be within [0, 1], but is wrong by"),
     (BelowZero, "exact RYSpike", "P(1) must be within [0, 1], but is wrong by 6e-17 at angles (0)"),
-    (IgnoresWhere, "where", "not wanted has a probability other than 0"),
+    (IgnoresWhere, "where", "not selected has a probability other than 0"),
     (AnswersNothing, "where", "P(1) is wrong by"),
     (AlwaysDouble, "dtype", "angles in torch.float32 give a probability in torch.float64"),
     (AcceptsNaN, "refusals", "an angle of nan is accepted; an angle of inf is accepted; an angle of -inf is accepted"),
@@ -782,12 +782,12 @@ def test_a_bad_argument_of_check_is_refused(arguments: dict[str, object], error:
 
 def test_a_report_prints_as_an_aligned_table() -> None:
     report = Report(
-        "mine", (Line("outcome", "passed", "as asked"), Line("seeds", "failed", "no"), Line("x", "not declared", ""))
+        "mine", (Line("outcome", "passed", "as declared"), Line("seeds", "failed", "no"), Line("x", "not declared", ""))
     )
     assert str(report).splitlines() == [
         "conformance of backend mine: 1 failed, 3 checks",
         "check    result        detail",
-        "outcome  passed        as asked",
+        "outcome  passed        as declared",
         "seeds    failed        no",
         "x        not declared",
     ]
@@ -826,12 +826,12 @@ def test_honest_counts_fail_no_more_often_than_stated(shots: int, chance: float)
     assert failing <= level
 
 
-@pytest.mark.parametrize("alike", [True, False])
-def test_honest_dispersions_fail_no_more_often_than_stated(alike: bool) -> None:
+@pytest.mark.parametrize("equal", [True, False])
+def test_honest_dispersions_fail_no_more_often_than_stated(equal: bool) -> None:
     # An honest 2,000, with equal chances or not, at a level of 1e-2 each, fail more often than this one time in 1e9.
     source = np.random.default_rng(5)
     harness = Harness(Honest(), ReferenceBackend(), None, 0.02, 0, torch.device("cpu"), 1e-2)
-    p, q = (np.full(64, 0.5),) * 2 if alike else (source.random(64), source.random(64))
+    p, q = (np.full(64, 0.5),) * 2 if equal else (source.random(64), source.random(64))
     failed = 0
     for _ in range(2000):
         try:

@@ -52,12 +52,12 @@ def outcome(harness: Harness) -> str:
 
 def dtype(harness: Harness) -> str:
     """The probability has the dtype of the angles."""
-    for wanted in (torch.float32, torch.float64):
-        angles = harness.angles(RY, 3, harness.sites(2)).to(wanted)
+    for dtype in (torch.float32, torch.float64):
+        angles = harness.angles(RY, 3, harness.sites(2)).to(dtype)
         for shots in harness.modes:
             probability = harness.run(angles, shots).probability
-            if probability.dtype != wanted:
-                raise ConformanceError(f"angles in {wanted} give a probability in {probability.dtype}")
+            if probability.dtype != dtype:
+                raise ConformanceError(f"angles in {dtype} give a probability in {probability.dtype}")
             if shots is None:
                 near((probability - harness.truth(RY, angles)).abs(), angles, SINGLE_TOLERANCE)
     return "float32 and float64"
@@ -74,12 +74,12 @@ def plain_values(harness: Harness) -> str:
 
 def sizes(harness: Harness) -> str:
     """One evaluation alone, and nothing at all."""
-    asked = [(1, harness.sites(1)), (0, harness.sites(2)), *([] if harness.fixed_sites else [(2, 0), (0, 0)])]
-    for batch, sites in asked:
+    sizes = [(1, harness.sites(1)), (0, harness.sites(2)), *([] if harness.fixed_sites else [(2, 0), (0, 0)])]
+    for batch, sites in sizes:
         angles = harness.angles(RY, batch, sites)
         for shots in harness.modes:
             _well_formed(harness.run(angles, shots), angles, shots)
-    return ", ".join(map(str, asked))
+    return ", ".join(map(str, sizes))
 
 
 def memory_layout(harness: Harness) -> str:

@@ -1,4 +1,4 @@
-"""What every conformance check is given: the backend, the truth, and ways to ask and to compare."""
+"""What every conformance check receives: the backend, the truth, and ways to run and to compare."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ MISS = 1e-6
 SECONDS_PER_RADIAN = 2e-5
 
 RY = RYSpike()
-#: What a backend is asked to run: the library, a circuit whose answer tells the sign and the place of each angle, and one
+#: The circuits that the checks run: the library, a circuit whose P(1) shows the sign and the place of each angle, and one
 #: with a constant, a slot that is used twice and slots out of order.
 CHECKED_CIRCUITS: Mapping[str, SpikeCircuit] = {
     **{name: entry.build() for name, entry in CIRCUITS.items()},
@@ -36,7 +36,7 @@ CHECKED_CIRCUITS: Mapping[str, SpikeCircuit] = {
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """The backend under test, the truth, and ways to ask and to compare.
+    """The backend under test, the truth, and ways to run and to compare.
 
     Args:
         backend: what is tested.
@@ -67,12 +67,12 @@ class Harness:
         few = min(100, self.can.max_shots or 100)
         return (*((None,) if self.can.exact else ()), *((few,) if self.can.shots else ()))
 
-    def sites(self, wanted: int) -> int:
-        """`wanted`, or what the backend takes instead."""
-        return self.fixed_sites or min(wanted, self.can.max_sites or wanted)
+    def sites(self, preferred: int) -> int:
+        """`preferred`, or what the backend takes instead."""
+        return self.fixed_sites or min(preferred, self.can.max_sites or preferred)
 
     def angles(self, circuit: SpikeCircuit, elements: int, sites: int, *, all_at: tuple[float, ...] = ()) -> Tensor:
-        """Random angles for `elements`, no two alike, then one element for each value of `all_at`, which all its angles have.
+        """Random angles for `elements`, no two equal, then one element for each value of `all_at`, which all its angles have.
 
         Delays get what a rotation would, scaled to microseconds and without the sign.
         """
@@ -93,7 +93,7 @@ class Harness:
         seed: int | None = None,
         where: Tensor | None = None,
     ) -> Outcome:
-        """Ask the backend."""
+        """Run the backend."""
         return self.backend.run(circuit, angles, shots=shots, seed=self.seed if seed is None else seed, where=where)
 
     def truth(self, circuit: SpikeCircuit, angles: Tensor) -> Tensor:

@@ -21,12 +21,12 @@ def probabilities(circuit: SpikeCircuit, harness: Harness) -> str:
     """Exact P(1) at random angles and at the boundaries, where it must stay within [0, 1] to the last bit."""
     agreed = harness.agree_exactly(circuit, harness.angles(circuit, 4, harness.sites(2), all_at=TURNS))
     slots = [slot for slot in range(circuit.num_angles) if slot not in circuit.delay_slots]
-    for wanted in (torch.float32, torch.float64):
+    for dtype in (torch.float32, torch.float64):
         for turn in TURNS:
             # Rotations that add up to half turns, where rounding leads out: the arcsine of √P(1) is NaN from an ulp on.
             angles = harness.angles(circuit, 24, harness.sites(2))
             angles[..., slots[-1]] = turn - angles[..., slots[:-1]].sum(-1)
-            inside(harness.run(angles.to(wanted), None, circuit=circuit).probability, angles)
+            inside(harness.run(angles.to(dtype), None, circuit=circuit).probability, angles)
     return f"{agreed}, within [0, 1]"
 
 
@@ -48,26 +48,26 @@ def order(axis: str, harness: Harness) -> str:
 
 
 def equal_angles(harness: Harness) -> str:
-    """Only the noise of a site can tell its answer from that of another."""
+    """Equal angles at every site, so that only the noise of the sites differs."""
     return harness.agree(RY, harness.angles(RY, 0, harness.sites(3), all_at=(math.pi, 0.0)), harness.bias)
 
 
 def where(harness: Harness) -> str:
-    """Some, none and all of the evaluations are wanted."""
+    """Some, none and all of the evaluations are selected."""
     angles = harness.angles(RY, 4, harness.sites(2))
     truth = harness.truth(RY, angles)
     some = torch.zeros(truth.shape, dtype=torch.bool, device=harness.device)
     some[1:3] = True
     some[1, 0] = False
-    for wanted in (some, torch.zeros_like(some), torch.ones_like(some)):
+    for selected in (some, torch.zeros_like(some), torch.ones_like(some)):
         for shots in harness.modes:
-            outcome = harness.run(angles, shots, where=wanted)
-            if bool((outcome.probability[~wanted] != 0).any()):
-                raise ConformanceError("an evaluation that is not wanted has a probability other than 0")
+            outcome = harness.run(angles, shots, where=selected)
+            if bool((outcome.probability[~selected] != 0).any()):
+                raise ConformanceError("an evaluation that is not selected has a probability other than 0")
             if shots is None:
-                near((outcome.probability - truth).abs() * wanted, angles, TOLERANCE)
+                near((outcome.probability - truth).abs() * selected, angles, TOLERANCE)
             else:
-                harness.plausible(counts(outcome), shots, truth * wanted, angles)
+                harness.plausible(counts(outcome), shots, truth * selected, angles)
     return "unwanted evaluations are 0, the others as without it"
 
 
@@ -91,7 +91,7 @@ def ideal(harness: Harness) -> str:
     wrong = _wrong_against_closed_form(harness) if harness.can.exact and harness.can.differentiable else "no exact gradient"
     if harness.can.ideal and wrong:
         raise ConformanceError(f"it declares ideal=True, but has {wrong}")
-    # A noise can be given that does nothing; a backend need not look for that.
+    # A noise can be given that does nothing; a backend need not detect that.
     if not harness.can.ideal and not wrong and getattr(harness.backend, "noise", None) is None:
         raise ConformanceError("it declares ideal=False, but its probabilities and gradients are those of the closed form")
     return "as the closed form" if harness.can.ideal else wrong or "a noise that does nothing"

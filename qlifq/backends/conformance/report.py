@@ -27,7 +27,7 @@ class Report:
     """The verdicts on one backend; it prints as a table.
 
     Args:
-        backend: what was tested, in words.
+        backend: what was tested, its description.
         lines: one per check.
     """
 

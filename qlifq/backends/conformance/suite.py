@@ -84,7 +84,7 @@ def check(
 ) -> Report:
     """Hold a backend to everything that its `capabilities` declare.
 
-    Every check asks the backend through its public interface and compares with an oracle. All statistical checks of a
+    Every check runs the backend through its public interface and compares with an oracle. All statistical checks of a
     report together fail an honest backend with a probability below 1e-9: each has an equal share, split again over the
     exact binomial tests that it makes.
 
