@@ -151,7 +151,7 @@ def end(process: int) -> int:
 
 
 def undisturbed(command: Command, folder: Path) -> Undisturbed:
-    """Run a command to its end, and look when it begins to write."""
+    """Run a command to its end, and note when it begins to write."""
     folder.mkdir()
     process, begun, writing = start(command.arguments, folder), time.monotonic(), None
     while writing is None and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -174,7 +174,7 @@ def run_trial(
     kills: int,
     plant: Callable[[], object] | None = None,
 ) -> Trial:
-    """Kill a command, start it again, as often as is wanted or until it has ended; then let it end.
+    """Kill a command, start it again, up to `kills` times or until it has ended; then let it end.
 
     Args:
         command: the command.

@@ -80,8 +80,8 @@ def test_a_read_only_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_an_error_about_another_file_is_not_renamed(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a.bin"):
-        (tmp_path / "elsewhere").read_bytes()
+    with pytest.raises(FileNotFoundError, match="missing"), atomic_write(tmp_path / "a.bin"):
+        (tmp_path / "missing").read_bytes()
 
 
 def test_the_folder_must_exist_and_be_one(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_link_is_followed_and_permissions_are_the_usual_ones(tmp_path: Path) -
         file.write(b"x")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_bytes() == b"x"
-    plain = tmp_path / "plain"
-    plain.touch()
-    assert (tmp_path / "real").stat().st_mode == plain.stat().st_mode
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert (tmp_path / "real").stat().st_mode == ordinary.stat().st_mode
 
 
 def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
-def test_the_stamp_tells_utc_time_and_version() -> None:
+def test_the_stamp_gives_utc_time_and_version() -> None:
     facts = stamp()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", facts["time_utc"])
     assert facts["qlifq_version"] == qlifq.__version__

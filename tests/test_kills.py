@@ -19,7 +19,7 @@ SIMULATE = Command("simulate", ("simulate", "--samples", "1", "--steps", "10", "
 
 
 def marker_last() -> None:
-    """The fault that stood: nothing tells that a run is unfinished."""
+    """An earlier fault: nothing says that a run is unfinished."""
     inner = RunFolder._mark
 
     def mark(self: RunFolder, facts: object, *, finished: bool) -> None:

@@ -1,4 +1,4 @@
-"""The README tells the truth: its blocks run, its table and its figure are what the code makes now."""
+"""The README is true: its blocks run, its table and its figure are what the code makes now."""
 
 import contextlib
 import doctest
@@ -24,7 +24,7 @@ def run_commands(block: str) -> list[str]:
     """What is wrong in a console block: one complaint for every command whose output differs."""
     wrong = []
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        line, _, wanted = part.partition("\n")
+        line, _, expected = part.partition("\n")
         command = line
         if line.startswith("make "):
             # What make runs last, once the environment stands.
@@ -37,14 +37,14 @@ def run_commands(block: str) -> list[str]:
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             code = main(arguments)
-        if code or not same(wanted, output.getvalue()):
+        if code or not same(expected, output.getvalue()):
             wrong.append(f"{line}\n{output.getvalue()}")
     return wrong
 
 
-def same(wanted: str, output: str) -> bool:
-    """Whether the output is the wanted one, where "..." stands for anything."""
-    return doctest.OutputChecker().check_output(wanted, output, doctest.ELLIPSIS)
+def same(expected: str, output: str) -> bool:
+    """Whether the output is the expected one, where "..." stands for anything."""
+    return doctest.OutputChecker().check_output(expected, output, doctest.ELLIPSIS)
 
 
 def wrong_blocks(text: str) -> list[str]:

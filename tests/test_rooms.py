@@ -166,7 +166,7 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
     assert violations(module, modules()[module].read_text(encoding="utf-8")) == []
 
 
-def test_every_room_of_the_package_is_looked_at() -> None:
+def test_every_room_of_the_package_is_checked() -> None:
     seen = {name.split(".")[0] for name in modules()}
     assert {"errors", "random", "reporting", "circuits", "backends", "neurons"} <= seen
     assert seen <= set(MAY_IMPORT)

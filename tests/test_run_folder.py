@@ -51,8 +51,8 @@ def test_the_marker_comes_first_and_says_at_last_that_the_run_is_finished(tmp_pa
     assert problems == [
         f"All results are written, but the picture {tmp_path / 'run' / 'b.png'} is missing: no such colour.",
     ]
-    told = marker(tmp_path / "run")
-    assert {name: told[name] for name in ("format", "format_version", "command", "finished", "files", "seed")} == {
+    facts = marker(tmp_path / "run")
+    assert {name: facts[name] for name in ("format", "format_version", "command", "finished", "files", "seed")} == {
         "format": "qlifq run",
         "format_version": 1,
         "command": COMMAND,
@@ -60,7 +60,7 @@ def test_the_marker_comes_first_and_says_at_last_that_the_run_is_finished(tmp_pa
         "files": ["a.csv", "c.png"],
         "seed": 4,
     }
-    assert {"time_utc", "qlifq_version"} <= set(told)
+    assert {"time_utc", "qlifq_version"} <= set(facts)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink"])
@@ -158,7 +158,7 @@ def test_a_link_is_refused_and_what_it_leads_to_is_kept(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ["../precious", "/precious", "..", "", "a/b", 7])
-def test_a_marker_that_lists_a_file_elsewhere_is_none(tmp_path: Path, name: object) -> None:
+def test_a_marker_that_lists_a_file_outside_its_folder_is_none(tmp_path: Path, name: object) -> None:
     written(tmp_path / "run")
     (tmp_path / "precious").write_bytes(b"mine")
     (tmp_path / "run" / "summary.json").write_text(
@@ -217,7 +217,7 @@ for number in range(20):
         other.communicate()
         assert other.returncode == 0
     folders = [marker(folder) for folder in Path("runs").iterdir()]
-    assert len({(told["who"], told["number"]) for told in folders}) == len(folders) == 40
+    assert len({(facts["who"], facts["number"]) for facts in folders}) == len(folders) == 40
     assert {"2030-01-02T00-00-00Z", "2030-01-02T00-00-00Z-2"} <= set(os.listdir("runs"))
 
 

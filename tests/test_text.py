@@ -1,4 +1,4 @@
-"""Text from elsewhere shows what it is and commands nothing."""
+"""Text from outside shows what it is and commands nothing."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The look of all figures, and how one is written."""
+"""The style of all figures, and how one is written."""
 
 import io
 import textwrap
@@ -30,7 +30,7 @@ _LETTERS_PER_INCH = 11
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The look of the figures that are made inside, whatever the user's own settings are."""
+    """The style of the figures drawn inside, whatever the user's own settings are."""
     style = load("matplotlib.style", package="matplotlib", feature="A figure", install="matplotlib")
     with style.context(["default", _STYLE]):
         yield

@@ -146,9 +146,9 @@ def large_sample_mean(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> 
     """The mean of many independent values, `(values,)`, with the interval that the central limit theorem gives."""
     from scipy import stats
 
-    held = np.asarray(values, dtype=np.float64)
-    middle = float(held.mean())
-    reach = float(stats.norm.ppf((1 + confidence) / 2) * held.std(ddof=1) / math.sqrt(len(held)))
+    sample = np.asarray(values, dtype=np.float64)
+    middle = float(sample.mean())
+    reach = float(stats.norm.ppf((1 + confidence) / 2) * sample.std(ddof=1) / math.sqrt(len(sample)))
     return Interval(middle, middle - reach, middle + reach)
 
 

@@ -79,10 +79,10 @@ class Report:
 
     Args:
         title: heading.
-        question: what the study asks, in a few sentences.
+        question: the question of the study, in a few sentences.
         findings: the answers, one sentence or two each.
         uncertainty: how certain the numbers are, and what no interval covers.
-        setup: what was run, as names and plain values.
+        setup: what was run, as names with numbers or text.
         sections: the questions one by one.
         source: what the numbers come from: the backend, the device or snapshot, the noise and the shots; it stands under
             the title and over every figure.

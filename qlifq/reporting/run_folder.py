@@ -44,7 +44,7 @@ class Contents:
     """What a run writes.
 
     Args:
-        facts: what its marker holds beside its own entries, plain values.
+        facts: what its marker records beside its own entries, numbers and text.
         results: by file name.
         pictures: by file name; one that cannot be drawn costs no results.
     """
@@ -95,7 +95,7 @@ class RunFolder:
                 raise FileError(f"File {place} cannot be written: it is a link, and a run writes into its own files alone.")
             ours = name == self._marker.name or name in self._files
             if place.exists() and not (ours and place.is_file()):
-                raise FileError(f"File {place} cannot be written: what is there was written by no run; move it elsewhere.")
+                raise FileError(f"File {place} cannot be written: what is there was written by no run; move it away.")
 
     def begin(self, names: Collection[str], facts: Mapping[str, object] = MappingProxyType({}), *, keep: bool = False) -> None:
         """Write the marker of an unfinished run; then what an earlier one wrote is removed.
@@ -261,7 +261,7 @@ def _default() -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is something of that name; what the system refuses to look at is an error."""
+    """Whether there is something of that name; what the system refuses to read is an error."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -27,7 +27,7 @@ def simulation_contents(
 
     Args:
         run: the run.
-        details: what else the summary holds, plain values.
+        details: further entries of the summary, numbers and text.
         picture: as for `simulation_figure`.
     """
     return Contents(
@@ -55,7 +55,7 @@ def write_simulation(
         folder: where; made if it is not there.
         run: the run.
         command: the command line that made it.
-        details: what else the summary holds, plain values.
+        details: further entries of the summary, numbers and text.
         picture: as for `simulation_figure`.
         force: as for `check_folder`.
 

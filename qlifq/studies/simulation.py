@@ -36,10 +36,10 @@ class SimulationRun:
         return float(self.recording.spikes.mean())
 
     def facts(self) -> dict[str, object]:
-        """The run in plain values, as a file keeps them."""
+        """The run as numbers and text, as a file keeps them."""
         steps, batch, neurons = self.current.shape
         settings = asdict(self.layer.settings)
-        # A function has no plain value; its name shows at least that there was one.
+        # A function cannot be written to the file; its name shows at least that there was one.
         transform = settings["neuromod_transform"]
         settings["neuromod_transform"] = None if transform is None else repr(transform)
         return {

@@ -31,7 +31,7 @@ def test_the_interval_of_a_proportion_is_that_of_scipy(ones: int, trials: int, c
     assert np.allclose(binomial(ones, trials, confidence), (expected.low, expected.high), atol=1e-12)
 
 
-def test_no_trials_tell_nothing() -> None:
+def test_no_trials_give_the_whole_interval() -> None:
     assert [float(bound) for bound in binomial(0, 0)] == [0.0, 1.0]
 
 
@@ -123,18 +123,18 @@ def test_a_graded_difference_counts_beyond_the_tolerance_alone() -> None:
 
 
 def test_a_paired_difference_is_covered_as_often_as_stated() -> None:
-    """2,000 experiments of 60 trials, three laws: coverage of 95 % intervals within 0.92 to 0.985.
+    """2,000 experiments of 60 trials, three distributions: coverage of 95 % intervals within 0.92 to 0.985.
 
-    If the method covers 0.94 to 0.965, as its author found, a wrong verdict has a probability below 1e-3 for each law with the
-    normal law of 2,000 draws, and the seed is fixed; intervals without the correlation cover 0.999 of the second law.
+    If the method covers 0.94 to 0.965, as its author found, a wrong verdict has a probability below 1e-3 for each, since 2,000
+    draws are nearly normal, and the seed is fixed; intervals without the correlation cover 0.999 of the second distribution.
     """
     rng = np.random.default_rng(4)
     for shares in ((0.85, 0.08, 0.02, 0.05), (0.45, 0.05, 0.03, 0.47), (0.4, 0.2, 0.2, 0.2)):
-        wanted = shares[1] - shares[2]
+        difference = shares[1] - shares[2]
         covered = 0
         for kinds in rng.choice(4, size=(2000, 60), p=shares):
             found = paired_difference(kinds <= 1, (kinds == 0) | (kinds == 2), 0.95)
-            covered += found.holds(wanted)
+            covered += found.holds(difference)
         assert 0.92 < covered / 2000 < 0.985, shares
 
 

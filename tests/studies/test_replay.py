@@ -1,4 +1,4 @@
-"""Replay: every decision of a trajectory is asked with its angle, and the deviations are those of the noise."""
+"""Replay: every decision of a trajectory runs with its angle, and the deviations are those of the noise."""
 
 import pytest
 import torch
@@ -23,19 +23,19 @@ def test_without_noise_only_shots_are_left() -> None:
 
 def test_noise_is_seen_and_a_calibration_takes_it_away() -> None:
     calibration = fit(NOISY, neurons=5, shots=40_000, seed=3)
-    plain = run_replay(QLIF(5, seed=1), CURRENT, NOISY, shots=40_000, seed=2)
+    uncorrected = run_replay(QLIF(5, seed=1), CURRENT, NOISY, shots=40_000, seed=2)
     corrected = run_replay(QLIF(5, seed=1), CURRENT, NOISY, shots=40_000, seed=2, calibration=calibration)
-    assert torch.equal(plain.predicted, corrected.predicted)
-    assert plain.mean_deviation > 0.03 > 10 * plain.shot_noise
-    assert corrected.mean_deviation < 0.1 * plain.mean_deviation
-    assert corrected.shot_noise > plain.shot_noise
+    assert torch.equal(uncorrected.predicted, corrected.predicted)
+    assert uncorrected.mean_deviation > 0.03 > 10 * uncorrected.shot_noise
+    assert corrected.mean_deviation < 0.1 * uncorrected.mean_deviation
+    assert corrected.shot_noise > uncorrected.shot_noise
 
 
 def test_shot_noise_is_that_of_what_is_read() -> None:
     """Near P(1) = 0 the floor of the readout makes nearly all of it.
 
     Of 8,000 evaluations the mean |deviation| has a relative standard error of 0.75/√8000 = 0.8 %; the rest is the skewness
-    of a binomial law, and what the calibration itself does not know.
+    of a binomial distribution, and what the calibration itself does not know.
     """
     noisy = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.05))
     layer = QLIF(4, seed=1, q_scale=8.0, q_bias=-5.0)

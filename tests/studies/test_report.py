@@ -104,7 +104,7 @@ def test_a_markdown_table_shows_a_number_with_its_bounds() -> None:
     ]
 
 
-def test_a_long_table_is_told_by_its_file(tmp_path: Path) -> None:
+def test_a_long_table_is_named_by_its_file(tmp_path: Path) -> None:
     text = report().markdown("x")
     assert "The 30 rows of this table are in [long.csv](long.csv)." in text
     assert "| 29 |" not in text

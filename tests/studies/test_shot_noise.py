@@ -1,4 +1,4 @@
-"""The shot-noise study against what is known: the law of shots, of noise and of decisions, and what its report may say."""
+"""The shot-noise study against what is known: the distribution of shots, noise and decisions, and what its report may say."""
 
 import dataclasses
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_another_seed_gives_other_tables(ideal: ShotNoiseStudy) -> None:
 
 
 def test_without_noise_the_error_falls_as_one_over_the_root_of_the_shots(ideal: ShotNoiseStudy) -> None:
-    """False fail 1e-9 by the normal law; the standard error here is below 0.004, so that a slope of −0.47 is seen."""
+    """False fail 1e-9 by the normal distribution; the standard error here is below 0.004, so that a slope of −0.47 is seen."""
     pooled = ideal.scaling.iloc[-1:]
     assert pooled["p"].item() == "all"
     assert pooled["slope_high"].item() - pooled["slope_low"].item() < 2 * WIDTH * 0.004
@@ -128,7 +128,7 @@ def test_a_backend_that_is_off_is_found_out() -> None:
 
 
 def test_sampled_spikes_do_not_care_about_shots(ideal: ShotNoiseStudy) -> None:
-    """False fail 1e-9 by the normal law over runs; a change of the rate by a tenth is seen."""
+    """False fail 1e-9 by the normal distribution over runs; a change of the rate by a tenth is seen."""
     rows = ideal.change[(ideal.change["decision"] == "sample") & (ideal.change["quantity"] != "accuracy")]
     assert len(rows) == 4
     assert abs(deviations(rows, "change", 0.0)).max() < float(stats.norm.isf(1e-9 / 8))
@@ -144,7 +144,7 @@ def test_threshold_decisions_do(ideal: ShotNoiseStudy) -> None:
 
 
 def test_with_one_shot_a_threshold_decision_is_a_sampled_one(ideal: ShotNoiseStudy) -> None:
-    """The same law, so two rates of independent runs: false fail 1e-9 by the normal law, a tenth of the rate is seen."""
+    """The same distribution, so two rates of independent runs: false fail 1e-9, nearly normal; a tenth of the rate is seen."""
     one = {row["decision"]: row for row in records(ideal.trajectory) if row["shots"] == 1}
     errors = [(one[name]["rate_high"] - one[name]["rate_low"]) / (2 * WIDTH) for name in ("sample", "threshold")]
     assert abs(one["sample"]["rate"] - one["threshold"]["rate"]) < ONE * np.hypot(*errors)

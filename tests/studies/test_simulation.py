@@ -1,4 +1,4 @@
-"""A run tells what happened, draws it and leaves a folder that is whole or not there."""
+"""A run reports what happened, draws it and leaves a folder that is whole or not there."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_a_run_is_what_the_layer_does() -> None:
     assert torch.allclose(run.recording["probability"], expected, atol=1e-6)
 
 
-def test_progress_is_told_after_every_step() -> None:
+def test_progress_is_reported_after_every_step() -> None:
     calls: list[tuple[int, int]] = []
     run_simulation(qlifq.QLIF(1, seed=0), torch.ones(3, 1, 1), progress=lambda done, steps: calls.append((done, steps)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
@@ -65,7 +65,7 @@ def test_one_thing_is_singular() -> None:
     assert [counted(number, "shot") for number in (0, 1, 2, 1024)] == ["0 shots", "1 shot", "2 shots", "1,024 shots"]
 
 
-def test_a_plan_counts_what_the_run_then_asks() -> None:
+def test_a_plan_counts_what_then_runs() -> None:
     layer = qlifq.QLIF(3, seed=0)
     text = describe_plan(layer, steps=50, batch=4)
     assert text.startswith("backend      analytic, exact\none step     evaluations 12 · ")

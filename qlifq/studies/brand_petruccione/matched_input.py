@@ -53,7 +53,7 @@ def drive(
         x: input spikes, 0 or 1, `(time, trials)` float64.
         seed: of its decisions and shots.
         t1: T1 of their leak, τ of QLIF, steps.
-        backend: who answers; None for `analytic`.
+        backend: where the decisions run; None for `analytic`.
         shots: shots per step; None for exact probabilities.
 
     Returns:

@@ -53,7 +53,7 @@ FILES = (
     "shots.png",
 )
 
-#: Who gives the numbers that are without shots.
+#: The source of the numbers without shots.
 _EXACT = get("analytic").describe(None)
 
 
@@ -62,7 +62,7 @@ def brand_petruccione_report(study: BrandPetruccioneStudy, setup: Mapping[str, o
 
     Args:
         study: what was measured.
-        setup: what else was set, as names and plain values.
+        setup: what else was set, as names with numbers or text.
 
     Returns:
         The report, for `write_report`.

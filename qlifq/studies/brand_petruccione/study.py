@@ -1,4 +1,4 @@
-"""QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input: see `same_input`."""
+"""QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input: see `matched_input`."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ KERNEL = 10.0
 CIRCUITS = {"RY": RYSpike(), "RX RX": circuits.BrandPetruccione(), "RX delay": circuits.BrandPetruccione("delay")}
 SHOT_NEURONS = ("BP relaxation", "BP published", "QLIF threshold")
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-TOLD_RATES = (0.2, 0.5, 0.8)
+COMPARED_RATES = (0.2, 0.5, 0.8)
 T1_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SHOTS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 #: Input rate of the runs with shots and of the example; and of those that vary T1, where the leak has time to act.
@@ -72,7 +72,7 @@ class BrandPetruccioneStudy:
     """What the study measured, as tidy tables.
 
     Args:
-        backend: who drew the shots.
+        backend: where the shots were drawn.
         seed: the root of all randomness.
         size: how much was run.
         leak: population left after an interval without input, from 0.5.
@@ -82,10 +82,10 @@ class BrandPetruccioneStudy:
         t1: output rate where T1 (and QLIF's τ) is another.
         device_t1: output rate where the leak is a real delay on a device with another T1 than was assumed.
         delay: populations after one leak, as a rotation and as a delay.
-        delay_backend: who measured the delay: `backend` with the noise of the delay, or `analytic` where it takes none.
+        delay_backend: where the delay was measured: `backend` with the noise of the delay, or `analytic` where it takes none.
         shots: neurons that decide on estimates against exact ones.
         scaling: slopes of the population's error against the shots, doubly logarithmic, and the fewest shots from which on
-            the first spike is within a step in at least `ACCURACY` of the runs.
+            the first spike is within one step in at least `ACCURACY` of the runs.
         resources: what an evaluation costs on the snapshot of a device; None where that is not installed.
         snapshot: the name of the snapshot, or why there is none.
         inputs: an example: input spikes `(time,)`.
@@ -123,7 +123,7 @@ def run_brand_petruccione(
     """Compare the two neurons.
 
     Args:
-        backend: who draws the shots where populations are estimated, without noise; a name or a `Backend`.
+        backend: where the shots are drawn if populations are estimated, without noise; a name or a `Backend`.
         snapshot: name of the device whose snapshot the circuits are counted on; without the package `qiskit-ibm-runtime` they
             are not.
         seed: root of all randomness; the same seed gives the same tables.
@@ -220,7 +220,7 @@ class _Run:
                 curve.append(
                     {"input_rate": rate, "neuron": name, **mean(response.spikes.mean(axis=0), self.rng).columns("rate")}
                 )
-                if rate in TOLD_RATES:
+                if rate in COMPARED_RATES:
                     compared = self._statistics(response, responses["QLIF threshold"])
                     statistics.append({"input_rate": rate, "neuron": name, **compared})
             self._tick()
@@ -319,7 +319,7 @@ class _Run:
         return DataFrame(rows), DataFrame(scaling)
 
     def _resources(self, scaling: "DataFrame") -> "DataFrame":
-        """Circuits on the snapshot, and the time of a step with the shots that each decision needs."""
+        """Circuits on the snapshot, and the time per step with the shots that each decision needs."""
         from pandas import DataFrame
 
         needed = dict(zip(scaling["neuron"], scaling["needed_shots"], strict=True))

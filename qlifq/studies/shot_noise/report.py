@@ -51,7 +51,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
 
     Args:
         study: what was measured.
-        setup: what else was set, such as the noise, as names and plain values.
+        setup: what else was set, such as the noise, as names with numbers or text.
 
     Returns:
         The report, for `write_report`.
