@@ -153,7 +153,7 @@ def test_records_that_were_edited_by_hand(record: bytes, tmp_path: Path) -> None
                 outcomes.append("read")
             except QLIFError as error:
                 outcomes.append(str(error))
-        assert outcomes[0] == outcomes[1] or "must hold the law of every site" in outcomes[1]
+        assert outcomes[0] == outcomes[1] or "must hold the response of every site" in outcomes[1]
         refused += outcomes[0] != "read"
     assert refused > 150
 
@@ -161,12 +161,12 @@ def test_records_that_were_edited_by_hand(record: bytes, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("leak", 10**400, "`leak` must be a finite number, but is 1000"),
+        ("quantum_leak", 10**400, "`quantum_leak` must be a finite number, but is 1000"),
         ("theta_max", -(10**309), "`theta_max` must be a finite number, but is -1000"),
         ("seed", 2**63, "`seed` must be an integer from 0 to 9223372036854775807, but is 9223372036854775808"),
         ("seed", True, "`seed` must be an integer from 0 to"),
-        ("laws", {"a": [0.5], "b": [-0.5], "c": [0.0]}, "holds laws that do not follow from its counts"),
-        ("laws", {"a": [0.5, True], "b": [0.5, 0.5], "c": [0.0, 0.0]}, "must hold in `laws.a` a number from -2 to 2"),
+        ("responses", {"a": [0.5], "b": [-0.5], "c": [0.0]}, "holds responses that do not follow from its counts"),
+        ("responses", {"a": [0.5, True], "b": [0.5, 0.5], "c": [0.0, 0.0]}, "must hold in `responses.a` a number from -2 to 2"),
         ("backend", "\udcff", "must hold JSON, but does not: 'utf-8' codec can't encode"),
         ("details", {"noise": "\ud83d"}, "must hold JSON, but does not: 'utf-8' codec can't encode"),
     ],

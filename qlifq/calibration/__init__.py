@@ -1,4 +1,4 @@
-"""q_scale and q_bias from the response that is wanted, in closed form or from measurements.
+"""q_scale and q_bias from the target response, in closed form or from measurements.
 
 `solve` and `response` are for a qubit without errors. `fit` measures a backend, and what it returns serves three ends:
 

@@ -1,4 +1,4 @@
-"""What the counts of a calibration say: the response, the neuron, and whether to believe either."""
+"""What the counts of a calibration say: the response, the neuron, and whether either model holds."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from qlifq.calibration.design import CORNERS
 from qlifq.calibration.likelihood import Estimate, chi_squared_tail, deviance, half_shot, maximise
 from qlifq.calibration.measurement import Measurement
-from qlifq.calibration.models import LAW, LAW_UNIT, NEURON, law_model, neuron_model, neuron_units
+from qlifq.calibration.models import NEURON, PROBABILITY_UNIT, RESPONSE, neuron_model, neuron_units, response_model
 from qlifq.circuits import excitation
 
 __all__ = ["Analysis", "analyse"]
@@ -24,18 +24,19 @@ class Analysis(NamedTuple):
     """What a measurement says of every site.
 
     Args:
-        law: `LAW`, the response P(1) = a + b cos θ + c sin θ, free of any model of the noise.
-        neuron: `NEURON`, P(1) = eps + (1 − eps − eta) sin²(θ/2) with the q_scale and q_bias that the qubit sees.
-        p_value: of the law's deviance, `(sites,)`: small where the response is no such law.
-        neuron_p_value: of the neuron's deviance, alike: small where it is no RY seen through a readout.
-        drift_p_value: alike: small where the rounds differ by more than their shots allow. NaN for one round.
-        crosstalk_p_value: alike: small where the answer follows another site's angle, Bonferroni over the others. NaN for
-            one site.
+        response: `RESPONSE`, P(1) = a + b cos θ + c sin θ, which holds for any noise that does not depend on θ.
+        neuron: `NEURON`, P(1) = readout_p01 + (1 − readout_p01 − readout_p10) sin²(θ/2) with the q_scale and q_bias that the
+            qubit sees.
+        p_value: of that response's deviance, `(sites,)`: small where P(1) has another form.
+        neuron_p_value: of the neuron's deviance, same shape: small where it is no RY seen through a readout.
+        drift_p_value: same shape: small where the rounds differ by more than their shots allow. NaN for one round.
+        crosstalk_p_value: same shape: small where the counts follow another site's angle, Bonferroni over the others. NaN
+            for one site.
         crosstalk_from: int64 `(sites,)`: the other site that it follows most.
         small_counts: int64 `(sites,)`: cells with fewer than 5 expected counts of either kind, where the p-values are rough.
     """
 
-    law: Estimate
+    response: Estimate
     neuron: Estimate
     p_value: Tensor
     neuron_p_value: Tensor
@@ -46,30 +47,30 @@ class Analysis(NamedTuple):
 
 
 def analyse(measurement: Measurement) -> Analysis:
-    """Fit the law and the neuron to the counts and test both, all sites at once."""
+    """Fit the response and the neuron to the counts and test both, all sites at once."""
     calibration_design, shots = measurement.design, torch.tensor(float(measurement.total_shots), dtype=torch.float64)
     angles, gaps = calibration_design.angles.T, calibration_design.gaps.T
     ones = measurement.ones.sum(0).T.to(torch.float64)
     cells = ones.shape[1]
 
-    units = torch.full((measurement.sites, len(LAW)), LAW_UNIT, dtype=torch.float64)
-    fitted_law = law_model(angles)
-    design = fitted_law(units)[1]
-    law = maximise(fitted_law, torch.linalg.pinv(design).matmul((ones / shots)[..., None])[..., 0], ones, shots, units)
+    units = torch.full((measurement.sites, len(RESPONSE)), PROBABILITY_UNIT, dtype=torch.float64)
+    response_at = response_model(angles)
+    design = response_at(units)[1]
+    response = maximise(response_at, torch.linalg.pinv(design).matmul((ones / shots)[..., None])[..., 0], ones, shots, units)
 
-    eps, eta = ones[:, 0] / shots, 1 - ones[:, 1] / shots
-    start = torch.stack((calibration_design.q_scale, calibration_design.q_bias, eps, eta), dim=-1)
+    readout_p01, readout_p10 = ones[:, 0] / shots, 1 - ones[:, 1] / shots
+    start = torch.stack((calibration_design.q_scale, calibration_design.q_bias, readout_p01, readout_p10), dim=-1)
     fitted_neuron = neuron_model(
-        calibration_design.mapping, gaps, CORNERS, calibration_design.leak, calibration_design.theta_max
+        calibration_design.mapping, gaps, CORNERS, calibration_design.quantum_leak, calibration_design.theta_max
     )
     neuron = maximise(fitted_neuron, start, ones, shots, neuron_units(gaps))
 
-    expected = (design @ law.value[..., None]).squeeze(-1).nan_to_num(0.5)
+    expected = (design @ response.value[..., None]).squeeze(-1).nan_to_num(0.5)
     crosstalk, source = _crosstalk(measurement, expected, design)
     return Analysis(
-        law=law,
+        response=response,
         neuron=neuron,
-        p_value=chi_squared_tail(law.deviance, cells - len(LAW)),
+        p_value=chi_squared_tail(response.deviance, cells - len(RESPONSE)),
         neuron_p_value=chi_squared_tail(neuron.deviance, cells - len(NEURON)),
         drift_p_value=_drift(measurement),
         crosstalk_p_value=crosstalk,
@@ -93,9 +94,9 @@ def _drift(measurement: Measurement) -> Tensor:
 
 
 def _crosstalk(measurement: Measurement, expected: Tensor, design: Tensor) -> tuple[Tensor, Tensor]:
-    """For every site, the smallest p-value among the others of "its answer follows that one's excitation".
+    """For every site, the smallest p-value of the hypothesis that its counts do not follow another site's excitation.
 
-    A score test: the residuals of a site's own law against the excitation sin²(θ/2) that each other site was given at the
+    A score test: the residuals of a site's own response against the excitation sin²(θ/2) that each other site was given at the
     same time, less what the site's own cos θ and sin θ explain of it. It needs no second fit.
     """
     sites = measurement.sites
@@ -114,7 +115,7 @@ def _crosstalk(measurement: Measurement, expected: Tensor, design: Tensor) -> tu
         explained = (whitening[block] @ mixed.reshape(len(block), -1, sites)).square().sum(1)
         square = weight[:, block].T @ given.square()
         left = square - explained
-        # Where nothing is left the two were always turned alike, and no statement is possible.
+        # Where nothing is left both always had the same excitation, and the test has no power.
         strength = ((weight * residual)[:, block].T @ given).square() / left.clamp_min(1e-300)
         strength = torch.where(left > 1e-9 * square, strength, 0.0)
         strength[torch.arange(len(block)), block] = 0.0

@@ -16,8 +16,8 @@ from qlifq.calibration.analysis import Analysis, analyse
 from qlifq.calibration.closed_form import solve
 from qlifq.calibration.correction import Correction, Target, at_a_point, over_a_range
 from qlifq.calibration.likelihood import chi_squared_tail
-from qlifq.calibration.measurement import Measurement, plain
-from qlifq.calibration.models import LAW, NEURON
+from qlifq.calibration.measurement import Measurement, json_values
+from qlifq.calibration.models import NEURON, RESPONSE
 from qlifq.circuits import RYSpike, SinusoidalResponse, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
@@ -91,7 +91,7 @@ class Calibration:
 
     @property
     def source(self) -> str:
-        """What was measured, in words, see `Measurement.source`."""
+        """A description of what was measured, see `Measurement.source`."""
         return self.measurement.source
 
     @property
@@ -101,29 +101,29 @@ class Calibration:
 
     @property
     def response(self) -> SinusoidalResponse:
-        """The law P(1) = a + b cos θ + c sin θ of every site as measured, float64, `(sites,)`."""
-        return SinusoidalResponse(*self.analysis.law.value.unbind(-1))
+        """The response P(1) = a + b cos θ + c sin θ of every site as measured, float64, `(sites,)`."""
+        return SinusoidalResponse(*self.analysis.response.value.unbind(-1))
 
     def unidentified_reason(self, parameter: str, site: int) -> str | None:
-        """Why a parameter of a site has no estimate, in words; None where it has one.
+        """One sentence on why a parameter of a site has no estimate; None where it has one.
 
         Args:
-            parameter: "a", "b", "c", "q_scale", "q_bias", "eps" or "eta".
+            parameter: "a", "b", "c", "q_scale", "q_bias", "readout_p01" or "readout_p10".
             site: from 0.
 
         Raises:
             QLIFError: for another parameter or site.
         """
-        check.choice("parameter", parameter, (*LAW, *NEURON))
+        check.choice("parameter", parameter, (*RESPONSE, *NEURON))
         check.integer("site", site, at_least=0, at_most=self.sites - 1)
-        fit, names = (self.analysis.law, LAW) if parameter in LAW else (self.analysis.neuron, NEURON)
+        fit, names = (self.analysis.response, RESPONSE) if parameter in RESPONSE else (self.analysis.neuron, NEURON)
         if not bool(fit.value[site, names.index(parameter)].isnan()):
             return None
         if not bool(fit.converged[site]):
             return f"{parameter} of site {site} cannot be identified: the likelihood has no maximum near what was programmed"
         condition = float(fit.condition[site])
         if condition > 1e10:
-            return f"{parameter} of site {site} cannot be identified: the angles are too alike to tell it from the others"
+            return f"{parameter} of site {site} cannot be identified: the angles are too similar to separate it from the others"
         return f"{parameter} of site {site} cannot be identified: {self.measurement.total_shots:,} shots per angle are too few"
 
     @torch.inference_mode(False)  # a correction is made of derivatives
@@ -137,7 +137,7 @@ class Calibration:
         span: tuple[float, float] | None = None,
         wires: int = 1,
     ) -> Correction:
-        """The q_scale and q_bias of every neuron with which its qubits answer as the target does.
+        """The q_scale and q_bias of every neuron with which its qubits respond as the target does.
 
         The target is the response of a qubit without errors: with a baseline `p0` and a `slope` at gap 0, or with the
         given `q_scale` and `q_bias`, or else with those that were programmed. Without `span` the baseline and the slope at
@@ -155,11 +155,11 @@ class Calibration:
             A `Correction` with one row per neuron.
 
         Raises:
-            QLIFError: if an argument cannot be used or goes with another that is not given, or a law was not identified.
+            QLIFError: if an argument cannot be used or goes with another that is not given, or a response was not identified.
         """
         design = self.measurement.design
-        law, covariance = self._pooled(check.integer("wires", wires, at_least=1))
-        neurons = len(law.a)
+        response, covariance = self._pooled(check.integer("wires", wires, at_least=1))
+        neurons = len(response.a)
         if (p0 is None) != (slope is None) or (q_scale is None) != (q_bias is None) or (p0 is not None and q_scale is not None):
             raise ArgumentError("The target must be given as `p0` and `slope`, or as `q_scale` and `q_bias`, or not at all.")
         if p0 is not None and slope is not None:
@@ -169,16 +169,16 @@ class Calibration:
             for name, value in (("q_scale", q_scale), ("q_bias", q_bias)):
                 check.shape_of(name, check.finite(name, check.tensor(name, value)), (neurons,))
             scale, offset = (value.detach().to("cpu", torch.float64) for value in (q_scale, q_bias))
-            offset = offset - design.leak
+            offset = offset - design.quantum_leak
         else:
-            scale, offset = design.q_scale[::wires], design.q_bias[::wires] - design.leak
+            scale, offset = design.q_scale[::wires], design.q_bias[::wires] - design.quantum_leak
         target = Target(design.mapping, scale.clone(), offset.clone(), design.theta_max)
         if span is None:
-            return at_a_point(target, law, covariance, design.leak)._replace(source=self.source)
+            return at_a_point(target, response, covariance, design.quantum_leak)._replace(source=self.source)
         low, high = (check.real("span", end) for end in span)
         if low >= high:
             raise ArgumentError(f"Argument `span` must be a lower and a higher gap, but is ({low:g}, {high:g}).")
-        return over_a_range(target, law, covariance, design.leak, (low, high))._replace(source=self.source)
+        return over_a_range(target, response, covariance, design.quantum_leak, (low, high))._replace(source=self.source)
 
     def apply_to(
         self,
@@ -210,13 +210,13 @@ class Calibration:
         """
         check.choice("unreachable", unreachable, ("refuse", "keep"))
         design, settings = self.measurement.design, layer.settings
-        wanted: dict[str, tuple[object, object]] = {
+        required: dict[str, tuple[object, object]] = {
             "mapping": (layer.mapping, design.mapping),
-            "quantum_leak": (layer.shared("quantum_leak"), design.leak),
+            "quantum_leak": (layer.shared("quantum_leak"), design.quantum_leak),
         }
         for name, needed in MAPPINGS[design.mapping].own(design).items():
-            wanted[name] = (layer.shared(name), needed)
-        for name, (have, need) in wanted.items():
+            required[name] = (layer.shared(name), needed)
+        for name, (have, need) in required.items():
             if have != need:
                 raise UnsupportedError(f"The calibration was made with {name} {need!r}, but the layer has {have!r}.")
         if layer.num_neurons * settings.quantum_wire != self.sites:
@@ -244,56 +244,56 @@ class Calibration:
     def check_backend(self, backend: Backend) -> None:
         """Refuse a backend that is another than was calibrated, stands on other qubits or has another noise; runs nothing.
 
-        A record of an earlier qlifq does not tell its noise, and is not asked for it.
+        A record of an earlier qlifq does not state its noise; it is not compared then.
         """
         if not isinstance(backend, Backend):
             raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
         if backend.name != self.measurement.backend:
             raise UnsupportedError(f"The calibration is of backend {self.measurement.backend}, but this is {backend.name}.")
-        told = backend.run(self.circuit, torch.zeros(0, self.sites, 1), shots=1, seed=0).metadata
-        for name, now in plain(told).items():
+        reported = backend.run(self.circuit, torch.zeros(0, self.sites, 1), shots=1, seed=0).metadata
+        for name, now in json_values(reported).items():
             then = self.measurement.details.get(name)
             if then != now and not (name == "noise" and then is None):
                 raise UnsupportedError(f"The calibration is of {name} {then}, but this backend has {now}.")
 
     def device_noise(self) -> DeviceNoise:
-        """The law of every site as readout errors of a `DeviceNoise`, where the data allow it.
+        """The response of every site as readout errors of a `DeviceNoise`, where the data allow it.
 
-        P(1) of |0⟩ is a + b and that of |1⟩ is a − b. For one circuit, relaxation and gate errors cannot be told from readout
-        errors, so all are in these two numbers. What is left is c, which no readout error can give.
+        P(1) of |0⟩ is a + b and that of |1⟩ is a − b. For one circuit, relaxation and gate errors cannot be distinguished from
+        readout errors, so all are in these two numbers. What is left is c, which no readout error can give.
 
         Raises:
-            QLIFError: if a site's law was not identified, its counts do not follow a law, or c is not 0 within its error.
+            QLIFError: if a site's response was not identified, its counts do not follow one, or c is not 0 within its error.
         """
-        law, _ = self._pooled(1)
-        skewed = chi_squared_tail((law.c / self.analysis.law.standard_error[:, 2]).square(), 1)
-        for p_value, why in ((self.analysis.p_value, "follows no law a + b cos θ + c sin θ"), (skewed, "has a part in sin θ")):
+        response, _ = self._pooled(1)
+        skewed = chi_squared_tail((response.c / self.analysis.response.standard_error[:, 2]).square(), 1)
+        for p_value, why in ((self.analysis.p_value, "does not follow a + b cos θ + c sin θ"), (skewed, "has a part in sin θ")):
             site = int(p_value.nan_to_num(1.0).argmin())
             if float(p_value[site]) * self.sites < _ALARM:
                 raise UnsupportedError(
                     f"The response of site {site} {why} (p = {float(p_value[site]):.1e}), so no readout errors describe it."
                 )
-        zero, one = (law.a + law.b).clamp(0.0, 1.0), (law.a - law.b).clamp(0.0, 1.0)
+        zero, one = (response.a + response.b).clamp(0.0, 1.0), (response.a - response.b).clamp(0.0, 1.0)
         return DeviceNoise(readout_p01=zero.tolist(), readout_p10=(1 - one).tolist())
 
     def mitigate(self, backend: Backend) -> ReadoutMitigated:
         """A backend whose estimates of P(1) have the measured readout errors taken off; see `ReadoutMitigated`.
 
         Raises:
-            QLIFError: if a site's eps or eta was not identified, or this is another backend than was calibrated.
+            QLIFError: if a readout error of a site was not identified, or this is another backend than was calibrated.
         """
         self.check_backend(backend)
-        for name in ("eps", "eta"):
+        for name in ("readout_p01", "readout_p10"):
             for site in range(self.sites):
                 if (reason := self.unidentified_reason(name, site)) is not None:
                     raise UnsupportedError(f"{reason}.")
-        eps, eta = self.analysis.neuron.value[:, 2:].unbind(-1)
-        return ReadoutMitigated(backend, eps.tolist(), eta.tolist())
+        readout_p01, readout_p10 = self.analysis.neuron.value[:, 2:].unbind(-1)
+        return ReadoutMitigated(backend, readout_p01.tolist(), readout_p10.tolist())
 
     def table(self) -> list[tuple[str, ...]]:
         """A header and one row per site, or the quartiles where there are too many sites to read."""
         fits, errors = self.analysis.neuron.value, self.analysis.neuron.standard_error
-        header = ("site", "q_scale", "q_bias", "eps", "eta", "p fit", "p drift", "p crosstalk")
+        header = ("site", "q_scale", "q_bias", "readout_p01", "readout_p10", "p fit", "p drift", "p crosstalk")
         tests = (self.analysis.p_value, self.analysis.drift_p_value, self.analysis.crosstalk_p_value)
         if self.sites <= _MOST_ROWS:
             return [
@@ -327,13 +327,13 @@ class Calibration:
         return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
 
     def _pooled(self, wires: int) -> tuple[SinusoidalResponse, Tensor]:
-        """The law of each neuron, the mean over its wires, and its covariance."""
+        """The response of each neuron, the mean over its wires, and its covariance."""
         if self.sites % wires:
             raise ShapeError(f"Argument `wires` must divide the {self.sites} sites, but is {wires}.")
-        for site, name in self.analysis.law.value.isnan().nonzero().tolist():
-            raise UnsupportedError(f"{self.unidentified_reason(LAW[name], site)}.")
-        value = self.analysis.law.value.reshape(-1, wires, len(LAW)).mean(1)
-        covariance = self.analysis.law.covariance.reshape(-1, wires, len(LAW), len(LAW)).sum(1) / wires**2
+        for site, name in self.analysis.response.value.isnan().nonzero().tolist():
+            raise UnsupportedError(f"{self.unidentified_reason(RESPONSE[name], site)}.")
+        value = self.analysis.response.value.reshape(-1, wires, len(RESPONSE)).mean(1)
+        covariance = self.analysis.response.covariance.reshape(-1, wires, len(RESPONSE), len(RESPONSE)).sum(1) / wires**2
         return SinusoidalResponse(*value.unbind(-1)), covariance
 
 

@@ -1,4 +1,4 @@
-"""q_scale and q_bias from the response that is wanted, and back, for a qubit without errors.
+"""q_scale and q_bias from the target response, and back, for a qubit without errors.
 
 The response of a neuron is described at the threshold, gap Δ = 0, by its baseline p₀ = p(0) and its slope p'(0). With
 p = sin²(θ/2) the baseline fixes the angle, θ₀ = 2 arcsin √p₀, and the slope fixes how fast it turns:
@@ -23,31 +23,33 @@ __all__ = ["AngleDerivatives", "angle_derivatives", "at_angle", "checked_setting
 
 
 @overload
-def solve(mapping: str, p0: float, slope: float, *, leak: float = ..., theta_max: float = ...) -> tuple[float, float]: ...
+def solve(
+    mapping: str, p0: float, slope: float, *, quantum_leak: float = ..., theta_max: float = ...
+) -> tuple[float, float]: ...
 
 
 @overload
 def solve(
-    mapping: str, p0: Tensor, slope: Tensor | float, *, leak: float = ..., theta_max: float = ...
+    mapping: str, p0: Tensor, slope: Tensor | float, *, quantum_leak: float = ..., theta_max: float = ...
 ) -> tuple[Tensor, Tensor]: ...
 
 
 def solve(
-    mapping: str, p0: Tensor | float, slope: Tensor | float, *, leak: float = 0.0, theta_max: float = THETA_MAX
+    mapping: str, p0: Tensor | float, slope: Tensor | float, *, quantum_leak: float = 0.0, theta_max: float = THETA_MAX
 ) -> tuple[Tensor, Tensor] | tuple[float, float]:
     """The q_scale and q_bias that give a baseline and a slope at gap 0.
 
     With θ₀ = arccos(1 − 2 p₀) and s = θ₀/π:
 
-        sigmoid: q_bias = ln(s/(1 − s)) + leak    q_scale = slope / ((π/2) sin(π s) s (1 − s))
-        linear:  q_bias = θ₀ + leak               q_scale = 2 slope / sin θ₀
-        tanh:    q_bias = θ₀ + leak               q_scale = 2 slope / (theta_max sin θ₀)
+        sigmoid: q_bias = ln(s/(1 − s)) + quantum_leak    q_scale = slope / ((π/2) sin(π s) s (1 − s))
+        linear:  q_bias = θ₀ + quantum_leak               q_scale = 2 slope / sin θ₀
+        tanh:    q_bias = θ₀ + quantum_leak               q_scale = 2 slope / (theta_max sin θ₀)
 
     Args:
         mapping: "sigmoid", "linear" or "tanh".
         p0: P(1) at gap 0, strictly between 0 and 1; a number or a tensor of any shape.
         slope: dP(1)/dΔ at gap 0, same shape; a number serves every element of a tensor `p0`.
-        leak: the layer's `quantum_leak`, in the unit of q_bias.
+        quantum_leak: the layer's `quantum_leak`, in the unit of q_bias.
         theta_max: the layer's `theta_max`, radians; for `tanh` alone.
 
     Returns:
@@ -64,8 +66,8 @@ def solve(
         >>> round(p0, 6), round(slope, 6)
         (0.5, 1.0)
     """
-    leak, theta_max = checked_settings(mapping, leak, theta_max)
-    baseline, rate, plain = _pair("p0", p0, "slope", slope)
+    quantum_leak, theta_max = checked_settings(mapping, quantum_leak, theta_max)
+    baseline, rate, numbers_given = _pair("p0", p0, "slope", slope)
     outside = baseline.detach()[(baseline.detach() <= 0) | (baseline.detach() >= 1)]
     if outside.numel():
         raise ArgumentError(f"Argument `p0` must be above 0 and below 1, but is {float(outside[0]):g}.")
@@ -73,23 +75,23 @@ def solve(
     angle = 2 * root.asin()
     # sin θ₀ = 2 √(p₀ (1 − p₀)), and π − θ₀ by itself, both without cancellation at either end.
     scale, bias = at_angle(mapping, angle, rate / (root * rest), theta_max=theta_max, remainder=2 * rest.asin())
-    return (float(scale), float(bias) + leak) if plain else (scale, bias + leak)
+    return (float(scale), float(bias) + quantum_leak) if numbers_given else (scale, bias + quantum_leak)
 
 
 @overload
 def response(
-    mapping: str, q_scale: float, q_bias: float, *, leak: float = ..., theta_max: float = ...
+    mapping: str, q_scale: float, q_bias: float, *, quantum_leak: float = ..., theta_max: float = ...
 ) -> tuple[float, float]: ...
 
 
 @overload
 def response(
-    mapping: str, q_scale: Tensor, q_bias: Tensor | float, *, leak: float = ..., theta_max: float = ...
+    mapping: str, q_scale: Tensor, q_bias: Tensor | float, *, quantum_leak: float = ..., theta_max: float = ...
 ) -> tuple[Tensor, Tensor]: ...
 
 
 def response(
-    mapping: str, q_scale: Tensor | float, q_bias: Tensor | float, *, leak: float = 0.0, theta_max: float = THETA_MAX
+    mapping: str, q_scale: Tensor | float, q_bias: Tensor | float, *, quantum_leak: float = 0.0, theta_max: float = THETA_MAX
 ) -> tuple[Tensor, Tensor] | tuple[float, float]:
     """The baseline and the slope at gap 0 that q_scale and q_bias give: the inverse of `solve`.
 
@@ -97,7 +99,7 @@ def response(
         mapping: "sigmoid", "linear" or "tanh".
         q_scale: the slope of the mapping, a number or a tensor of any shape.
         q_bias: its offset, same shape; a number serves every element of a tensor `q_scale`.
-        leak: as for `solve`.
+        quantum_leak: as for `solve`.
         theta_max: as for `solve`.
 
     Returns:
@@ -106,11 +108,11 @@ def response(
     Raises:
         QLIFError: as `solve`.
     """
-    leak, theta_max = checked_settings(mapping, leak, theta_max)
-    scale, bias, plain = _pair("q_scale", q_scale, "q_bias", q_bias)
-    at = angle_derivatives(mapping, torch.zeros_like(scale), scale, bias - leak, theta_max)
+    quantum_leak, theta_max = checked_settings(mapping, quantum_leak, theta_max)
+    scale, bias, numbers_given = _pair("q_scale", q_scale, "q_bias", q_bias)
+    at = angle_derivatives(mapping, torch.zeros_like(scale), scale, bias - quantum_leak, theta_max)
     p0, slope = excitation(at.angle), at.angle.sin() / 2 * at.gap
-    return (float(p0), float(slope)) if plain else (p0, slope)
+    return (float(p0), float(slope)) if numbers_given else (p0, slope)
 
 
 class AngleDerivatives(NamedTuple):
@@ -138,14 +140,14 @@ def angle_derivatives(
         mapping: "sigmoid", "linear" or "tanh".
         gap: Δ.
         q_scale: slope of the mapping, broadcastable with `gap`.
-        offset: q_bias less the leak, same shape.
+        offset: q_bias less the quantum leak, same shape.
         theta_max: for `tanh`.
 
     Returns:
         A `AngleDerivatives`, differentiable where the arguments are.
     """
     shape = (gap + q_scale + offset).shape
-    # The derivatives are part of the graph where an argument is; elsewhere a graph is made here and dropped.
+    # The derivatives are part of the graph where an argument is; otherwise a graph is made here and dropped.
     differentiable = torch.is_grad_enabled() and any(value.requires_grad for value in (gap, q_scale, offset))
     # A copy, since a tensor of inference mode has no derivative, and so outside of it.
     with torch.inference_mode(False), torch.enable_grad():
@@ -171,19 +173,19 @@ def at_angle(
         remainder: π − θ(0), where the caller knows it without cancellation.
 
     Returns:
-        q_scale, and the offset, which is q_bias less the leak.
+        q_scale, and the offset, which is q_bias less the quantum leak.
     """
     return MAPPINGS[mapping].inverse(angle, math.pi - angle if remainder is None else remainder, rate, theta_max)
 
 
-def checked_settings(mapping: str, leak: float, theta_max: float) -> tuple[float, float]:
-    """The leak and theta_max of a mapping, or the reason why they cannot be used."""
+def checked_settings(mapping: str, quantum_leak: float, theta_max: float) -> tuple[float, float]:
+    """The quantum leak and theta_max of a mapping, or the reason why they cannot be used."""
     choice("mapping", mapping, MAPPINGS)
     theta_max = real("theta_max", theta_max, above=0.0)
     if theta_max != THETA_MAX and "theta_max" not in MAPPINGS[mapping].parameters:
         users = " or ".join(f"mapping={name!r}" for name, row in MAPPINGS.items() if "theta_max" in row.parameters)
         raise UnsupportedError(f"Argument `theta_max` would be ignored: it needs {users}, but that is {mapping!r}.")
-    return real("leak", leak), theta_max
+    return real("quantum_leak", quantum_leak), theta_max
 
 
 def _pair(first_name: str, first: object, second_name: str, second: object) -> tuple[Tensor, Tensor, bool]:

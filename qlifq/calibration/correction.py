@@ -1,4 +1,4 @@
-"""The q_scale and q_bias that give the response that is wanted on a qubit as it is."""
+"""The q_scale and q_bias that give the target response on a qubit as it is."""
 
 import math
 from collections.abc import Callable
@@ -19,12 +19,12 @@ _MOST_STEPS = 100
 
 
 class Target(NamedTuple):
-    """The response that is wanted: that of a qubit without errors with these numbers.
+    """The target response: that of a qubit without errors with these numbers.
 
     Args:
         mapping: "sigmoid", "linear" or "tanh".
         q_scale: slope of the mapping, `(sites,)`.
-        offset: q_bias less the leak, same shape.
+        offset: q_bias less the quantum leak, same shape.
         theta_max: for `tanh`.
     """
 
@@ -43,16 +43,16 @@ class Correction(NamedTuple):
     """What to program on every site, and what that leaves.
 
     Args:
-        target: the response that was asked for.
+        target: the target response.
         q_scale: `(sites,)`; NaN where the target is out of reach.
         q_bias: same shape.
-        standard_error: of both, from the covariance of the law, `(sites, 2)`.
+        standard_error: of both, from the covariance of the measured response, `(sites, 2)`.
         floor: the least P(1) that the site reaches through the mapping, `(sites,)`: its readout floor.
         ceiling: the greatest, same shape.
         reachable: bool, whether the target's P(1) at gap 0 lies between them, `(sites,)`.
         rms_before: root mean square of response − target over the range with the target's own numbers; NaN without a range.
         rms_after: same shape, with the corrected ones.
-        source: what was calibrated, in words.
+        source: description of what was calibrated.
     """
 
     target: Target
@@ -71,21 +71,21 @@ class Correction(NamedTuple):
         numbers = ((name, value[~value.isnan()]) for name, value in (("q_scale", self.q_scale), ("q_bias", self.q_bias)))
         ranges = [f"{name} {float(value.min()):.4g} to {float(value.max()):.4g}" for name, value in numbers if len(value)]
         reach = f"P(1) from {float(self.floor.max()):.3f} to {float(self.ceiling.min()):.3f} in the reach of all"
-        told = [f"on {self.source}"] if self.source else []
-        return " · ".join([f"correction of {len(self.q_scale)} neurons", *ranges, reach, f"{lost} out of reach", *told])
+        origin = [f"on {self.source}"] if self.source else []
+        return " · ".join([f"correction of {len(self.q_scale)} neurons", *ranges, reach, f"{lost} out of reach", *origin])
 
 
 torch.serialization.add_safe_globals([Correction, Target])
 
 
-def at_a_point(target: Target, law: SinusoidalResponse, covariance: Tensor, leak: float) -> Correction:
+def at_a_point(target: Target, measured: SinusoidalResponse, covariance: Tensor, quantum_leak: float) -> Correction:
     """Baseline and slope at gap 0 as the target has them.
 
     With P(1) = a − R cos(θ − φ) the angle is θ₀ = φ ± arccos((a − p₀)/R), on the branch that rises or falls as the slope
-    does, and the rate is slope / (∂P/∂θ). The errors follow from the law's by the derivatives of just these formulas.
+    does, and the rate is slope / (∂P/∂θ). The errors follow from the response's by the derivatives of just these formulas.
     """
     p0, slope = response(target.mapping, target.q_scale, target.offset, theta_max=target.theta_max)
-    leaves = [part.detach().clone().requires_grad_() for part in law]
+    leaves = [part.detach().clone().requires_grad_() for part in measured]
     with torch.enable_grad():
         a, b, c = leaves
         swing, phase = torch.hypot(b, c), torch.atan2(-c, -b)
@@ -95,13 +95,13 @@ def at_a_point(target: Target, law: SinusoidalResponse, covariance: Tensor, leak
         q_scale, offset = at_angle(target.mapping, angle, rate, theta_max=target.theta_max)
         rows = [torch.stack(torch.autograd.grad(value.sum(), leaves, retain_graph=True), dim=-1) for value in (q_scale, offset)]
     derivative = torch.stack(rows, dim=1)
-    floor, ceiling = reach(target, law)
+    floor, ceiling = reach(target, measured)
     reachable = (p0 > floor) & (p0 < ceiling) & q_scale.isfinite() & offset.isfinite()
     nothing = torch.full_like(p0, math.nan)
     return Correction(
         target=target,
         q_scale=torch.where(reachable, q_scale.detach(), nothing),
-        q_bias=torch.where(reachable, offset.detach() + leak, nothing),
+        q_bias=torch.where(reachable, offset.detach() + quantum_leak, nothing),
         standard_error=torch.where(reachable[:, None], _errors(derivative, covariance), nothing[:, None]),
         floor=floor,
         ceiling=ceiling,
@@ -112,26 +112,27 @@ def at_a_point(target: Target, law: SinusoidalResponse, covariance: Tensor, leak
 
 
 def over_a_range(
-    target: Target, law: SinusoidalResponse, covariance: Tensor, leak: float, span: tuple[float, float]
+    target: Target, measured: SinusoidalResponse, covariance: Tensor, quantum_leak: float, span: tuple[float, float]
 ) -> Correction:
     """The response closest to the target in the mean square over a range of gaps, by Newton's method on all sites.
 
-    The errors follow from the law's by the implicit function theorem: at the optimum the gradient vanishes, whatever the law.
+    The errors follow from the response's by the implicit function theorem: at the optimum the gradient vanishes, whatever
+    the response.
     """
     gaps = torch.linspace(*span, _POINTS, dtype=torch.float64)[:, None]
-    wanted = target.probability(gaps)
-    unit = torch.stack((1 / gaps.square().mean().sqrt().expand_as(law.a), torch.ones_like(law.a)), dim=-1)
+    goal = target.probability(gaps)
+    unit = torch.stack((1 / gaps.square().mean().sqrt().expand_as(measured.a), torch.ones_like(measured.a)), dim=-1)
     start = torch.stack((target.q_scale, target.offset), dim=-1)
-    leaves = [part.detach().clone().requires_grad_() for part in law]
+    leaves = [part.detach().clone().requires_grad_() for part in measured]
 
     def distance(turned: Tensor) -> Tensor:
         """The mean square of response − target, `(sites,)`, with the numbers moved by `turned`, in units."""
         q_scale, offset = (start + turned * unit).unbind(-1)
         angle = MAPPINGS[target.mapping].angle(gaps, q_scale, offset, target.theta_max)
-        return (SinusoidalResponse(*leaves).probability(angle) - wanted).square().mean(0)
+        return (SinusoidalResponse(*leaves).probability(angle) - goal).square().mean(0)
 
     turned = torch.zeros_like(start)
-    damping = torch.full_like(law.a, 1e-3)
+    damping = torch.full_like(measured.a, 1e-3)
     reached = before = distance(turned).detach()
     for _ in range(_MOST_STEPS):
         gradient, curvature, _ = _second_order(distance, turned, leaves)
@@ -148,13 +149,13 @@ def over_a_range(
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
     _, curvature, mixed = _second_order(distance, turned, leaves)
     derivative = -torch.linalg.pinv(curvature, hermitian=True) @ mixed * unit[:, :, None]
-    floor, ceiling = reach(target, law)
-    middle = target.probability(torch.zeros_like(law.a))
+    floor, ceiling = reach(target, measured)
+    middle = target.probability(torch.zeros_like(measured.a))
     q_scale, offset = (start + turned * unit).unbind(-1)
     return Correction(
         target=target,
         q_scale=q_scale,
-        q_bias=offset + leak,
+        q_bias=offset + quantum_leak,
         standard_error=_errors(derivative, covariance),
         floor=floor,
         ceiling=ceiling,
@@ -165,7 +166,7 @@ def over_a_range(
 
 
 def _second_order(distance: Callable[[Tensor], Tensor], at: Tensor, leaves: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient `(sites, 2)`, curvature `(sites, 2, 2)`, and the gradient's derivative by the law, `(sites, 2, 3)`."""
+    """Gradient `(sites, 2)`, curvature `(sites, 2, 2)`, and the gradient's derivative by the response, `(sites, 2, 3)`."""
     with torch.enable_grad():
         at = at.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(distance(at).sum(), at, create_graph=True)
@@ -174,21 +175,21 @@ def _second_order(distance: Callable[[Tensor], Tensor], at: Tensor, leaves: list
     return gradient.detach(), curvature, torch.stack([torch.stack(row[1:], dim=-1) for row in rows], dim=1)
 
 
-def reach(target: Target, law: SinusoidalResponse) -> tuple[Tensor, Tensor]:
+def reach(target: Target, measured: SinusoidalResponse) -> tuple[Tensor, Tensor]:
     """The least and the greatest P(1) of a site over the angles that the mapping reaches."""
-    floor, ceiling = law.extremes()
+    floor, ceiling = measured.extremes()
     angles = MAPPINGS[target.mapping].reach
     if angles is None:
         return floor, ceiling
     first, last = angles
     # The angle of the least P(1), and that of the greatest, each as a turn on from the first angle that is reached.
-    lowest = (torch.atan2(-law.c, -law.b) - first).remainder(2 * math.pi)
+    lowest = (torch.atan2(-measured.c, -measured.b) - first).remainder(2 * math.pi)
     highest = (lowest + math.pi).remainder(2 * math.pi)
-    ends = torch.stack([law.a + law.b * math.cos(end) + law.c * math.sin(end) for end in angles])
+    ends = torch.stack([measured.a + measured.b * math.cos(end) + measured.c * math.sin(end) for end in angles])
     turn = last - first
     return torch.where(lowest <= turn, floor, ends.amin(0)), torch.where(highest <= turn, ceiling, ends.amax(0))
 
 
 def _errors(derivative: Tensor, covariance: Tensor) -> Tensor:
-    """`(sites, 2)` from the derivatives by a, b and c, `(sites, 2, 3)`, and the law's covariance."""
+    """`(sites, 2)` from the derivatives by a, b and c, `(sites, 2, 3)`, and the response's covariance."""
     return (derivative @ covariance @ derivative.transpose(-1, -2)).diagonal(dim1=-2, dim2=-1).clamp_min(0.0).sqrt()

@@ -31,7 +31,7 @@ class CalibrationDesign:
         neurons: how many neurons, at least 1; each stands on its own site.
         q_scale: slope of the mapping, not 0: a number, or `(neurons,)`; None for the mapping's default.
         q_bias: its offset, same shape.
-        leak: the layer's `quantum_leak`.
+        quantum_leak: the layer's `quantum_leak`.
         theta_max: the layer's `theta_max`, radians, for `tanh` alone.
         gaps: Δ, `(points,)` or `(points, neurons)`; None for `informative_gaps`.
 
@@ -49,11 +49,11 @@ class CalibrationDesign:
         *,
         q_scale: Tensor | float | None = None,
         q_bias: Tensor | float | None = None,
-        leak: float = 0.0,
+        quantum_leak: float = 0.0,
         theta_max: float = THETA_MAX,
         gaps: Tensor | None = None,
     ) -> None:
-        self.leak, self.theta_max = checked_settings(mapping, leak, theta_max)
+        self.quantum_leak, self.theta_max = checked_settings(mapping, quantum_leak, theta_max)
         defaults = MAPPINGS[mapping]
         self.mapping = mapping
         self.neurons = check.integer("neurons", neurons, at_least=1)
@@ -61,7 +61,7 @@ class CalibrationDesign:
         self.q_bias = _per_neuron("q_bias", defaults.q_bias if q_bias is None else q_bias, self.neurons)
         if bool((self.q_scale == 0).any()):
             raise ArgumentError("Argument `q_scale` must not be 0, or every gap gives the same angle.")
-        offset = self.q_bias - self.leak
+        offset = self.q_bias - self.quantum_leak
         if gaps is None:
             self.gaps = informative_gaps(mapping, self.q_scale, offset)
         else:
@@ -73,13 +73,13 @@ class CalibrationDesign:
 def informative_gaps(mapping: str, q_scale: Tensor, offset: Tensor, *, points: int = _POINTS) -> Tensor:
     """Gaps whose angles are spread evenly over what the mapping reaches, up to one full turn.
 
-    Evenly spaced angles tell each of a, b and c of the law P(1) = a + b cos θ + c sin θ apart from the others; evenly
+    Evenly spaced angles separate a, b and c of the response P(1) = a + b cos θ + c sin θ from each other; evenly
     spaced gaps would crowd them where a mapping saturates.
 
     Args:
         mapping: a name in `qlifq.neurons.MAPPINGS`.
         q_scale: slope of the mapping, not 0, `(neurons,)`.
-        offset: q_bias less the leak, `(neurons,)`.
+        offset: q_bias less the quantum leak, `(neurons,)`.
         points: how many.
 
     Returns:
@@ -94,11 +94,11 @@ def shots_for(
     *,
     parameter: str = "q_bias",
     mapping: str = "sigmoid",
-    eps: float = 0.02,
-    eta: float = 0.02,
+    readout_p01: float = 0.02,
+    readout_p10: float = 0.02,
     q_scale: float | None = None,
     q_bias: float | None = None,
-    leak: float = 0.0,
+    quantum_leak: float = 0.0,
     theta_max: float = THETA_MAX,
     gaps: Tensor | None = None,
 ) -> int:
@@ -108,14 +108,14 @@ def shots_for(
     shots × (gaps + 2) circuits, and as many evaluations per neuron.
 
     Args:
-        standard_error: what is wanted, above 0.
-        parameter: of which: "q_scale", "q_bias", "eps" or "eta".
+        standard_error: the target, above 0.
+        parameter: of which: "q_scale", "q_bias", "readout_p01" or "readout_p10".
         mapping: "sigmoid", "linear" or "tanh".
-        eps: the P(1) of a qubit in |0⟩ that is expected.
-        eta: the P(0) of a qubit in |1⟩ that is expected.
+        readout_p01: the P(1) of a qubit in |0⟩ that is expected.
+        readout_p10: the P(0) of a qubit in |1⟩ that is expected.
         q_scale: as it will be programmed; None for the mapping's default.
         q_bias: same shape.
-        leak: as for `fit`.
+        quantum_leak: as for `fit`.
         theta_max: as for `fit`.
         gaps: as for `fit`.
 
@@ -123,24 +123,31 @@ def shots_for(
         Shots per angle.
 
     Raises:
-        QLIFError: if an argument cannot be used, or the gaps do not tell the parameter at all.
+        QLIFError: if an argument cannot be used, or the gaps do not identify the parameter at all.
 
     Example:
         >>> shots_for(0.02, parameter="q_bias") < shots_for(0.01, parameter="q_bias")
         True
     """
-    wanted = check.real("standard_error", standard_error, above=0.0)
+    target = check.real("standard_error", standard_error, above=0.0)
     place = NEURON.index(check.choice("parameter", parameter, NEURON))
-    errors = [check.real(name, value, at_least=0.0, below=0.5) for name, value in (("eps", eps), ("eta", eta))]
-    plan = CalibrationDesign(mapping, 1, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
+    errors = [
+        check.real(name, value, at_least=0.0, below=0.5)
+        for name, value in (("readout_p01", readout_p01), ("readout_p10", readout_p10))
+    ]
+    plan = CalibrationDesign(
+        mapping, 1, q_scale=q_scale, q_bias=q_bias, quantum_leak=quantum_leak, theta_max=theta_max, gaps=gaps
+    )
     at = torch.stack((plan.q_scale, plan.q_bias, *torch.tensor(errors, dtype=torch.float64)[:, None]), dim=-1)
-    model = neuron_model(mapping, plan.gaps.T, CORNERS, plan.leak, plan.theta_max)
+    model = neuron_model(mapping, plan.gaps.T, CORNERS, plan.quantum_leak, plan.theta_max)
     units = neuron_units(plan.gaps.T)
     covariance, _ = information(model, at, torch.tensor(_MANY, dtype=torch.float64), units)
     variance = float(covariance[0, place, place]) * _MANY
     if not variance < _MANY * float(units[0, place]) ** 2:
-        raise ArgumentError(f"Argument `gaps` must tell `{parameter}`, but no number of shots would: the angles are too alike.")
-    return max(1, math.ceil(variance / wanted**2))
+        raise ArgumentError(
+            f"Argument `gaps` must identify `{parameter}`, but no number of shots would: the angles are too similar."
+        )
+    return max(1, math.ceil(variance / target**2))
 
 
 def _per_neuron(name: str, value: Tensor | float, neurons: int) -> Tensor:

@@ -26,7 +26,7 @@ def fit(
     mapping: str = "sigmoid",
     q_scale: Tensor | float | None = None,
     q_bias: Tensor | float | None = None,
-    leak: float = 0.0,
+    quantum_leak: float = 0.0,
     theta_max: float = THETA_MAX,
     gaps: Tensor | None = None,
     shots: int = 4096,
@@ -39,8 +39,8 @@ def fit(
 ) -> Calibration:
     """Measure the response of a backend and fit it.
 
-    Every site is asked for its readout corners |0⟩ and |1⟩ and for P(1) at each gap. The counts give, by binomial maximum
-    likelihood, the law P(1) = a + b cos θ + c sin θ, and the q_scale, q_bias and readout errors that the qubit shows. The
+    Every site runs its readout corners |0⟩ and |1⟩ and the angle of each gap. The counts give, by binomial maximum
+    likelihood, the response P(1) = a + b cos θ + c sin θ, and the q_scale, q_bias and readout errors that the qubit shows. The
     shots are spent in rounds, in which every site runs its angles in another order, so that drift and crosstalk show.
 
     Args:
@@ -49,19 +49,19 @@ def fit(
         mapping: "sigmoid", "linear" or "tanh".
         q_scale: what is programmed, not 0: a number or `(neurons,)`; None for the mapping's default.
         q_bias: same shape.
-        leak: the layer's `quantum_leak`.
+        quantum_leak: the layer's `quantum_leak`.
         theta_max: the layer's `theta_max`, radians, for `tanh` alone.
         gaps: Δ, `(points,)` or `(points, neurons)`; None for ten whose angles are spread evenly.
         shots: per angle and site, over all rounds; at least `rounds`. With `standard_error`, what is spent at first.
         rounds: how many rounds the shots are spent in, at least 1; one round cannot see drift.
         seed: root of all seeds, 0 to 2⁶³ − 1; None takes one from the system.
         standard_error: goes on until the largest standard error of `parameter` is at most this.
-        parameter: "q_scale", "q_bias", "eps" or "eta"; goes with `standard_error`.
+        parameter: "q_scale", "q_bias", "readout_p01" or "readout_p10"; goes with `standard_error`.
         max_shots: the most per angle and site that may be spent on `standard_error`.
         progress: called as progress(rounds done, shots done) after every round.
 
     Returns:
-        A `Calibration`. What cannot be identified is NaN in it, and `unidentified_reason` tells the reason.
+        A `Calibration`. What cannot be identified is NaN in it, and `unidentified_reason` gives the reason.
 
     Raises:
         QLIFError: before anything runs, if an argument cannot be used.
@@ -79,7 +79,9 @@ def fit(
     if not backend.capabilities.shots:
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} has no shots.")
     backend.check_bounded("a calibration")
-    design = CalibrationDesign(mapping, neurons, q_scale=q_scale, q_bias=q_bias, leak=leak, theta_max=theta_max, gaps=gaps)
+    design = CalibrationDesign(
+        mapping, neurons, q_scale=q_scale, q_bias=q_bias, quantum_leak=quantum_leak, theta_max=theta_max, gaps=gaps
+    )
     check.integer("rounds", rounds, at_least=1)
     check.integer("shots", shots, at_least=rounds)
     check.optional_integer("seed", seed, at_least=0, at_most=MAX_SEED)
@@ -90,14 +92,14 @@ def fit(
     calibration = Calibration(measuring.measurement())
     if goal is None:
         return calibration
-    wanted, place, most = goal
+    target, place, most = goal
     while (spent := calibration.measurement.total_shots) < most:
         worst = float(calibration.analysis.neuron.standard_error[:, place].max())
-        # NaN, where a site does not tell the parameter at all, ends this too: more of the same shots would not help.
-        if not worst > wanted:
+        # NaN, where a site does not identify the parameter at all, ends this too: more of the same shots would not help.
+        if not worst > target:
             break
         # The error falls as 1/√shots; a hundredth more keeps a last tiny round from following a near miss.
-        missing = min(math.ceil(spent * 1.01 * (worst / wanted) ** 2), most) - spent
+        missing = min(math.ceil(spent * 1.01 * (worst / target) ** 2), most) - spent
         measuring.run(min(missing, backend.capabilities.max_shots or MAX_SHOTS))
         calibration = Calibration(measuring.measurement())
     return calibration
@@ -106,7 +108,7 @@ def fit(
 def _goal(
     standard_error: float | None, parameter: str | None, max_shots: int | None, shots: int
 ) -> tuple[float, int, int] | None:
-    """The standard error that is wanted, the place of its parameter, and the most shots."""
+    """The target standard error, the place of its parameter, and the most shots."""
     given = {"standard_error": standard_error, "parameter": parameter, "max_shots": max_shots}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == len(given):

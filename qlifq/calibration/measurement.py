@@ -16,7 +16,7 @@ from qlifq.calibration.design import CalibrationDesign
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError
 
-__all__ = ["Measurement", "Rounds", "plain", "round_plan"]
+__all__ = ["Measurement", "Rounds", "json_values", "round_plan"]
 
 _LIBRARIES = ("torch", "numpy", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
@@ -27,11 +27,11 @@ class Measurement:
 
     Args:
         backend: name of the backend that was measured.
-        details: what the backend told of itself, such as its qubits.
+        details: what the backend reported of itself, such as its qubits.
         design: what was set on the neurons.
         shots: shots per angle and site of each round.
         ones: shots that gave 1, `(rounds, 2 + points, sites)` int64; the corners |0⟩ and |1⟩ come first.
-        order: when in its round each of them ran, alike: cells with the same number ran side by side.
+        order: when in its round each of them ran, same shape: cells with the same number ran side by side.
         seed: root of the shots' seeds and of the order.
         time_utc: when it began.
         versions: of qlifq and of the libraries under it.
@@ -54,7 +54,7 @@ class Measurement:
 
     @property
     def source(self) -> str:
-        """What was measured, in words: the backend, the device or snapshot and the noise."""
+        """Description of what was measured: the backend, the device or snapshot and the noise."""
         return describe_source(self.backend, self.details)
 
     @property
@@ -101,7 +101,7 @@ class Rounds:
         angles = self.design.angles.gather(0, at_time).unsqueeze(-1)
         outcome = self.backend.run(RYSpike(), angles, shots=shots, seed=int(shot_seed >> 1), where=None)
         if outcome.ones is None:
-            raise BackendError(f"Backend {self.backend.name} was asked for {shots} shots, but gave no counts.")
+            raise BackendError(f"Backend {self.backend.name} was run with {shots} shots, but gave no counts.")
         # The order that undoes the shuffle is also when each cell ran.
         when = at_time.argsort(dim=0)
         self._ones.append(outcome.ones.detach().cpu().gather(0, when))
@@ -115,7 +115,7 @@ class Rounds:
         """What was measured until now."""
         return Measurement(
             backend=self.backend.name,
-            details=plain(self._details),
+            details=json_values(self._details),
             design=self.design,
             shots=tuple(self._shots),
             ones=torch.stack(self._ones),
@@ -136,7 +136,7 @@ def _library_versions() -> dict[str, str]:
     return found
 
 
-def plain(value: Mapping[str, object]) -> dict[str, object]:
+def json_values(value: Mapping[str, object]) -> dict[str, object]:
     """Tuples as lists, so that a calibration is the same before and after it was a file."""
     return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
 

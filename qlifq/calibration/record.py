@@ -14,7 +14,7 @@ from qlifq._files import PathLike, as_path, parse_json, read_bytes, write_json
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
-from qlifq.calibration.models import LAW, NEURON
+from qlifq.calibration.models import NEURON, RESPONSE
 from qlifq.circuits import RYSpike
 from qlifq.errors import DtypeError, FileFormatError, QLIFError
 from qlifq.random import MAX_SEED
@@ -22,8 +22,10 @@ from qlifq.random import MAX_SEED
 __all__ = ["FORMAT", "VERSION", "load", "parse", "read_record", "save"]
 
 FORMAT = "qlifq.calibration"
-VERSION = 1
-#: The laws of a file may differ from a new fit by the rounding of another machine, and by no more.
+VERSION = 2
+#: What version 1 called the fields that are read.
+_RENAMED = {"leak": "quantum_leak", "laws": "responses"}
+#: The responses of a file may differ from a new fit by the rounding of another machine, and by no more.
 _ROUNDING = 1e-6
 #: Above this a float64 no longer holds every whole number, and nothing in a record comes near it.
 _GREATEST = 2**53
@@ -52,15 +54,15 @@ def save(calibration: Calibration, path: PathLike) -> None:
         "details": dict(measured.details),
         "circuit": calibration.circuit.name,
         "mapping": design.mapping,
-        "leak": design.leak,
+        "quantum_leak": design.quantum_leak,
         "theta_max": design.theta_max,
         "q_scale": design.q_scale.tolist(),
         "q_bias": design.q_bias.tolist(),
         "gaps": design.gaps.tolist(),
         "shots": list(measured.shots),
         "seed": measured.seed,
-        "laws": {name: _listed(analysis.law.value[:, place]) for place, name in enumerate(LAW)},
-        "laws_covariance": [[_listed(row) for row in site] for site in analysis.law.covariance],
+        "responses": {name: _listed(analysis.response.value[:, place]) for place, name in enumerate(RESPONSE)},
+        "responses_covariance": [[_listed(row) for row in site] for site in analysis.response.covariance],
         "neurons": {name: _listed(analysis.neuron.value[:, place]) for place, name in enumerate(NEURON)},
         "neurons_standard_error": {
             name: _listed(analysis.neuron.standard_error[:, place]) for place, name in enumerate(NEURON)
@@ -88,7 +90,7 @@ def load(path: PathLike) -> Calibration:
 
     Raises:
         QLIFError: if the file cannot be read, is of a later version, lacks something, holds a value that cannot be, or its
-            laws do not follow from its counts. The message says which.
+            responses do not follow from its counts. The message says which.
     """
     return parse(read_bytes(path), str(as_path("path", path)))
 
@@ -109,14 +111,16 @@ def _envelope(data: bytes, name: str) -> dict[str, object]:
         raise FileFormatError(
             f"File {name} must be a calibration record, format {FORMAT!r}, but its format is {_shown(found)}."
         )
+    if version == 1 and type(version) is int:
+        return {_RENAMED.get(field, field): value for field, value in content.items()} | {"format_version": VERSION}
     if isinstance(version, int) and version > VERSION:
         raise FileFormatError(
             f"File {name} is a calibration record of version {_shown(version)}, written by a later qlifq than this one, "
-            f"which reads version {VERSION}."
+            f"which reads up to version {VERSION}."
         )
     if version != VERSION or type(version) is not int:
         raise FileFormatError(
-            f"File {name} must be a calibration record of version {VERSION}, but its version is {_shown(version)}."
+            f"File {name} must be a calibration record of version 1 or {VERSION}, but its version is {_shown(version)}."
         )
     return content
 
@@ -141,7 +145,7 @@ def parse(data: bytes, name: str) -> Calibration:
             len(q_scale),
             q_scale=q_scale,
             q_bias=q_bias,
-            leak=fields.number("leak"),
+            quantum_leak=fields.number("quantum_leak"),
             theta_max=fields.number("theta_max"),
             gaps=fields.floats("gaps", 2),
         )
@@ -182,13 +186,13 @@ def parse(data: bytes, name: str) -> Calibration:
         )
     )
     try:
-        fitted = found.analysis.law.value
+        fitted = found.analysis.response.value
     except RuntimeError as error:
         # What the linear algebra of the fit says where numbers that are each in range do not go together.
         raise FileFormatError(f"File {name} holds angles or counts that nothing can be fitted to.") from error
-    stored = fields.laws()
+    stored = fields.responses()
     if stored.shape != fitted.shape or not torch.allclose(stored, fitted, rtol=0.0, atol=_ROUNDING, equal_nan=True):
-        raise FileFormatError(f"File {name} holds laws that do not follow from its counts: one or the other was changed.")
+        raise FileFormatError(f"File {name} holds responses that do not follow from its counts: one or the other was changed.")
     return found
 
 
@@ -248,20 +252,22 @@ class _Fields:
         except ValueError as error:
             raise self.wrong(name, words + " of equal length") from error
 
-    def laws(self) -> Tensor:
+    def responses(self) -> Tensor:
         """The a, b and c of every site, `(sites, 3)`; NaN where they were not identified."""
-        laws = self.content.get("laws")
-        if not isinstance(laws, dict) or set(laws) != set(LAW):
-            raise FileFormatError(f"File {self.file} must hold `laws` with the lists a, b and c, but holds {_shown(laws)}.")
+        responses = self.content.get("responses")
+        if not isinstance(responses, dict) or set(responses) != set(RESPONSE):
+            raise FileFormatError(
+                f"File {self.file} must hold `responses` with the lists a, b and c, but holds {_shown(responses)}."
+            )
         columns = []
-        for name in LAW:
-            column = laws[name]
+        for name in RESPONSE:
+            column = responses[name]
             numbers = isinstance(column, list) and all(
                 item is None or (type(item) in (int, float) and abs(item) <= 2) for item in column
             )
-            if not numbers or not column or len(column) != len(laws[LAW[0]]):
+            if not numbers or not column or len(column) != len(responses[RESPONSE[0]]):
                 raise FileFormatError(
-                    f"File {self.file} must hold in `laws.{name}` a number from -2 to 2 or null per site, "
+                    f"File {self.file} must hold in `responses.{name}` a number from -2 to 2 or null per site, "
                     f"but holds {_shown(column)}."
                 )
             columns.append(torch.tensor([math.nan if item is None else item for item in column], dtype=torch.float64))

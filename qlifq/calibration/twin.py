@@ -1,4 +1,4 @@
-"""A calibrated device as a formula: the law that was measured, on torch tensors."""
+"""A calibrated device as a formula: the response that was measured, on torch tensors."""
 
 import os
 from typing import Protocol, final, runtime_checkable
@@ -27,26 +27,26 @@ class Calibrated(Protocol):
 
     @property
     def response(self) -> SinusoidalResponse:
-        """Its law on every site, `(sites,)`."""
+        """Its response on every site, `(sites,)`."""
 
     @property
     def source(self) -> str:
-        """What was calibrated, in words."""
+        """Description of what was calibrated."""
 
 
 @final
 class TwinBackend(Backend):
     """The twin of a device: P(1) = a + b cos θ + c sin θ with the numbers that a calibration measured, site by site.
 
-    It runs on the device and in the dtype of the angles, carries autograd, and draws shots if asked: train on the twin, run
-    on the device. It answers the circuit that was calibrated, on as many sites, and no other. A law that leaves [0, 1] by
-    its statistical error is held to that interval.
+    It runs on the device and in the dtype of the angles, carries autograd, and draws shots where `shots` is given: train on the
+    twin, run on the device. It runs the circuit that was calibrated, on as many sites, and no other. A response that leaves
+    [0, 1] by its statistical error is limited to that interval.
 
     Args:
         record: a calibration, or the path of its record, which is checked as `qlifq.calibration.load` does.
 
     Raises:
-        QLIFError: if the record cannot be read, or a site's law was not identified.
+        QLIFError: if the record cannot be read, or a site's response was not identified.
 
     Attributes:
         sites: how many sites were calibrated.
@@ -66,18 +66,19 @@ class TwinBackend(Backend):
             raise DtypeError(
                 f"Argument `record` must be a calibration or the path of its file, but is {type(record).__name__}."
             )
-        self.circuit, law = calibration.circuit, calibration.response
+        self.circuit, response = calibration.circuit, calibration.response
         self.facts = {"twin_of": calibration.source}
-        unknown = torch.stack(law).isnan().any(dim=0).nonzero()
+        unknown = torch.stack(response).isnan().any(dim=0).nonzero()
         if len(unknown):
             raise ArgumentError(
-                f"Argument `record` must hold the law of every site, but {len(unknown)} lack theirs, first {int(unknown[0])}."
+                f"Argument `record` must hold the response of every site, but {len(unknown)} lack theirs, "
+                f"first {int(unknown[0])}."
             )
-        self.sites = len(law.a)
-        self._law = law
-        floor, ceiling = (extreme.clamp(0.0, 1.0) for extreme in law.extremes())
+        self.sites = len(response.a)
+        self._response = response
+        floor, ceiling = (extreme.clamp(0.0, 1.0) for extreme in response.extremes())
         # a + b cos θ + c sin θ = middle − swing cos(θ − φ): one cosine, and three passes over memory.
-        self._numbers = torch.stack(((floor + ceiling) / 2, (floor - ceiling) / 2, torch.atan2(-law.c, -law.b)))
+        self._numbers = torch.stack(((floor + ceiling) / 2, (floor - ceiling) / 2, torch.atan2(-response.c, -response.b)))
         self._on: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def _execute(self, call: Call) -> Outcome:
@@ -90,7 +91,7 @@ class TwinBackend(Backend):
     def response(self, circuit: SpikeCircuit, sites: int) -> SinusoidalResponse:
         """See `Backend.response`."""
         self.check_circuit(circuit, sites)
-        return self._law
+        return self._response
 
     def check_circuit(self, circuit: SpikeCircuit, sites: int) -> None:
         """See `Backend.check_circuit`: the circuit that was calibrated."""

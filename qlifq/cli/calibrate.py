@@ -41,7 +41,7 @@ def calibrate(
     shots: Annotated[int, typer.Option(help="Per angle and neuron, over all rounds.")] = 4096,
     rounds: Annotated[int, typer.Option(help="In how many rounds they are spent.")] = 2,
     standard_error: Annotated[float | None, typer.Option(help="Go on until --parameter is known this well.")] = None,
-    parameter: Annotated[str | None, typer.Option(help="q_scale, q_bias, eps or eta.")] = None,
+    parameter: Annotated[str | None, typer.Option(help="q_scale, q_bias, readout_p01 or readout_p10.")] = None,
     max_shots: Annotated[int | None, typer.Option(help="The most per angle and neuron for --standard-error.")] = None,
     p0: Annotated[float | None, typer.Option(help="Target P(1) at gap 0; default that of the programmed numbers.")] = None,
     slope: Annotated[float | None, typer.Option(help="Target slope at gap 0.")] = None,

@@ -80,7 +80,7 @@ class CalibrationCheck:
 
     @property
     def rms_after(self) -> float:
-        """Alike after."""
+        """Root mean square of estimate − target after, over the same neurons."""
         return self._rms(self.after / self.shots - self.target)
 
     @property
@@ -147,7 +147,7 @@ def check_correction(
         span = _common_span(correction)
     gaps = torch.linspace(*span, _GAPS, dtype=torch.float64)
     q_scale = torch.where(correction.q_scale.isnan(), target.q_scale, correction.q_scale)
-    offset = torch.where(correction.q_bias.isnan(), target.offset, correction.q_bias - design.leak)
+    offset = torch.where(correction.q_bias.isnan(), target.offset, correction.q_bias - design.quantum_leak)
     sets = ((target.q_scale, target.offset), (q_scale, offset))
     angles = torch.cat([MAPPINGS[design.mapping].angle(gaps[:, None], *pair, design.theta_max) for pair in sets])
     ones = backend.run(calibration.circuit, angles.unsqueeze(-1), shots=shots, seed=seed).ones
@@ -234,7 +234,7 @@ def describe_plan(backend: Backend, neurons: int, *, shots: int, rounds: int, ch
 def calibration_figure(result: CalibrationCheck) -> "Figure":
     """The picture of a calibration.
 
-    Above, the neuron that was farthest from its target: points with 95 % intervals, the fitted law, the target, and the
+    Above, the neuron that was farthest from its target: points with 95 % intervals, the fitted response, the target, and the
     points after correction; beside it the readout errors of all sites. Below, how far all neurons are from the target
     before and after, and the root mean square of each.
 
@@ -292,9 +292,9 @@ def _calibrated(axes: "Axes", result: CalibrationCheck, site: int) -> None:
     share, bars = _estimate(measured.ones.sum(0)[:, site], measured.total_shots)
     axes.set_title(f"Neuron {site}, farthest from the target: response of its qubit")
     turn = torch.linspace(float(theta.min()), float(theta.max()), 200, dtype=torch.float64)
-    law = [part[site] for part in result.calibration.response]
+    a, b, c = (part[site] for part in result.calibration.response)
     axes.plot(turn, excitation(turn), color=_TARGET, linestyle="--", linewidth=1.1, label="sin²(θ/2)")
-    fitted = law[0] + law[1] * turn.cos() + law[2] * turn.sin()
+    fitted = a + b * turn.cos() + c * turn.sin()
     axes.plot(turn, fitted, color=_MEASURED, linewidth=1.3, label="fit a + b cos θ + c sin θ")
     axes.errorbar(theta, share, bars, fmt="o", color=_MEASURED, markersize=4, capsize=2, label="measured, 95 %")
     axes.set_xlabel("angle θ (radians)")
@@ -322,11 +322,11 @@ def _checked(axes: "Axes", result: CalibrationCheck, site: int) -> None:
 
 
 def _readout(axes: "Axes", calibration: Calibration) -> None:
-    """Eps and eta of all sites, in the order of their sum."""
+    """The readout errors of all sites, in the order of their sum."""
     fits = calibration.analysis.neuron
     order = (fits.value[:, 2] + fits.value[:, 3]).argsort()
     axes.set_title("Readout errors of all qubits, 95 %")
-    for place, colour, label in ((2, _READOUT, "eps: |0⟩ read as 1"), (3, _MEASURED, "eta: |1⟩ read as 0")):
+    for place, colour, label in ((2, _READOUT, "readout_p01: |0⟩ read as 1"), (3, _MEASURED, "readout_p10: |1⟩ read as 0")):
         value, error = fits.value[order, place], 1.96 * fits.standard_error[order, place]
         axes.errorbar(range(len(order)), value, error, fmt=".", color=colour, markersize=5, linewidth=0.8, label=label)
     axes.set_xlabel("neurons, best first")

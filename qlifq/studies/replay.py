@@ -43,8 +43,8 @@ class Replay:
         predicted: P(1) of the trajectory, `(steps, batch, neurons)` float64.
         measured: estimates of P(1), same shape; where it was calibrated, readout errors are taken off, and they may leave
             [0, 1].
-        eps: the readout errors that were taken off, P(read as 1) in |0⟩, `(neurons,)`; 0 where none were.
-        eta: P(read as 0) in |1⟩, same shape.
+        readout_p01: the readout errors that were taken off, P(read as 1) in |0⟩, `(neurons,)`; 0 where none were.
+        readout_p10: P(read as 0) in |1⟩, same shape.
         shots: per evaluation.
         spikes: of the trajectory, same shape.
         calibrated: whether readout errors were taken off.
@@ -54,8 +54,8 @@ class Replay:
     details: dict[str, object]
     predicted: Tensor
     measured: Tensor
-    eps: Tensor
-    eta: Tensor
+    readout_p01: Tensor
+    readout_p10: Tensor
     shots: int
     spikes: Tensor
     calibrated: bool
@@ -100,9 +100,9 @@ class Replay:
 
     def standard_error(self, probability: Tensor) -> Tensor:
         """Of an estimate by shots alone, `(..., neurons)`: the shots draw what is read, and the correction widens it."""
-        contrast = 1 - self.eps - self.eta
+        contrast = 1 - self.readout_p01 - self.readout_p10
         # A readout error that was measured may be below 0 by its own error.
-        read = (self.eps + contrast * probability).clamp(0.0, 1.0)
+        read = (self.readout_p01 + contrast * probability).clamp(0.0, 1.0)
         return (read * (1 - read) / self.shots).sqrt() / contrast
 
     def __str__(self) -> str:
@@ -158,12 +158,12 @@ def run_replay(
     steps, batch, neurons = angles.shape
     outcome = resolved.run(RYSpike(), angles.reshape(steps * batch, neurons, 1), shots=shots, seed=seed)
     measured = outcome.probability.detach().cpu().reshape(steps, batch, neurons)
-    eps = eta = torch.zeros(neurons, dtype=torch.float64)
+    readout_p01 = readout_p10 = torch.zeros(neurons, dtype=torch.float64)
     if isinstance(resolved, ReadoutMitigated):
-        eps, eta = resolved.readout_p01.expand(neurons), resolved.readout_p10.expand(neurons)
+        readout_p01, readout_p10 = resolved.readout_p01.expand(neurons), resolved.readout_p10.expand(neurons)
     details = {name: value for name, value in outcome.metadata.items() if name != "error_inflation"}
     predicted, spikes = predicted.cpu(), recording.spikes.cpu()
-    return Replay(backend.name, details, predicted, measured, eps, eta, shots, spikes, calibration is not None)
+    return Replay(backend.name, details, predicted, measured, readout_p01, readout_p10, shots, spikes, calibration is not None)
 
 
 def replay_report(replay: Replay, setup: dict[str, object]) -> Report:

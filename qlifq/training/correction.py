@@ -53,7 +53,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 mapping=layer.mapping,
                 q_scale=layer.q_scale.detach().repeat_interleave(settings.quantum_wire),
                 q_bias=layer.q_bias.detach().repeat_interleave(settings.quantum_wire),
-                leak=layer.shared("quantum_leak"),
+                quantum_leak=layer.shared("quantum_leak"),
                 shots=shots,
                 rounds=_ROUNDS,
                 seed=seeds.next_seed(),

@@ -17,22 +17,24 @@ baselines = st.floats(1e-6, 1 - 1e-6)
 slopes = st.floats(-20.0, 20.0)
 
 
-def through_the_neuron(mapping: str, q_scale: float, q_bias: float, leak: float, theta_max: float) -> tuple[float, float]:
+def through_the_neuron(
+    mapping: str, q_scale: float, q_bias: float, quantum_leak: float, theta_max: float
+) -> tuple[float, float]:
     """p and dp/dΔ at gap 0 by autograd through the mapping and sin²(θ/2)."""
     gap = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    scale, offset = torch.tensor([q_scale, q_bias - leak], dtype=torch.float64)
+    scale, offset = torch.tensor([q_scale, q_bias - quantum_leak], dtype=torch.float64)
     p = (MAPPINGS[mapping].angle(gap, scale, offset, theta_max) / 2).sin().square()
     (slope,) = torch.autograd.grad(p, gap)
     return p.item(), slope.item()
 
 
 @given(mappings, baselines, slopes, st.floats(-2.0, 2.0), st.floats(0.3, 3.0))
-def test_solve_hits_baseline_and_slope(mapping: str, p0: float, slope: float, leak: float, theta_max: float) -> None:
+def test_solve_hits_baseline_and_slope(mapping: str, p0: float, slope: float, quantum_leak: float, theta_max: float) -> None:
     own = {"theta_max": theta_max} if mapping == "tanh" else {}
-    q_scale, q_bias = solve(mapping, p0, slope, leak=leak, **own)
-    reached = through_the_neuron(mapping, q_scale, q_bias, leak, theta_max)
+    q_scale, q_bias = solve(mapping, p0, slope, quantum_leak=quantum_leak, **own)
+    reached = through_the_neuron(mapping, q_scale, q_bias, quantum_leak, theta_max)
     assert reached == pytest.approx((p0, slope), abs=1e-6)
-    assert response(mapping, q_scale, q_bias, leak=leak, **own) == pytest.approx((p0, slope), abs=1e-6)
+    assert response(mapping, q_scale, q_bias, quantum_leak=quantum_leak, **own) == pytest.approx((p0, slope), abs=1e-6)
 
 
 @given(mappings, st.floats(0.1, 8.0), st.floats(0.1, 3.0))
@@ -93,7 +95,7 @@ def test_a_number_serves_every_element_and_the_dtype_stays() -> None:
         ),
         (("tanh", 0.5, 1.0), {"theta_max": 0.0}, ArgumentError, "`theta_max` must be above 0, but is 0"),
         (("linear", 0.5, 1.0), {"theta_max": 1.0}, UnsupportedError, "`theta_max` would be ignored: it needs mapping='tanh'"),
-        (("linear", 0.5, 1.0), {"leak": math.nan}, ArgumentError, "`leak` must be finite, but is nan"),
+        (("linear", 0.5, 1.0), {"quantum_leak": math.nan}, ArgumentError, "`quantum_leak` must be finite, but is nan"),
     ],
 )
 def test_bad_input_is_refused(

@@ -46,7 +46,7 @@ def test_calibrate_prints_the_table_and_writes_record_and_picture(capsys: Captur
     assert lines[0].startswith(
         "calibration of aer, noise of the snapshot fake_torino · 4 sites · mapping sigmoid · 2,000 shots per angle in 2 rounds"
     )
-    assert lines[1].split()[:5] == ["site", "q_scale", "q_bias", "eps", "eta"]
+    assert lines[1].split()[:5] == ["site", "q_scale", "q_bias", "readout_p01", "readout_p10"]
     assert [line.split()[0] for line in lines[2:6]] == ["0", "1", "2", "3"]
     assert "before" in out
     assert "0 of 4 neurons cannot reach the target at gap 0" in out
@@ -69,8 +69,8 @@ def test_simulate_uses_a_calibration_on_the_device_and_on_the_twin(capsys: Captu
 
 
 def test_a_dry_run_tells_the_shots_and_spends_none(capsys: Captured) -> None:
-    wanted = ["--standard-error", "0.02", "--parameter", "q_bias", "--max-shots", "9000"]
-    out = succeed(capsys, "calibrate", *DEVICE, "--neurons", "8", *wanted, "--out", "cal.json", "--dry-run")
+    goal = ["--standard-error", "0.02", "--parameter", "q_bias", "--max-shots", "9000"]
+    out = succeed(capsys, "calibrate", *DEVICE, "--neurons", "8", *goal, "--out", "cal.json", "--dry-run")
     assert "shots per angle for q_bias ± 0.02, with readout errors of 2 %" in out
     assert "each of 2 rounds: evaluations 96" in out
     assert "check: evaluations 208" in out
@@ -78,8 +78,8 @@ def test_a_dry_run_tells_the_shots_and_spends_none(capsys: Captured) -> None:
 
 
 def test_it_goes_on_until_the_standard_error_is_reached(capsys: Captured) -> None:
-    wanted = ["--shots", "500", "--standard-error", "0.02", "--parameter", "q_bias", "--max-shots", "9000"]
-    succeed(capsys, "calibrate", *DEVICE, "--neurons", "3", *wanted, "--out", "cal.json")
+    goal = ["--shots", "500", "--standard-error", "0.02", "--parameter", "q_bias", "--max-shots", "9000"]
+    succeed(capsys, "calibrate", *DEVICE, "--neurons", "3", *goal, "--out", "cal.json")
     calibration = load("cal.json")
     assert float(calibration.analysis.neuron.standard_error[:, 1].max()) <= 0.02
     assert 500 < calibration.measurement.total_shots < 9000

@@ -28,8 +28,8 @@ def one(*values: float) -> list[Tensor]:
     return [torch.tensor([value], dtype=torch.float64) for value in values]
 
 
-def law_of(eps: float, eta: float, skew: float) -> SinusoidalResponse:
-    return SinusoidalResponse(*one((1 + eps - eta) / 2, -(1 - eps - eta) / 2, skew))
+def response_with(readout_p01: float, readout_p10: float, skew: float) -> SinusoidalResponse:
+    return SinusoidalResponse(*one((1 + readout_p01 - readout_p10) / 2, -(1 - readout_p01 - readout_p10) / 2, skew))
 
 
 def target_of(mapping: str, q_scale: float, q_bias: float) -> Target:
@@ -37,37 +37,37 @@ def target_of(mapping: str, q_scale: float, q_bias: float) -> Target:
     return Target(mapping, scale, bias, THETA_MAX)
 
 
-def response_of(law: SinusoidalResponse, target: Target, q_scale: Tensor, q_bias: Tensor) -> tuple[float, float]:
-    """P(1) and its slope at gap 0, by autograd through mapping and law."""
+def response_of(measured: SinusoidalResponse, target: Target, q_scale: Tensor, q_bias: Tensor) -> tuple[float, float]:
+    """P(1) and its slope at gap 0, by autograd through mapping and measured."""
     gap = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    p = law.probability(MAPPINGS[target.mapping].angle(gap, q_scale, q_bias, target.theta_max))
+    p = measured.probability(MAPPINGS[target.mapping].angle(gap, q_scale, q_bias, target.theta_max))
     (slope,) = torch.autograd.grad(p.sum(), gap)
     return p.item(), slope.item()
 
 
 @given(mappings, errors, errors, st.floats(-0.02, 0.02), st.floats(0.25, 0.75), st.floats(0.1, 3.0), st.floats(-1.0, 1.0))
 def test_baseline_and_slope_are_met(
-    mapping: str, eps: float, eta: float, skew: float, p0: float, slope: float, leak: float
+    mapping: str, readout_p01: float, readout_p10: float, skew: float, p0: float, slope: float, quantum_leak: float
 ) -> None:
-    law = law_of(eps, eta, skew)
+    measured = response_with(readout_p01, readout_p10, skew)
     target = target_of(mapping, *solve(mapping, p0, slope))
-    found = at_a_point(target, law, NO_COVARIANCE, leak)
+    found = at_a_point(target, measured, NO_COVARIANCE, quantum_leak)
     assert bool(found.reachable)
-    assert response_of(law, target, found.q_scale, found.q_bias - leak) == pytest.approx((p0, slope), abs=1e-9)
+    assert response_of(measured, target, found.q_scale, found.q_bias - quantum_leak) == pytest.approx((p0, slope), abs=1e-9)
     # By Bloch geometry, independently: the extremes are a ± √(b² + c²) wherever the angle gets there.
-    swing = math.hypot(law.b.item(), law.c.item())
-    assert found.floor.item() >= law.a.item() - swing - 1e-12
-    assert found.ceiling.item() <= law.a.item() + swing + 1e-12
+    swing = math.hypot(measured.b.item(), measured.c.item())
+    assert found.floor.item() >= measured.a.item() - swing - 1e-12
+    assert found.ceiling.item() <= measured.a.item() + swing + 1e-12
 
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
 def test_a_perfect_qubit_is_left_as_it_is(mapping: str) -> None:
     default = MAPPINGS[mapping]
     target = target_of(mapping, default.q_scale, default.q_bias)
-    found = at_a_point(target, law_of(0.0, 0.0, 0.0), NO_COVARIANCE, 0.3)
+    found = at_a_point(target, response_with(0.0, 0.0, 0.0), NO_COVARIANCE, 0.3)
     assert found.q_scale.item() == pytest.approx(default.q_scale, abs=1e-12)
     assert found.q_bias.item() == pytest.approx(default.q_bias + 0.3, abs=1e-12)
-    ranged = over_a_range(target, law_of(0.0, 0.0, 0.0), NO_COVARIANCE, 0.3, (-0.3, 0.3))
+    ranged = over_a_range(target, response_with(0.0, 0.0, 0.0), NO_COVARIANCE, 0.3, (-0.3, 0.3))
     assert ranged.rms_before.item() == pytest.approx(0.0, abs=1e-12)
     assert ranged.q_scale.item() == pytest.approx(default.q_scale, abs=1e-9)
 
@@ -75,21 +75,21 @@ def test_a_perfect_qubit_is_left_as_it_is(mapping: str) -> None:
 def test_a_falling_response_stays_on_its_branch() -> None:
     """q_bias = 3π/2 puts `linear` where p falls with the gap: q_scale must stay above 0, as the layer wants it."""
     target = target_of("linear", math.pi, 1.5 * math.pi)
-    law = law_of(0.1, 0.05, 0.0)
-    found = at_a_point(target, law, NO_COVARIANCE, 0.0)
+    measured = response_with(0.1, 0.05, 0.0)
+    found = at_a_point(target, measured, NO_COVARIANCE, 0.0)
     assert found.q_scale.item() > 0
-    assert response_of(law, target, found.q_scale, found.q_bias) == pytest.approx((0.5, -math.pi / 2), abs=1e-9)
+    assert response_of(measured, target, found.q_scale, found.q_bias) == pytest.approx((0.5, -math.pi / 2), abs=1e-9)
 
 
 @given(mappings, errors, errors)
-def test_over_a_range_no_nearby_numbers_do_better(mapping: str, eps: float, eta: float) -> None:
-    default, law = MAPPINGS[mapping], law_of(eps, eta, 0.01)
+def test_over_a_range_no_nearby_numbers_do_better(mapping: str, readout_p01: float, readout_p10: float) -> None:
+    default, measured = MAPPINGS[mapping], response_with(readout_p01, readout_p10, 0.01)
     target = target_of(mapping, default.q_scale, default.q_bias)
-    found = over_a_range(target, law, NO_COVARIANCE, 0.0, (-0.4, 0.4))
+    found = over_a_range(target, measured, NO_COVARIANCE, 0.0, (-0.4, 0.4))
     gaps = torch.linspace(-0.4, 0.4, 33, dtype=torch.float64)[:, None]
 
     def rms(q_scale: Tensor, q_bias: Tensor) -> float:
-        answer = law.probability(MAPPINGS[mapping].angle(gaps, q_scale, q_bias, THETA_MAX))
+        answer = measured.probability(MAPPINGS[mapping].angle(gaps, q_scale, q_bias, THETA_MAX))
         return (answer - target.probability(gaps)).square().mean().sqrt().item()
 
     best = found.rms_after.item()
@@ -112,7 +112,7 @@ def test_the_standard_errors_of_a_correction_are_those_of_repeated_calibrations(
     p0, slope = 0.4, 0.5
     found = calibration.correct(p0=p0, slope=slope, span=span, wires=wires)
     target = target_of(mapping, *solve(mapping, p0, slope))
-    exact = law_of(0.04, 0.09, 0.0)
+    exact = response_with(0.04, 0.09, 0.0)
     truth = at_a_point(target, exact, NO_COVARIANCE, 0.0)
     if span is not None:
         truth = over_a_range(target, exact, NO_COVARIANCE, 0.0, span)
@@ -147,10 +147,10 @@ def test_what_is_out_of_reach_is_said() -> None:
 
 def test_the_reach_of_a_sigmoid_ends_at_half_a_turn() -> None:
     """With c < 0 the lowest P(1) is at an angle in (0, π) and the highest beyond π, which `sigmoid` never gets to."""
-    law, target = SinusoidalResponse(*one(0.5, -0.4, -0.1)), target_of("sigmoid", 4.0, 0.0)
-    found = at_a_point(target, law, NO_COVARIANCE, 0.0)
+    measured, target = SinusoidalResponse(*one(0.5, -0.4, -0.1)), target_of("sigmoid", 4.0, 0.0)
+    found = at_a_point(target, measured, NO_COVARIANCE, 0.0)
     angles = torch.linspace(0, math.pi, 100_001, dtype=torch.float64)[:, None]
-    reached = law.probability(angles)
+    reached = measured.probability(angles)
     assert found.floor.item() == pytest.approx(reached.min().item(), abs=1e-9)
     assert found.ceiling.item() == pytest.approx(reached.max().item(), abs=1e-9)
 
@@ -158,7 +158,7 @@ def test_the_reach_of_a_sigmoid_ends_at_half_a_turn() -> None:
 @pytest.fixture(scope="module")
 def calibrated() -> Calibration:
     noise = DeviceNoise(readout_p01=(0.02, 0.1, 0.05, 0.0), readout_p10=(0.05, 0.2, 0.0, 0.1))
-    return fit(get("analytic", noise=noise), neurons=4, shots=200_000, seed=7, leak=0.1)
+    return fit(get("analytic", noise=noise), neurons=4, shots=200_000, seed=7, quantum_leak=0.1)
 
 
 def exact_response(layer: qlifq.QLIF, calibration: Calibration, gap: float) -> Tensor:
@@ -182,8 +182,8 @@ def test_a_layer_answers_as_it_was_designed_to(calibrated: Calibration, wires: i
     designed = qlifq.QLIF(4 // wires, **settings)  # type: ignore[arg-type]
     calibrated.apply_to(layer)
     for gap, allowed in ((0.0, 0.01), (0.05, 0.01)):
-        wanted = exact_response(designed, calibrated, gap)
-        assert float((exact_response(layer, calibrated, gap) - wanted).abs().max()) < allowed
+        expected = exact_response(designed, calibrated, gap)
+        assert float((exact_response(layer, calibrated, gap) - expected).abs().max()) < allowed
 
 
 REFUSED: list[tuple[Callable[[Calibration], object], type[QLIFError], str]] = [

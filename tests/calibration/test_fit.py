@@ -1,4 +1,4 @@
-"""What `fit` measures and refuses, when it stops, and what it cannot tell."""
+"""What `fit` measures and refuses, when it stops, and what it cannot identify."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from qlifq.backends.analytic import AnalyticBackend
 from qlifq.calibration import fit, shots_for
 from qlifq.calibration.design import CORNERS, CalibrationDesign
 from qlifq.calibration.likelihood import Model, information, maximise
-from qlifq.calibration.models import NEURON, law_model, neuron_model, neuron_units
+from qlifq.calibration.models import NEURON, neuron_model, neuron_units, response_model
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, BackendError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
@@ -21,16 +21,16 @@ DEVICE = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.06))
 
 
 class Recording(Backend):
-    """Keeps what it was asked, and answers as the closed form does."""
+    """Keeps the calls that it gets, and returns what the closed form gives."""
 
     name = "recording"
     capabilities = Capabilities(exact=False, shots=True, noisy=False, differentiable=False)
 
     def __init__(self) -> None:
-        self.asked: list[tuple[torch.Tensor, int | None, int | None]] = []
+        self.calls: list[tuple[torch.Tensor, int | None, int | None]] = []
 
     def _execute(self, call: Call) -> Outcome:
-        self.asked.append((call.angles, call.shots, call.seed))
+        self.calls.append((call.angles, call.shots, call.seed))
         return self.answer(AnalyticBackend().run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where))
 
     def answer(self, outcome: Outcome) -> Outcome:
@@ -49,11 +49,11 @@ class Countless(Recording):
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
 def test_the_model_has_the_derivatives_of_autograd(mapping: str) -> None:
-    design = CalibrationDesign(mapping, 2, leak=0.1)
+    design = CalibrationDesign(mapping, 2, quantum_leak=0.1)
     at = torch.tensor([[1.3, 0.2, 0.04, 0.11], [0.7, -0.3, 0.0, 0.02]], dtype=torch.float64)
     models: list[tuple[Model, torch.Tensor]] = [
-        (neuron_model(mapping, design.gaps.T, CORNERS, design.leak, design.theta_max), at),
-        (law_model(design.angles.T), at[:, :3]),
+        (neuron_model(mapping, design.gaps.T, CORNERS, design.quantum_leak, design.theta_max), at),
+        (response_model(design.angles.T), at[:, :3]),
     ]
     for model, values in models:
         leaf = values.clone().requires_grad_()
@@ -66,9 +66,9 @@ def test_what_ran_is_what_is_recorded() -> None:
     backend = Recording()
     calibration = fit(backend, neurons=3, shots=101, rounds=2, seed=9)
     measured = calibration.measurement
-    assert [shots for _, shots, _ in backend.asked] == [51, 50] == list(measured.shots)
-    assert len({seed for _, _, seed in backend.asked}) == 2
-    for (angles, _, _), order in zip(backend.asked, measured.order, strict=True):
+    assert [shots for _, shots, _ in backend.calls] == [51, 50] == list(measured.shots)
+    assert len({seed for _, _, seed in backend.calls}) == 2
+    for (angles, _, _), order in zip(backend.calls, measured.order, strict=True):
         # Cell by cell, what ran at that moment was the angle of the design.
         torch.testing.assert_close(angles[..., 0].gather(0, order), measured.design.angles, rtol=0, atol=0)
     # On a qubit without errors the corners are certain: row 0 is |0⟩ and row 1 is |1⟩.
@@ -91,7 +91,7 @@ def test_one_neuron_one_round_one_shot() -> None:
 
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
-def test_the_default_gaps_tell_as_much_as_the_best_even_grid(mapping: str) -> None:
+def test_the_default_gaps_are_as_informative_as_the_best_even_grid(mapping: str) -> None:
     """By the size of the confidence region: the eighth root of its volume squared is a mean standard error."""
 
     def size(gaps: torch.Tensor | None) -> float:
@@ -101,7 +101,7 @@ def test_the_default_gaps_tell_as_much_as_the_best_even_grid(mapping: str) -> No
         shots = torch.tensor(1e6, dtype=torch.float64)
         return float(information(model, at, shots, neuron_units(design.gaps.T))[0].det() ** 0.125)
 
-    # Up to one turn of `linear`: beyond it an even grid tells more, and may be one period off.
+    # Up to one turn of `linear`: beyond it an even grid identifies more, and may be one period off.
     widths = (0.25, 0.5, 1.0) if mapping == "linear" else (0.25, 0.5, 1.0, 2.0, 4.0)
     even = [size(torch.linspace(-width, width, 10, dtype=torch.float64)) for width in widths]
     assert size(None) < 1.05 * min(even)
@@ -112,11 +112,11 @@ def test_the_default_gaps_tell_as_much_as_the_best_even_grid(mapping: str) -> No
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
 @pytest.mark.parametrize("parameter", NEURON)
 def test_the_shots_that_are_announced_give_the_standard_error(mapping: str, parameter: str) -> None:
-    wanted = 0.01 * (MAPPINGS[mapping].q_scale if parameter == "q_scale" else 1.0)
-    shots = shots_for(wanted, parameter=parameter, mapping=mapping, eps=0.03, eta=0.06)
+    target = 0.01 * (MAPPINGS[mapping].q_scale if parameter == "q_scale" else 1.0)
+    shots = shots_for(target, parameter=parameter, mapping=mapping, readout_p01=0.03, readout_p10=0.06)
     found = fit(DEVICE, neurons=200, mapping=mapping, shots=max(shots, 2), seed=3).analysis.neuron
     reached = found.standard_error[:, NEURON.index(parameter)].mean()
-    assert float(reached) == pytest.approx(wanted, rel=0.1)
+    assert float(reached) == pytest.approx(target, rel=0.1)
 
 
 def test_it_stops_when_the_standard_error_is_reached() -> None:
@@ -134,12 +134,12 @@ def test_it_stops_when_the_standard_error_is_reached() -> None:
     spent = calibration.measurement.total_shots
     assert float(calibration.analysis.neuron.standard_error[:, 1].max()) <= 0.01
     # Not far beyond what the Fisher information asks for.
-    assert spent < 1.3 * shots_for(0.01, parameter="q_bias", eps=0.03, eta=0.06)
+    assert spent < 1.3 * shots_for(0.01, parameter="q_bias", readout_p01=0.03, readout_p10=0.06)
     assert seen[-1] == (len(calibration.measurement.shots), spent)
 
 
 def test_it_stops_at_the_most_shots_too() -> None:
-    calibration = fit(DEVICE, neurons=2, shots=500, seed=3, standard_error=1e-4, parameter="eps", max_shots=3000)
+    calibration = fit(DEVICE, neurons=2, shots=500, seed=3, standard_error=1e-4, parameter="readout_p01", max_shots=3000)
     assert calibration.measurement.total_shots == 3000
     assert float(calibration.analysis.neuron.standard_error[:, 2].max()) > 1e-4
 
@@ -147,18 +147,18 @@ def test_it_stops_at_the_most_shots_too() -> None:
 @pytest.mark.parametrize(
     ("gaps", "mapping", "lost", "kept"),
     [
-        # One gap: q_scale and q_bias move its angle alike.
-        ([0.2], "linear", ("q_scale", "q_bias"), ("eps", "eta", "a", "b", "c")),
-        ([0.0], "linear", ("q_scale",), ("q_bias", "eps", "eta", "c")),
+        # One gap: q_scale and q_bias move its angle in the same way.
+        ([0.2], "linear", ("q_scale", "q_bias"), ("readout_p01", "readout_p10", "a", "b", "c")),
+        ([0.0], "linear", ("q_scale",), ("q_bias", "readout_p01", "readout_p10", "c")),
         # All gaps where the sigmoid is flat: every angle is 0 or π.
-        ([-9.0, -8.0, 8.0, 9.0], "sigmoid", ("q_scale", "q_bias", "c"), ("eps", "eta", "a", "b")),
+        ([-9.0, -8.0, 8.0, 9.0], "sigmoid", ("q_scale", "q_bias", "c"), ("readout_p01", "readout_p10", "a", "b")),
     ],
 )
-def test_what_the_gaps_cannot_tell_gets_no_number(
+def test_what_the_gaps_do_not_identify_gets_no_number(
     gaps: list[float], mapping: str, lost: tuple[str, ...], kept: tuple[str, ...]
 ) -> None:
     calibration = fit(DEVICE, neurons=1, mapping=mapping, gaps=torch.tensor(gaps), shots=4000, seed=1)
-    fits = {**dict(zip("abc", calibration.analysis.law.value[0].tolist(), strict=True))}
+    fits = {**dict(zip("abc", calibration.analysis.response.value[0].tolist(), strict=True))}
     fits |= dict(zip(NEURON, calibration.analysis.neuron.value[0].tolist(), strict=True))
     for name in lost:
         assert math.isnan(fits[name]), name
@@ -169,11 +169,12 @@ def test_what_the_gaps_cannot_tell_gets_no_number(
     assert "unidentified" in str(calibration)
 
 
-def test_too_few_shots_are_said() -> None:
+def test_too_few_shots_are_reported() -> None:
     calibration = fit(DEVICE, neurons=1, shots=2, seed=4)
     assert calibration.unidentified_reason("q_scale", 0) is not None
     with pytest.raises(
-        ArgumentError, match=re.escape("`parameter` must be one of a, b, c, q_scale, q_bias, eps, eta, but is 'd'")
+        ArgumentError,
+        match=re.escape("`parameter` must be one of a, b, c, q_scale, q_bias, readout_p01, readout_p10, but is 'd'"),
     ):
         calibration.unidentified_reason("d", 0)
     with pytest.raises(ArgumentError, match="`site` must be at least 0 and at most 0, but is 1"):
@@ -185,7 +186,7 @@ def test_a_flat_direction_does_not_stop_the_others() -> None:
     shots = torch.tensor(1000.0, dtype=torch.float64)
     ones = torch.tensor([[20.0, 30.0, 950.0, 960.0]], dtype=torch.float64)
     start, units = torch.full((1, 3), 0.1, dtype=torch.float64), torch.full((1, 3), 0.25, dtype=torch.float64)
-    found = maximise(law_model(angles), start, ones, shots, units)
+    found = maximise(response_model(angles), start, ones, shots, units)
     assert bool(found.converged.all())
     assert found.value[0, 0].item() == pytest.approx(0.49, abs=1e-6)
     assert found.value[0, 1].item() == pytest.approx(-0.465, abs=1e-6)
@@ -205,7 +206,7 @@ def test_a_flat_direction_does_not_stop_the_others() -> None:
         ({"q_scale": 0.0}, ArgumentError, "`q_scale` must not be 0"),
         ({"q_scale": math.inf}, ArgumentError, "`q_scale` must be finite, but is inf"),
         ({"q_bias": torch.zeros(3)}, ShapeError, "`q_bias` must have shape (2,), but has shape (3,)"),
-        ({"leak": math.nan}, ArgumentError, "`leak` must be finite, but is nan"),
+        ({"quantum_leak": math.nan}, ArgumentError, "`quantum_leak` must be finite, but is nan"),
         ({"theta_max": 1.0}, UnsupportedError, "`theta_max` would be ignored: it needs mapping='tanh', but that is 'sigmoid'"),
         ({"gaps": torch.zeros(4, 3)}, ShapeError, "`gaps` must have shape (points,) or (points, 2), but has shape (4, 3)"),
         ({"gaps": torch.zeros(0)}, ShapeError, "`gaps` must have shape (points,) or (points, 2), but has shape (0,)"),
@@ -220,19 +221,19 @@ def test_a_flat_direction_does_not_stop_the_others() -> None:
             "`standard_error`, `parameter`, `max_shots` go together, but parameter is None",
         ),
         (
-            {"standard_error": 0.1, "parameter": "eps", "max_shots": 5},
+            {"standard_error": 0.1, "parameter": "readout_p01", "max_shots": 5},
             ArgumentError,
             "`max_shots` must be at least 4096, but is 5",
         ),
         (
-            {"standard_error": 0.0, "parameter": "eps", "max_shots": 5000},
+            {"standard_error": 0.0, "parameter": "readout_p01", "max_shots": 5000},
             ArgumentError,
             "`standard_error` must be above 0, but is 0",
         ),
         (
             {"standard_error": 0.1, "parameter": "a", "max_shots": 5000},
             ArgumentError,
-            "`parameter` must be one of q_scale, q_bias, eps, eta, but is 'a'",
+            "`parameter` must be one of q_scale, q_bias, readout_p01, readout_p10, but is 'a'",
         ),
     ],
 )
@@ -240,11 +241,11 @@ def test_bad_input_is_refused_before_anything_runs(options: dict[str, object], e
     backend = Recording()
     with pytest.raises(error, match=re.escape(message)):
         fit(**({"backend": backend, "neurons": 2} | options))  # type: ignore[arg-type]
-    assert not backend.asked
+    assert not backend.calls
 
 
 def test_a_backend_without_counts_is_refused() -> None:
-    with pytest.raises(BackendError, match="Backend recording was asked for 2048 shots, but gave no counts"):
+    with pytest.raises(BackendError, match="Backend recording was run with 2048 shots, but gave no counts"):
         fit(Countless(), neurons=1)
 
     class Exact(Recording):
@@ -258,9 +259,12 @@ def test_a_backend_without_counts_is_refused() -> None:
     ("options", "message"),
     [
         ({"standard_error": -1.0}, "`standard_error` must be above 0, but is -1"),
-        ({"standard_error": 0.1, "parameter": "a"}, "`parameter` must be one of q_scale, q_bias, eps, eta, but is 'a'"),
-        ({"standard_error": 0.1, "eps": 0.5}, "`eps` must be at least 0 and below 0.5, but is 0.5"),
-        ({"standard_error": 0.1, "gaps": torch.tensor([0.1])}, "`gaps` must tell `q_bias`, but no number of shots would"),
+        (
+            {"standard_error": 0.1, "parameter": "a"},
+            "`parameter` must be one of q_scale, q_bias, readout_p01, readout_p10, but is 'a'",
+        ),
+        ({"standard_error": 0.1, "readout_p01": 0.5}, "`readout_p01` must be at least 0 and below 0.5, but is 0.5"),
+        ({"standard_error": 0.1, "gaps": torch.tensor([0.1])}, "`gaps` must identify `q_bias`, but no number of shots would"),
     ],
 )
 def test_shots_for_refuses_what_it_cannot_answer(options: dict[str, object], message: str) -> None:

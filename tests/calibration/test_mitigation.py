@@ -38,9 +38,9 @@ def test_estimates_are_unbiased_with_the_error_that_is_stated() -> None:
     estimate = outcome.probability.reshape(repeats, len(ANGLES), 2)
     # Undone, the mean of all estimates is a binomial proportion of a million shots: the exact test of each, false-fail 1e-9 in
     # all; sees a bias of 0.005.
-    eps, eta = torch.tensor(EPS, dtype=torch.float64), torch.tensor(ETA, dtype=torch.float64)
-    read = eps + (1 - eps - eta) * truth
-    pooled = ((eps + (1 - eps - eta) * estimate) * shots).sum(0).round().to(torch.int64)
+    readout_p01, readout_p10 = torch.tensor(EPS, dtype=torch.float64), torch.tensor(ETA, dtype=torch.float64)
+    read = readout_p01 + (1 - readout_p01 - readout_p10) * truth
+    pooled = ((readout_p01 + (1 - readout_p01 - readout_p10) * estimate) * shots).sum(0).round().to(torch.int64)
     for count, chance in zip(pooled.flatten().tolist(), read.flatten().tolist(), strict=True):
         assert binomtest(count, repeats * shots, chance).pvalue > 1e-10
     # The spread of 2,000 estimates is known to 1.6 %: six of those.
@@ -130,15 +130,15 @@ def coverage(shots: int, bounds: Callable[[ReadoutMitigated, Outcome], tuple[Ten
     middle = torch.linspace(0.0, 1.0, 1601, dtype=torch.float64)
     edge = torch.logspace(-6, -2, 60, dtype=torch.float64)
     truth = torch.cat((middle, edge, 1 - edge))
-    eps, eta = torch.tensor(EPS, dtype=torch.float64), torch.tensor(ETA, dtype=torch.float64)
+    readout_p01, readout_p10 = torch.tensor(EPS, dtype=torch.float64), torch.tensor(ETA, dtype=torch.float64)
     ones = torch.arange(shots + 1, dtype=torch.float64)[:, None].expand(-1, 2)
-    estimate = (ones / shots - eps) / (1 - eps - eta)
+    estimate = (ones / shots - readout_p01) / (1 - readout_p01 - readout_p10)
     low, high = bounds(backend, Outcome(estimate, None, shots))
     slack = 1e-12
-    held = (low - slack <= truth[:, None, None]) & (truth[:, None, None] <= high + slack)
-    read = eps + (1 - eps - eta) * truth[:, None]
+    covered = (low - slack <= truth[:, None, None]) & (truth[:, None, None] <= high + slack)
+    read = readout_p01 + (1 - readout_p01 - readout_p10) * truth[:, None]
     chance = torch.from_numpy(binom.pmf(ones.numpy(), shots, read[:, None, :].numpy()))
-    return (chance * held).sum(1)
+    return (chance * covered).sum(1)
 
 
 @pytest.mark.parametrize(
@@ -151,17 +151,17 @@ def test_the_standard_error_is_honest_at_the_ends(shots: int, least: float) -> N
         reach = 1.96 * backend.standard_error(outcome)
         return outcome.probability - reach, outcome.probability + reach
 
-    held = coverage(shots, bounds)
-    assert float(held.min()) >= least
-    assert float(held[[0, 1600]].min()) >= least
-    assert 0.94 < float(held.mean()) < 0.99
+    covered = coverage(shots, bounds)
+    assert float(covered.min()) >= least
+    assert float(covered[[0, 1600]].min()) >= least
+    assert 0.94 < float(covered.mean()) < 0.99
 
 
 @pytest.mark.parametrize("confidence", [0.6, 0.95, 0.999])
 @pytest.mark.parametrize("shots", [2, 3, 10, 50, 173])
 def test_the_interval_holds_with_its_confidence_whatever_the_truth(shots: int, confidence: float) -> None:
-    held = coverage(shots, lambda backend, outcome: backend.interval(outcome, confidence))
-    assert float(held.min()) >= confidence
+    covered = coverage(shots, lambda backend, outcome: backend.interval(outcome, confidence))
+    assert float(covered.min()) >= confidence
 
 
 def test_an_interval_of_an_exact_estimate_is_the_estimate() -> None:

@@ -18,11 +18,14 @@ from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError, 
 
 Content = dict[str, Any]
 
+#: A record as an earlier qlifq wrote it.
+OLD = Path(__file__).parents[1] / "data" / "calibration_version_1.json"
+
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     device = get("analytic", noise=DeviceNoise(readout_p01=(0.02, 0.1, 0.0), readout_p10=(0.05, 0.2, 0.0)))
-    return fit(device, neurons=3, mapping="tanh", theta_max=1.4, leak=0.1, shots=2000, seed=7)
+    return fit(device, neurons=3, mapping="tanh", theta_max=1.4, quantum_leak=0.1, shots=2000, seed=7)
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_a_record_comes_back_as_it_was(calibration: Calibration, written: Path) 
         assert torch.equal(getattr(one.design, name), getattr(other.design, name)), name
     for name in ("backend", "details", "shots", "seed", "time_utc", "versions"):
         assert getattr(one, name) == getattr(other, name), name
-    for name in ("mapping", "leak", "theta_max", "neurons"):
+    for name in ("mapping", "quantum_leak", "theta_max", "neurons"):
         assert getattr(one.design, name) == getattr(other.design, name), name
     assert str(back) == str(calibration)
     assert float(compare(calibration, back).shift.max()) == 0.0
@@ -49,7 +52,7 @@ def test_a_record_comes_back_as_it_was(calibration: Calibration, written: Path) 
 def test_a_record_says_where_it_is_from(written: Path) -> None:
     content = json.loads(written.read_text())
     assert content["format"] == "qlifq.calibration"
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", content["time_utc"])
     assert {"qlifq", "torch", "numpy", "qiskit"} <= set(content["versions"])
     assert content["backend"] == "analytic"
@@ -60,9 +63,9 @@ def test_a_record_says_where_it_is_from(written: Path) -> None:
 
 def test_what_was_not_identified_is_null_and_comes_back_as_such(tmp_path: Path) -> None:
     save(fit(get("analytic"), neurons=1, gaps=torch.tensor([9.0, 9.5]), shots=100, seed=1), tmp_path / "cal.json")
-    assert json.loads((tmp_path / "cal.json").read_text())["laws"]["c"] == [None]
+    assert json.loads((tmp_path / "cal.json").read_text())["responses"]["c"] == [None]
     assert load(tmp_path / "cal.json").unidentified_reason("c", 0) is not None
-    with pytest.raises(ArgumentError, match="`record` must hold the law of every site, but 1 lack theirs, first 0"):
+    with pytest.raises(ArgumentError, match="`record` must hold the response of every site, but 1 lack theirs, first 0"):
         get("twin", record=tmp_path / "cal.json")
 
 
@@ -87,6 +90,16 @@ def test_a_record_from_before_the_noise_was_told_is_read_and_applied(tmp_path: P
     assert bool((layer.q_scale != 4).all())
 
 
+def test_a_record_of_version_1_is_read_and_written_anew(tmp_path: Path) -> None:
+    """Written by qlifq 0.1.0 when version 1 called the fields `leak` and `laws`, and the readout errors eps and eta."""
+    old = load(OLD)
+    assert json.loads(OLD.read_text())["format_version"] == 1
+    assert (old.measurement.design.quantum_leak, old.measurement.shots) == (0.1, (1000, 1000))
+    assert str(old).splitlines()[2].split()[1:12:3] == ["0.4545", "0.3020", "0.0193", "0.0508"]
+    save(old, tmp_path / "new.json")
+    assert str(load(tmp_path / "new.json")) == str(old)
+
+
 def put(*path: str | int, value: object) -> Callable[[Content], None]:
     def damage(content: Content) -> None:
         place: Any = content
@@ -107,17 +120,17 @@ DAMAGES: list[tuple[Callable[[Content], None], str]] = [
         "must be a calibration record, format 'qlifq.calibration', but its format is 'qlifq run'",
     ),
     (drop("format"), "but its format is None"),
-    (put("format_version", value=2), "is a calibration record of version 2, written by a later qlifq than this one"),
-    (put("format_version", value=0), "must be a calibration record of version 1, but its version is 0"),
-    (put("format_version", value=True), "must be a calibration record of version 1, but its version is True"),
-    (put("format_version", value="1"), "must be a calibration record of version 1, but its version is '1'"),
+    (put("format_version", value=3), "is a calibration record of version 3, written by a later qlifq than this one"),
+    (put("format_version", value=0), "must be a calibration record of version 1 or 2, but its version is 0"),
+    (put("format_version", value=True), "must be a calibration record of version 1 or 2, but its version is True"),
+    (put("format_version", value="1"), "must be a calibration record of version 1 or 2, but its version is '1'"),
     (put("circuit", value="Nobody"), "`circuit` must be 'RYSpike', but is 'Nobody'"),
     (put("circuit", value="LeakySpike"), "`circuit` must be 'RYSpike', but is 'LeakySpike'"),
     (drop("mapping"), "lacks `mapping`, which must be a text"),
     (put("mapping", value="cubic"), "does not hold a calibration: Argument `mapping` must be one of sigmoid, linear, tanh"),
     (put("mapping", value="sigmoid"), "does not hold a calibration: Argument `theta_max` would be ignored"),
     (put("mapping", value=3), "`mapping` must be a text, but is 3"),
-    (put("leak", value="much"), "`leak` must be a finite number, but is 'much'"),
+    (put("quantum_leak", value="much"), "`quantum_leak` must be a finite number, but is 'much'"),
     (put("theta_max", value=-1.0), "does not hold a calibration: Argument `theta_max` must be above 0, but is -1"),
     (put("q_scale", value=[]), "`q_scale` must be finite numbers in 1 dimensions, but is []"),
     (put("q_scale", 0, value=0.0), "does not hold a calibration: Argument `q_scale` must not be 0"),
@@ -131,14 +144,17 @@ DAMAGES: list[tuple[Callable[[Content], None], str]] = [
     (put("ones", 0, 0, 0, value=-1), "`ones` must be between 0 and the shots of its round, but is -1 to"),
     (put("ones", 0, 0, 0, value=True), "`ones` must be whole numbers in 3 dimensions"),
     (put("ones", 0, 0, 0, value=10**30), "`ones` must be whole numbers in 3 dimensions"),
-    (put("ones", 0, 4, 1, value=0), "holds laws that do not follow from its counts: one or the other was changed"),
+    (put("ones", 0, 4, 1, value=0), "holds responses that do not follow from its counts: one or the other was changed"),
     (put("order", 0, 0, 0, value=77), "`order` must be a permutation of the angles for every round and site"),
     (drop("ones"), "lacks `ones`, which must be whole numbers in 3 dimensions"),
-    (drop("laws"), "must hold `laws` with the lists a, b and c, but holds None"),
-    (put("laws", "a", value=[0.5, 0.5]), "must hold in `laws.b` a number from -2 to 2 or null per site"),
-    (put("laws", "a", 0, value="half"), "must hold in `laws.a` a number from -2 to 2 or null per site, but holds ['half'"),
-    (put("laws", "a", 0, value=3.0), "must hold in `laws.a` a number from -2 to 2 or null per site"),
-    (put("laws", "b", 1, value=-0.4), "holds laws that do not follow from its counts"),
+    (drop("responses"), "must hold `responses` with the lists a, b and c, but holds None"),
+    (put("responses", "a", value=[0.5, 0.5]), "must hold in `responses.b` a number from -2 to 2 or null per site"),
+    (
+        put("responses", "a", 0, value="half"),
+        "must hold in `responses.a` a number from -2 to 2 or null per site, but holds ['half'",
+    ),
+    (put("responses", "a", 0, value=3.0), "must hold in `responses.a` a number from -2 to 2 or null per site"),
+    (put("responses", "b", 1, value=-0.4), "holds responses that do not follow from its counts"),
     (put("seed", value=-1), "`seed` must be an integer from 0 to 9223372036854775807, but is -1"),
     (put("time_utc", value="yesterday"), "`time_utc` must be a time such as 2026-01-31T12:00:00Z, but is 'yesterday'"),
     (put("versions", value=[]), "`versions` must be an object, but is []"),
@@ -184,7 +200,7 @@ def test_every_cut_of_a_record_is_refused(written: Path) -> None:
 
 def test_any_field_of_another_type_is_refused_by_name(written: Path) -> None:
     whole = json.loads(written.read_text())
-    derived = {"laws_covariance", "neurons", "neurons_standard_error", "p_values"}
+    derived = {"responses_covariance", "neurons", "neurons_standard_error", "p_values"}
     for name in set(whole) - derived:
         content = copy.deepcopy(whole)
         content[name] = {"not": "this"} if name not in {"versions", "details"} else "not this"

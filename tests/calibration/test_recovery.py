@@ -1,6 +1,6 @@
 """What is planted is found, with errors and p-values that are honest.
 
-A test that can fail by chance does so with at most 1e-9, by the exact law of what it counts.
+A test that can fail by chance does so with at most 1e-9, by the exact distribution of what it counts.
 """
 
 import time
@@ -43,10 +43,10 @@ def planted(mapping: str) -> Tensor:
 def simulated(mapping: str, truth: Tensor) -> Calibration:
     """A calibration of devices that answer with the planted numbers, whatever was programmed."""
     design = CalibrationDesign(mapping, SITES)
-    q_scale, q_bias, eps, eta = truth.unbind(-1)
+    q_scale, q_bias, readout_p01, readout_p10 = truth.unbind(-1)
     angles = design.angles.clone()
     angles[2:] = MAPPINGS[mapping].angle(design.gaps, q_scale, q_bias, design.theta_max)
-    chance = eps + (1 - eps - eta) * (angles / 2).sin().square()
+    chance = readout_p01 + (1 - readout_p01 - readout_p10) * (angles / 2).sin().square()
     ones = [draw(chance, shots, seed).ones for seed, shots in enumerate(SHOTS, start=21)]
     order = torch.arange(len(angles))[None, :, None].expand(len(SHOTS), -1, SITES)
     counts = torch.stack([each for each in ones if each is not None])
@@ -85,8 +85,8 @@ def test_the_p_values_of_a_right_model_are_uniform(recovered: tuple[Calibration,
 
 
 @pytest.fixture(scope="module")
-def law() -> tuple[Calibration, Tensor]:
-    """A device whose response is a law, but not that of an ideal RY: relaxation takes part of |1⟩."""
+def sinusoidal() -> tuple[Calibration, Tensor]:
+    """A device whose response is a sinusoid, but not that of an ideal RY: relaxation takes part of |1⟩."""
     share = torch.rand(3, SITES, dtype=torch.float64, generator=generator(12, torch.device("cpu")))
     noise = DeviceNoise(
         t1=20e-6,
@@ -102,9 +102,9 @@ def law() -> tuple[Calibration, Tensor]:
     return calibration, torch.stack((a, (zero - half) / 2, quarter - a), dim=-1)
 
 
-def test_the_law_is_unbiased_and_its_intervals_honest(law: tuple[Calibration, Tensor]) -> None:
-    calibration, truth = law
-    found = calibration.analysis.law
+def test_the_response_is_unbiased_and_its_intervals_honest(sinusoidal: tuple[Calibration, Tensor]) -> None:
+    calibration, truth = sinusoidal
+    found = calibration.analysis.response
     score = (found.value - truth) / found.standard_error
     for place, name in enumerate("abc"):
         assert binomtest(int((score[:, place] > 0).sum()), SITES, 0.5).pvalue > FALSE_FAIL / TESTS, name

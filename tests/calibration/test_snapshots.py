@@ -63,7 +63,7 @@ def test_so_in_the_other_mappings_on_the_best_qubits(mapping: str) -> None:
 
 def uncertainty(calibration: Calibration, columns: Tensor) -> Tensor:
     """Variance of cᵀ(a, b, c) for columns `(batch, sites, 3)`."""
-    covariance = calibration.analysis.law.covariance
+    covariance = calibration.analysis.response.covariance
     return torch.einsum("bsp,spq,bsq->bs", columns, covariance, columns)
 
 
@@ -148,11 +148,11 @@ def test_a_corrected_layer_spikes_as_often_as_an_ideal_one() -> None:
     calibration.apply_to(right)
     gap = 0.03
     steps, batch = 20, 50
-    wanted = math.sin(math.pi / 2 / (1 + math.exp(-4 * gap))) ** 2
+    target = math.sin(math.pi / 2 / (1 + math.exp(-4 * gap))) ** 2
     current = torch.full((steps, batch, NEURONS), 1.0 + gap)
     rates = [layer(current)[0].mean((0, 1)) for layer in (noisy, right)]
-    distance = [float((rate - wanted).square().mean().sqrt()) for rate in rates]
-    noise = math.sqrt(wanted * (1 - wanted) / (steps * batch))
+    distance = [float((rate - target).square().mean().sqrt()) for rate in rates]
+    noise = math.sqrt(target * (1 - target) / (steps * batch))
     # 64 rates: their root mean square is known to 9 %.
     assert distance[0] > 2 * noise
     assert distance[1] < 1.6 * noise

@@ -1,4 +1,4 @@
-"""The twin answers with the law that was measured, on torch tensors, and nothing else."""
+"""The twin gives the response that was measured, on torch tensors, and nothing else."""
 
 import re
 from pathlib import Path
@@ -32,15 +32,15 @@ NOISE = DeviceNoise(
 
 
 class Measured(NamedTuple):
-    """A calibration as far as the twin needs it, with a law of one's own."""
+    """A calibration as far as the twin needs it, with a response of one's own."""
 
     circuit: SpikeCircuit
     response: SinusoidalResponse
-    source: str = "a law of one's own"
+    source: str = "a response of one's own"
 
 
-def twin_of(*law: list[float]) -> TwinBackend:
-    return TwinBackend(Measured(RYSpike(), SinusoidalResponse(*(torch.tensor(part, dtype=torch.float64) for part in law))))
+def twin_of(*response: list[float]) -> TwinBackend:
+    return TwinBackend(Measured(RYSpike(), SinusoidalResponse(*(torch.tensor(part, dtype=torch.float64) for part in response))))
 
 
 def exact_law() -> SinusoidalResponse:
@@ -65,26 +65,26 @@ def test_it_agrees_with_the_law_it_was_given() -> None:
 @given(
     st.floats(0.0, 1.0), st.floats(0.0, 0.5), st.floats(-3.2, 3.2), st.floats(-20, 20), st.sampled_from(["float32", "float64"])
 )
-def test_any_law_stays_within_0_and_1(middle: float, swing: float, phase: float, theta: float, dtype: str) -> None:
+def test_any_response_stays_within_0_and_1(middle: float, swing: float, phase: float, theta: float, dtype: str) -> None:
     phi = torch.tensor([phase], dtype=torch.float64)
-    law = SinusoidalResponse(torch.tensor([middle], dtype=torch.float64), -swing * phi.cos(), -swing * phi.sin())
-    twin = TwinBackend(Measured(RYSpike(), law))
+    measured = SinusoidalResponse(torch.tensor([middle], dtype=torch.float64), -swing * phi.cos(), -swing * phi.sin())
+    twin = TwinBackend(Measured(RYSpike(), measured))
     angles = torch.tensor([[[theta]], [[phase]], [[phase + torch.pi]]], dtype=getattr(torch, dtype))
     probability = twin.run(RYSpike(), angles, shots=None, seed=None).probability
     assert probability.dtype == angles.dtype
     assert 0.0 <= float(probability.min()) <= float(probability.max()) <= 1.0
     if middle - swing >= 0.0 and middle + swing <= 1.0:
-        truth = law.a + law.b * angles.double().cos()[..., 0] + law.c * angles.double().sin()[..., 0]
+        truth = measured.a + measured.b * angles.double().cos()[..., 0] + measured.c * angles.double().sin()[..., 0]
         torch.testing.assert_close(probability.double(), truth, rtol=0, atol=1e-13 if dtype == "float64" else 3e-6)
 
 
-def test_its_gradient_is_that_of_the_law() -> None:
+def test_its_gradient_is_that_of_the_response() -> None:
     twin = TwinBackend(Measured(RYSpike(), exact_law()))
     angles = angles_of(4, 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda value: twin.run(RYSpike(), value, shots=None, seed=None).probability, (angles,))
 
 
-def test_counts_follow_its_law_and_where_is_respected() -> None:
+def test_counts_follow_its_response_and_where_is_respected() -> None:
     twin = twin_of([0.5, 0.4], [-0.45, -0.3], [0.05, 0.0])
     angles = torch.full((1, 2, 1), 1.0, dtype=torch.float64)
     exact = twin.run(RYSpike(), angles, shots=None, seed=None).probability[0].tolist()
@@ -136,7 +136,7 @@ def test_a_layer_trains_on_it() -> None:
         (
             Measured(RYSpike(), SinusoidalResponse(*torch.tensor([[0.5, torch.nan], [-0.5, -0.5], [0.0, 0.0]]))),
             ArgumentError,
-            "must hold the law of every site, but 1 lack theirs, first 1",
+            "must hold the response of every site, but 1 lack theirs, first 1",
         ),
     ],
 )

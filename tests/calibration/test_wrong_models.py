@@ -125,11 +125,11 @@ def test_a_second_harmonic_is_no_law(mapping: str) -> None:
     calibration = measured(SecondHarmonic(), mapping)
     tests = levels_of(calibration)
     assert float(tests.fit[3]) < SMALL
-    # Over half a turn, which is all that `sigmoid` reaches, another q_scale and q_bias look much the same.
+    # Over half a turn, which is all that `sigmoid` reaches, another q_scale and q_bias fit nearly as well.
     assert mapping == "sigmoid" or float(tests.neuron[3]) < SMALL
     assert float(others(tests.fit).min()) > FALSE_FAIL
     assert float(tests.drift.min()) > FALSE_FAIL
-    with pytest.raises(UnsupportedError, match=r"The response of site 3 follows no law a \+ b cos θ \+ c sin θ \(p = "):
+    with pytest.raises(UnsupportedError, match=r"The response of site 3 does not follow a \+ b cos θ \+ c sin θ \(p = "):
         calibration.device_noise()
 
 

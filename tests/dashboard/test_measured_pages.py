@@ -124,7 +124,7 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     correction = again.correct(p0=view.p0, slope=view.slope)
     rows = table(again, correction)
     assert list(rows["neuron"]) == [0, 1]
-    assert abs(rows["eta"] - 0.05).max() < 0.1
+    assert abs(rows["readout_p10"] - 0.05).max() < 0.1
     names, printed = executed(calibration_code(view, None))
     assert torch.equal(names["measured"].measurement.ones, record.measurement.ones)
     assert "correction of 2 neurons" in printed

@@ -21,7 +21,7 @@ from qlifq.errors import QLIFError
 
 __all__ = ["calibration_page", "kept_file", "kept_record"]
 
-#: The record that is looked at, with the view or the name of the file that it is from.
+#: The record that is shown, with the view or the name of the file that it is from.
 _KEPT = "calibration:kept"
 _FILE = "calibration:file"
 _SENTENCE = "calibration:sentence"
@@ -29,7 +29,7 @@ _OFFERED = "calibration.json"
 
 
 def calibration_page() -> None:
-    """Measure or load a record, and look at it."""
+    """Measure or load a record, and show it."""
     panel = Panel("calibration", CalibrationView)
     for sentence in panel.wrong:
         st.warning(said(sentence))
@@ -42,7 +42,7 @@ def calibration_page() -> None:
         st.markdown("**What measuring would cost**")
         st.code(ask(planned, view), language=None, wrap_lines=True)
         if st.button("Measure", type="primary", key="calibration:run"):
-            with st.spinner("The qubits are asked…"):
+            with st.spinner("The circuits run…"):
                 st.session_state[_KEPT] = (ask(measure, view), view)
         st.file_uploader("or load a record that `qlifq calibrate` wrote", type="json", key=_FILE, on_change=_load)
         st.session_state.setdefault(_SENTENCE, None)
@@ -58,7 +58,7 @@ def calibration_page() -> None:
 
 
 def kept_record() -> Calibration | None:
-    """The record that is looked at, which serves the page of the backends as the twin."""
+    """The record that is shown, which serves the page of the backends as the twin."""
     kept: tuple[Calibration, object] | None = st.session_state.get(_KEPT)
     return None if kept is None else kept[0]
 

@@ -56,8 +56,8 @@ class CalibrationView(View):
     shots: int = control(2000, "integer", "measurement", "per angle and neuron, over all rounds", at_least=10, at_most=20000)
     rounds: int = control(2, "integer", "measurement", "in how many rounds they are spent", at_least=1, at_most=8)
     seed: int = control(0, "integer", "measurement", "the same seed gives the same counts", at_least=0, at_most=999)
-    p0: float = control(0.5, "real", "target", "wanted P(1) at gap 0", above=0.0, below=1.0)
-    slope: float = control(1.5, "real", "target", "wanted slope there", above=0.0)
+    p0: float = control(0.5, "real", "target", "target P(1) at gap 0", above=0.0, below=1.0)
+    slope: float = control(1.5, "real", "target", "target slope there", above=0.0)
     site: int = control(0, "integer", "target", "the neuron that is drawn", at_least=0)
 
 
@@ -112,7 +112,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     theta = design.angles[:, site].numpy()
     ones = measured.ones.sum(0)[:, site].numpy()
     low, high = binomial(ones, measured.total_shots)
-    law = calibration.response
+    fitted = calibration.response
     # The curve on an even grid, the points where they were measured: one column of angles for both.
     grid = np.linspace(theta.min(), theta.max(), 121)
     angle = np.concatenate([grid, theta])
@@ -121,7 +121,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     columns = {
         "angle": angle,
         "ideal": excitation(torch.from_numpy(angle)).numpy(),
-        "fit": float(law.a[site]) + float(law.b[site]) * np.cos(angle) + float(law.c[site]) * np.sin(angle),
+        "fit": float(fitted.a[site]) + float(fitted.b[site]) * np.cos(angle) + float(fitted.c[site]) * np.sin(angle),
         "measured": np.concatenate([between, ones / measured.total_shots]),
         "low": np.concatenate([between, low]),
         "high": np.concatenate([between, high]),
@@ -132,7 +132,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
         {name: values[order] for name, values in columns.items()},
         [
             Line("ideal", "without errors", COLOURS["grey"], dash=True),
-            Line("fit", "fitted law", COLOURS["blue"]),
+            Line("fit", "fitted response", COLOURS["blue"]),
         ],
         across=("angle", "angle θ (radians)"),
         y_title="P(1)",
@@ -146,11 +146,12 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     angles = {
         "before": MAPPINGS[design.mapping].angle(gaps, target.q_scale[site], target.offset[site], design.theta_max),
         "after": MAPPINGS[design.mapping].angle(
-            gaps, correction.q_scale[site], correction.q_bias[site] - design.leak, design.theta_max
+            gaps, correction.q_scale[site], correction.q_bias[site] - design.quantum_leak, design.theta_max
         ),
     }
     respond = {
-        name: (law.a[site] + law.b[site] * angle.cos() + law.c[site] * angle.sin()).numpy() for name, angle in angles.items()
+        name: (fitted.a[site] + fitted.b[site] * angle.cos() + fitted.c[site] * angle.sin()).numpy()
+        for name, angle in angles.items()
     }
     response = lines(
         "response",

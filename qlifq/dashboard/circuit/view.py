@@ -88,7 +88,7 @@ def run_circuit(view: CircuitView) -> CircuitRun:
     """
     circuit = CIRCUITS[view.circuit].build()
     mapping = MAPPINGS[view.mapping]
-    q_scale, q_bias = solve(view.mapping, view.p0, view.slope, leak=view.leak, **mapping.own(view))
+    q_scale, q_bias = solve(view.mapping, view.p0, view.slope, quantum_leak=view.leak, **mapping.own(view))
     reach = max(1.0, 1.1 * abs(view.gap))
     gaps = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64)
     offset = torch.tensor(q_bias - view.leak, dtype=torch.float64)
@@ -242,7 +242,7 @@ def circuit_code(view: CircuitView) -> str:
                 "from qlifq.circuits import CIRCUITS",
                 "from qlifq.neurons import MAPPINGS",
                 "",
-                f"q_scale, q_bias = solve({view.mapping!r}, {view.p0!r}, {view.slope!r}, leak={view.leak!r}{own})",
+                f"q_scale, q_bias = solve({view.mapping!r}, {view.p0!r}, {view.slope!r}, quantum_leak={view.leak!r}{own})",
                 f"gap, offset = torch.tensor([{view.gap!r}, q_bias - {view.leak!r}], dtype=torch.float64)",
                 f"angle = float(MAPPINGS[{view.mapping!r}].angle(gap, q_scale, offset, {view.theta_max!r}))",
                 f"circuit = CIRCUITS[{view.circuit!r}].build()",

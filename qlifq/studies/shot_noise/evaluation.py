@@ -88,7 +88,7 @@ def floors(run: Run, most: "DataFrame", repeats: int) -> "DataFrame":
         seed=run.seeds.next_seed(),
     )
     run.tick()
-    fitted = calibration.analysis.law
+    fitted = calibration.analysis.response
     p, bias = floor["p"].to_numpy(), floor["bias"].to_numpy()
     theta = 2 * np.arcsin(np.sqrt(p))
     design = np.stack([np.ones_like(theta), np.cos(theta), np.sin(theta)], axis=1)
