@@ -71,7 +71,7 @@ def test_a_command_imports_what_it_needs_and_no_more(
         pass
     np.save(tmp_path / "current.npy", np.ones((2, 1, 3), dtype=np.float32))
     monkeypatch.chdir(tmp_path)
-    # What the command prints is not what is looked at.
+    # The output of the command is not compared here.
     quietly = "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    assert main("
     assert heavy_after(f"from qlifq.cli import main\n{quietly}{arguments!r}) == 0") == found
 

@@ -103,9 +103,9 @@ def resumable(backend: "Backend", command: str) -> Iterator[None]:
 
 def _name(context: typer.Context) -> str:
     """The command with the options that make it what it is, and its folder."""
-    told = [
+    chosen = [
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in sorted(context.params.items())
         if name not in _NOT_THE_RUN and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     ]
-    return " ".join((str(context.info_name), *told, "in", os.getcwd()))
+    return " ".join((str(context.info_name), *chosen, "in", os.getcwd()))

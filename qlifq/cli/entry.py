@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refuse("The run does not fit into memory: ask for fewer samples or steps.")
     except OSError as error:
-        # The reader has gone, as `head` does, or there is no room for what it wants; without this Python would complain once
+        # The reader has gone, as `head` does, or there is no room for its output; without this Python would complain once
         # more when it exits.
         if error.filename is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,8 +83,8 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from qlifq._version import __version__
 
         print(f"qlifq {__version__}")

@@ -45,8 +45,8 @@ def list_jobs(
             entries = book.entries(each.name)
             numbers = [sum(entry.state in states for entry in entries) for states in _KINDS]
             budget = "no bound" if each.budget_seconds is None else f"{each.budget_seconds:g}"
-            told = (len(entries), *numbers)
-            rows.append((each.name, _described(each.device), *map(str, told), f"{book.spent(each.name):.1f}", budget))
+            figures = (len(entries), *numbers)
+            rows.append((each.name, _described(each.device), *map(str, figures), f"{book.spent(each.name):.1f}", budget))
         print_table(rows)
 
 
@@ -55,9 +55,9 @@ def show(which: _Which, journal: _File = None) -> None:
     """Everything about some submissions but their numbers."""
     with _opened(journal) as book:
         for entry in _matching(book, which):
-            told = _plain(entry) | {"device": _described(entry.device)}
-            told["continue with"] = next((run.command for run in book.runs(entry.run)), None)
-            print("\n".join(f"{name:<18} {printable(str(value))}" for name, value in told.items() if value is not None))
+            described = _to_dict(entry) | {"device": _described(entry.device)}
+            described["continue with"] = next((run.command for run in book.runs(entry.run)), None)
+            print("\n".join(f"{name:<18} {printable(str(value))}" for name, value in described.items() if value is not None))
             print()
 
 
@@ -107,7 +107,7 @@ def export(
         for number, entry in enumerate(done):
             arrays[f"angles_{number}"] = book.angles(entry.request)
             arrays[f"ones_{number}"] = book.result(entry.request)
-        facts = {"format": "qlifq jobs", "format_version": 1, **stamp(), "submissions": [_plain(entry) for entry in done]}
+        facts = {"format": "qlifq jobs", "format_version": 1, **stamp(), "submissions": [_to_dict(entry) for entry in done]}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
     write_bytes(out, packed.getvalue())
@@ -121,9 +121,9 @@ _HEADER = ("created", "device", "job", "state", "sets", "shots", "device s", "er
 def _line(entry: "Entry") -> Sequence[str]:
     seconds = entry.usage_seconds
     cost = f"{seconds:.1f}" if seconds is not None else f"~{entry.estimated_seconds or 0:.1f}"
-    told = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
+    columns = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
     # Some of it are words of a service.
-    return tuple(map(one_line, (entry.created[:19] + "Z", _described(entry.device), *told)))
+    return tuple(map(one_line, (entry.created[:19] + "Z", _described(entry.device), *columns)))
 
 
 def _described(device: str) -> str:
@@ -133,8 +133,8 @@ def _described(device: str) -> str:
     return f"snapshot {device}" if is_snapshot(device) else device
 
 
-def _plain(entry: "Entry") -> dict[str, object]:
-    """A submission in plain values."""
+def _to_dict(entry: "Entry") -> dict[str, object]:
+    """A submission as a dictionary of JSON values."""
     from dataclasses import asdict
 
     return {**asdict(entry), "qubits": list(entry.qubits)}

@@ -14,11 +14,11 @@ AFTER_SECONDS = 1.0
 
 @contextmanager
 def progress_bar(counted: str, reporter: StatusReporter | None = None) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for a run that takes longer than `AFTER_SECONDS`, on a terminal; nothing elsewhere.
+    """A progress bar for a run that takes longer than `AFTER_SECONDS`, on a terminal; without a terminal nothing.
 
     Args:
         counted: what is counted, such as "steps".
-        reporter: who tells what is waited for; it stands beside the bar.
+        reporter: passes on what the backend waits for, which is shown beside the bar.
 
     Yields:
         A function to be called as `progress(done, total)`, or None.
@@ -28,7 +28,7 @@ def progress_bar(counted: str, reporter: StatusReporter | None = None) -> Iterat
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # What is waited for may be told in words of a service, which are no markup.
+    # A service's own text may say what is waited for: it is no markup.
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     bar = Progress(*columns, transient=True)
     task = bar.add_task(counted)

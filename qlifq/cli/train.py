@@ -64,7 +64,7 @@ def train(
 
     options = backend_options(noise, sampling)
     records = [load(path) for path in calibration or []]
-    # The options of the backend as plain values: a run that was killed goes on with the same ones alone.
+    # The options of the backend as text: only the same ones continue a run that was killed.
     described = {name: str(value) for name, value in options.items()}
     if calibration:
         if not summary(backend).record:
@@ -130,7 +130,7 @@ def _backends(name: str, options: dict[str, object], records: "list[Calibration]
 
 
 def _digests(paths: Sequence[Path]) -> str:
-    """What tells one file from another."""
+    """Checksums that identify the files."""
     return ", ".join(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in paths)
 
 

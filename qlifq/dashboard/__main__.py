@@ -22,14 +22,14 @@ MOST_MEGABYTES = 20
 
 
 def server_options(address: str, port: int) -> dict[str, object]:
-    """What Streamlit's server is told: to listen where the user said, to report to nobody, to take small files only."""
+    """The configuration of Streamlit's server: its address, no usage reports, and small files only."""
     # Without the checks of `qlifq._validation`: they load torch, and the server should listen before that.
     if not 1 <= port <= 65535:
         raise ArgumentError(f"Argument `port` must be at least 1 and at most 65535, but is {port}.")
     return {
         "server.address": address,
         "server.port": port,
-        # The browser is opened here, and no service is asked for the address of this machine to show it.
+        # The browser is opened here, and no request to a service finds out the address of this machine.
         "server.headless": True,
         "browser.serverAddress": _shown(address),
         "server.maxUploadSize": MOST_MEGABYTES,

@@ -55,7 +55,7 @@ def comparisons() -> None:
 
 
 def load() -> None:
-    """Load torch and the page of the neuron, with empty axes to look at in the meantime."""
+    """Load torch and the page of the neuron, with empty axes on the page in the meantime."""
     place = st.empty()
     if "begun" not in st.session_state:
         st.session_state["begun"] = True

@@ -103,7 +103,7 @@ def lines(
     spans = spans or {}
     for line in everything:
         # What the browser works out for every point of a line is what takes its time: no tooltip, since a line only has that
-        # of its first point, no search for gaps where there are none, and no look at the legend for a colour but in the first.
+        # of its first point, no search for gaps where there are none, and a colour from the legend only in the first.
         mark: dict[str, Any] = {"type": "line", "strokeWidth": 1.5}
         if np.isfinite(columns[line.column]).all():
             mark["invalid"] = None
@@ -229,7 +229,7 @@ def picture(charts: Sequence[Chart], form: str, source: str) -> bytes:
     Args:
         charts: what is drawn.
         form: "png" or "svg".
-        source: who gave the numbers, in words; it stands over them.
+        source: what the numbers were computed on; it stands over them.
     """
     with styled():
         figure, axes = new_figure(10.0, 2.4 * len(charts), len(charts))

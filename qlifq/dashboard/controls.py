@@ -42,17 +42,19 @@ class Control:
 
     Args:
         name: of the field, and in the address.
+        label: what stands over it, with its unit; a parameter of the neuron stands under its own name.
         kind: "real", "integer", "flag" or "choice".
         group: the heading it stands under.
         doc: what it does, in one clause.
         default: its value at first; a mapping from the value of `by` where it depends on that.
         bounds: keyword arguments of the check, such as `above`.
         options: the names of a choice.
-        need: what it needs to have an effect, in words and as a test of the values; None where it always has one.
+        need: what it needs to have an effect, as text and as a test of the values; None where it always has one.
         by: the control that its default depends on.
     """
 
     name: str
+    label: str
     kind: str
     group: str
     doc: str
@@ -117,7 +119,7 @@ class Control:
         return f"{value:.12g}" if self.kind == "real" else str(value)
 
     def slider(self, value: float, default: float) -> tuple[float, float, float]:
-        """Lowest, highest and step of the slider, wide enough for a value that came from elsewhere."""
+        """Lowest, highest and step of the slider, wide enough for a value that came from the address."""
         lowest, highest = self._range(default)
         step = 1.0 if self.kind == "integer" else _nice((highest - lowest) / _POSITIONS)
         if "above" in self.bounds:
@@ -145,6 +147,7 @@ def control(
     group: str,
     doc: str,
     *,
+    label: str | None = None,
     options: tuple[str, ...] = (),
     need: Need | None = None,
     by: str | None = None,
@@ -156,6 +159,7 @@ def control(
         "kind": kind,
         "group": group,
         "doc": doc,
+        "label": label,
         "options": options,
         "need": need,
         "by": by,
@@ -169,7 +173,9 @@ def controls_of(view: type) -> tuple[Control, ...]:
     found: list[Control] = []
     for item in fields(view):
         if "control" in item.metadata:
-            found.append(Control(name=item.name, **item.metadata["control"]))
+            spec = item.metadata["control"]
+            label = spec["label"] or item.name.replace("_", " ").capitalize()
+            found.append(Control(**{"name": item.name, **spec, "label": label}))
         elif item.type is Settings:
             found += parameter_controls()
     return tuple(found)
@@ -193,6 +199,7 @@ def parameter_controls() -> tuple[Control, ...]:
         found.append(
             Control(
                 name=item.name,
+                label=item.name,
                 kind=kind,
                 group=spec.group,
                 doc=spec.doc,

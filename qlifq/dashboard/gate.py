@@ -25,7 +25,7 @@ _POLICY_VIOLATION = 1008
 
 
 def own_names(address: str, further: Iterable[str] = ()) -> frozenset[str]:
-    """The names under which a server that listens at an address is asked for, beside plain addresses.
+    """The host names of a server that listens at an address, beside numeric addresses.
 
     Args:
         address: where it listens.
@@ -54,7 +54,7 @@ class Gate:
 
     `Host` must be one of the names, or an address: a loopback one, or where the server listens for others any, since a browser
     that was sent to an address knows it as that and as no page's name. `Origin`, where a browser sends it, must be the
-    very host that is asked, its port included.
+    very host that the request names, its port included.
 
     Args:
         app: the server behind the gate.

@@ -48,7 +48,7 @@ def _installed() -> dict[str, Capabilities]:
 
 #: What every registered backend can do, as far as it is installed.
 CAPABILITIES = ask(_installed)
-#: One that runs elsewhere shows what it would cost, and is not run from here.
+#: One on another machine shows what it would cost, and is not run from here.
 BACKENDS = tuple(CAPABILITIES)
 SNAPSHOTS = ("fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")
 #: The line of imports that `backend_code` needs.
@@ -57,7 +57,7 @@ NOISES = ("none", "numbers", *SNAPSHOTS)
 
 
 class Numbers(Protocol):
-    """A view that tells the numbers of a noise, and for how many qubits."""
+    """A view with the numbers of a noise, and for how many qubits."""
 
     @property
     def neurons(self) -> int:

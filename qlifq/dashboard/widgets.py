@@ -26,7 +26,7 @@ _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~
 
 
 class Panel:
-    """The controls of a page: their values, kept while another page is looked at, and their place in the address.
+    """The controls of a page: their values, kept while another page is open, and their place in the address.
 
     Args:
         page: its name, a prefix for all keys.
@@ -46,7 +46,7 @@ class Panel:
         for item in view.controls():
             for key in self._keys(item):
                 if key in st.session_state:
-                    self._kept[key] = _plain(item, st.session_state[key])
+                    self._kept[key] = _rounded(item, st.session_state[key])
 
     @property
     def values(self) -> dict[str, Value]:
@@ -69,7 +69,7 @@ class Panel:
                 self._kept[self._key(item, everything)] = values[item.name]
 
     def limit(self, limits: Mapping[str, int]) -> None:
-        """Bring values down to the highest ones that follow from elsewhere, before anything is shown."""
+        """Bring values down to the highest ones that something else allows, before anything is shown."""
         values = self.values
         for item in self.view.controls():
             if item.name in limits and values[item.name] > limits[item.name]:  # type: ignore[operator]
@@ -81,16 +81,16 @@ class Panel:
 
         Args:
             opened: the groups that are open at first.
-            limits: highest values that follow from elsewhere; a control that could only be 0 is not shown.
+            limits: highest values that an upload or another page allows; a control that could only be 0 is not shown.
         """
-        # What is shown now may have set other limits than `limit` was told before.
+        # What is shown now may have set other limits than the last call of `limit`.
         self.limit({name: most for name, most in (limits or {}).items() if most})
         values = self.values
         settled = settle(self.view, values)
         for group, items in _groups(self.view.controls()).items():
             # A closed group costs a rerun nothing: its controls are made when it is opened.
             place = st.expander(
-                group.capitalize(), expanded=group in opened, key=f"{self.page}:group:{group}", on_change="rerun"
+                group[0].upper() + group[1:], expanded=group in opened, key=f"{self.page}:group:{group}", on_change="rerun"
             )
             if not place.open:
                 continue
@@ -105,7 +105,7 @@ class Panel:
                     if relevant(item, settled):
                         self._widget(item, values, limit)
                     elif item.need is not None:
-                        unmet.setdefault(item.need.words, []).append(f"`{item.name}`")
+                        unmet.setdefault(item.need.words, []).append(f"`{item.label}`")
                 for words, names in unmet.items():
                     st.caption(f"{', '.join(names)}: with {said(words)}")
 
@@ -120,9 +120,9 @@ class Panel:
         if key not in st.session_state:
             st.session_state[key] = value
         if item.kind == "flag":
-            st.toggle(item.name, key=key, help=said(item.doc))
+            st.toggle(item.label, key=key, help=said(item.doc))
         elif item.kind == "choice":
-            st.selectbox(item.name, item.options, key=key, help=said(item.doc))
+            st.selectbox(item.label, item.options, key=key, help=said(item.doc))
         else:
             self._slider(item, key, values, limit)
 
@@ -132,10 +132,10 @@ class Panel:
         if limit is not None:
             highest = limit
         if item.kind == "integer":
-            st.slider(item.name, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
+            st.slider(item.label, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
         else:
             digits = max(0, -int(f"{step:e}".partition("e")[2]))
-            st.slider(item.name, lowest, highest, step=step, key=key, help=said(item.doc), format=f"%.{digits}f")
+            st.slider(item.label, lowest, highest, step=step, key=key, help=said(item.doc), format=f"%.{digits}f")
 
     def _key(self, item: Control, values: Mapping[str, Value]) -> str:
         return f"{self.page}.{item.name}" + ("" if item.by is None else f".{values[item.by]}")
@@ -147,7 +147,7 @@ class Panel:
 
 
 def draw(chart: Chart, place: str, source: str, width: Literal["stretch", "content"] = "stretch") -> None:
-    """One panel, as wide as its column or as it is by itself; under its title, who gave its numbers."""
+    """One panel, as wide as its column or as it is by itself; under its title, what its numbers were computed on."""
     # What the browser draws fastest: pixels instead of a tree of shapes, no sentence about each of them, which nobody could
     # read out of pixels, and the title as a part of the picture.
     # A title that is wider than a telephone would make the axes narrow.
@@ -183,12 +183,12 @@ def _arrow(column: npt.NDArray[Any]) -> pa.Array:
 
 
 def downloads(page: str, charts: Sequence[Chart], source: str, data: tuple[str, str, Callable[[], bytes]], code: str) -> None:
-    """The figure, the data and the code of what is shown; files are made when they are asked for.
+    """The figure, the data and the code of what is shown; files are made when they are downloaded.
 
     Args:
         page: names the files.
         charts: what is shown.
-        source: who gave its numbers, in words.
+        source: what the numbers were computed on.
         data: label, file name and content.
         code: Python.
     """
@@ -206,10 +206,10 @@ def downloads(page: str, charts: Sequence[Chart], source: str, data: tuple[str, 
             st.code(code, language="python")
 
 
-def figures(told: Mapping[str, str]) -> None:
+def figures(values: Mapping[str, str]) -> None:
     """Numbers in a row, each under its name."""
     with st.container(horizontal=True):
-        for label, text in told.items():
+        for label, text in values.items():
             st.metric(label, text, width="content")
 
 
@@ -239,6 +239,6 @@ def _groups(controls: Sequence[Control]) -> dict[str, list[Control]]:
     return groups
 
 
-def _plain(item: Control, value: Value) -> Value:
+def _rounded(item: Control, value: Value) -> Value:
     """The value of a widget without the crumbs of a slider's steps."""
     return float(f"{value:.12g}") if item.kind == "real" else value

@@ -26,8 +26,8 @@ def save_checkpoint(path: PathLike, identity: Mapping[str, object], content: Map
 
     Args:
         path: where.
-        identity: what the training is of, plain values; another training cannot go on from it.
-        content: its state: tensors and plain values.
+        identity: what the training is of, JSON values; another training cannot go on from it.
+        content: its state: tensors and JSON values.
 
     Raises:
         QLIFError: if the file cannot be written.
@@ -39,7 +39,7 @@ def save_checkpoint(path: PathLike, identity: Mapping[str, object], content: Map
 
 
 def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint; nothing but tensors and plain values is ever unpickled.
+    """Read a checkpoint; nothing but tensors and JSON values is ever unpickled.
 
     Args:
         path: a file that `save_checkpoint` wrote.

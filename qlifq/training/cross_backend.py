@@ -119,7 +119,7 @@ class EvaluationPlan:
         """Calibrate where `calibrate` says so, evaluate every network on the same images, and report.
 
         Args:
-            setup: what else the report lists of how it was made, names and plain values.
+            setup: what else the report lists of how it was made, names and JSON values.
             progress: makes a context with a `progress(done, images)` for one network, given its name.
 
         Raises:
@@ -278,7 +278,7 @@ def cross_backend_report(
         data: what it was trained on.
         tested: the images that it was evaluated on.
         answers: the closed form first.
-        setup: names and plain values.
+        setup: names and JSON values.
     """
     first, *others = answers
     found = [f"{first.where}: {_figure(first, design)}."]

@@ -29,10 +29,10 @@ def curves_figure(contenders: Sequence[Contender]) -> "Figure":
             for contender, colour in zip(contenders, _COLOURS, strict=False):
                 numbers = [epoch.number for epoch in contender.history]
                 values = [getattr(epoch, name) for epoch in contender.history]
-                held = [getattr(epoch, f"validation_{name}") for epoch in contender.history]
+                validated = [getattr(epoch, f"validation_{name}") for epoch in contender.history]
                 place.plot(numbers, values, "o-", color=colour, markersize=3, linewidth=1.2, label=contender.description)
-                if held[0] is not None:
-                    place.plot(numbers, held, "s--", color=colour, markersize=3, linewidth=1.0)
+                if validated[0] is not None:
+                    place.plot(numbers, validated, "s--", color=colour, markersize=3, linewidth=1.0)
             place.set_title(f"{name.capitalize()}: training —, validation - -")
             place.set_xlabel("epoch")
             place.locator_params(axis="x", integer=True, min_n_ticks=1)

@@ -123,11 +123,11 @@ def train(
 
     Args:
         design: what the network is built from.
-        data: what it learns from; its test part is not looked at.
+        data: what it learns from; its test part is not used.
         settings: how.
         backend: where the spike decisions run, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
-        options: what the backend was made with, such as its noise, names and plain values; a checkpoint is continued with the
+        options: what the backend was made with, such as its noise, names and JSON values; a checkpoint is continued with the
             same ones alone.
         checkpoint: the file that the state is kept in; one that is there already is continued. None keeps none.
         checkpoint_seconds: how long to go on without writing it; after every epoch it is written anyway.
@@ -322,8 +322,8 @@ class _Run:
 
     def _step(self, rows: Tensor) -> None:
         """One step of the optimiser on a batch, of which this process holds its shard."""
-        shard, held = self.processes.share(len(rows))
-        here = rows[held].to(self.device)
+        shard, own = self.processes.share(len(rows))
+        here = rows[own].to(self.device)
         images, labels = self.images[here], self.labels[here]
         # Even numbers for the neurons, odd ones for the input.
         self.network.reseed(child_seed(self.noise_seed, 2 * self.steps_done), shard)

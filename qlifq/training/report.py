@@ -34,7 +34,7 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
 
     Args:
         experiment: what was found.
-        setup: what else the user chose, names and plain values.
+        setup: what else the user chose, names and JSON values.
     """
     network, data, settings = experiment.contenders[0], experiment.data, experiment.settings
     design = network.design

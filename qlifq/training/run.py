@@ -74,7 +74,7 @@ def train_run(
         checkpoint_seconds: as for `train`.
         device: where to train, such as "cpu" or "cuda".
         command: what the report and the folder give as the command that made them.
-        setup: what else the report lists of how it was made, names and plain values.
+        setup: what else the report lists of how it was made, names and JSON values.
         force: whether an earlier run in the folder is overwritten.
         begun: called with the folder in the first process, when all is checked and nothing is trained yet.
         progress: as for `run_experiment`; called in the first process.
@@ -85,10 +85,10 @@ def train_run(
     Raises:
         QLIFError: before there is a folder, if an argument cannot be used; later as `train` does.
     """
-    with joined(device) as (processes, place), ExitStack() as held:
+    with joined(device) as (processes, place), ExitStack() as opened_folder:
         checked_contenders(design, data, settings, backend=backend, shots=shots, device=place, processes=processes)
         if processes.first:
-            opened = held.enter_context(open_run(folder, command=command, force=force))
+            opened = opened_folder.enter_context(open_run(folder, command=command, force=force))
             if begun is not None:
                 begun(opened.path)
         path = Path(processes.agreed(str(opened.path) if processes.first else ""))

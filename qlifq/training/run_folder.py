@@ -60,7 +60,7 @@ class TrainedRun:
         settings: how it was trained.
         history: its epochs.
         weights: the trained ones, by the names of the network's state: the best where it was stopped early.
-        identity: what the training is of: the data set and its fingerprint, the backend and its options, plain values.
+        identity: what the training is of: the data set and its fingerprint, the backend and its options, JSON values.
         report: the text of `report.md`; None where the classical networks beside it are not trained yet.
     """
 

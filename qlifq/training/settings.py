@@ -72,7 +72,7 @@ class TrainingSettings:
             raise UnsupportedError("Argument `precision` must be float32 or bfloat16 on cpu, but is 'float16'.")
 
     def rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step of the optimiser, from 0, out of all."""
+        """The learning rate of one of the optimiser's `steps`, counted from 0."""
         if self.schedule == "constant":
             return self.learning_rate
         rise = _RISE * steps if self.schedule == "one-cycle" else 0.0

@@ -126,7 +126,7 @@ def test_the_options_reach_the_layer_and_the_backend(capsys: Captured) -> None:
     assert summary["settings"]["refractory_period"] == 2
     assert summary["settings"]["V_th"] == [1.5] * 64
     with np.load("run/spikes.npz") as arrays:
-        # A readout that always says 1 makes every neuron spike whenever it is asked.
+        # A readout that always says 1 makes every neuron spike at every decision.
         assert arrays["spikes"][0].all()
         assert not arrays["spikes"][1:3].any()
 
@@ -306,7 +306,7 @@ def test_a_long_run_shows_progress_on_a_terminal() -> None:
     assert "written to   run" in text
 
 
-def test_no_progress_is_shown_elsewhere(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_progress_is_shown_without_a_terminal(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qlifq.cli.progress.AFTER_SECONDS", 0.0)
     assert "/20" not in succeed(capsys, *SMALL, "--out", "run")
 

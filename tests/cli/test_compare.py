@@ -46,8 +46,8 @@ def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured,
     assert source.startswith("numbers of analytic, ")
     assert where == "written to run/report.md"
     assert found
-    plain = text.replace("**", "").replace("`", "")
-    assert all(f"- {sentence}" in plain for sentence in found)
+    unmarked = text.replace("**", "").replace("`", "")
+    assert all(f"- {sentence}" in unmarked for sentence in found)
 
 
 def test_the_same_command_gives_the_same_tables(capsys: Captured) -> None:

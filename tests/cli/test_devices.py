@@ -25,7 +25,7 @@ SIMULATE = ["simulate", "--backend", "ibm", "--device", "fake_torino", "--sample
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "jobs.sqlite"))
-    # What the picture of a simulation shows is tested elsewhere, and drawing it takes longer than the run.
+    # What the picture of a simulation shows has tests of its own, and drawing it takes longer than the run.
     monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", lambda *_, **__: Figure())
     # A new journal waits for what the service may list late.
     monkeypatch.setattr("qlifq.backends.ibm.journal.Journal.age_seconds", lambda _: 1e6)
@@ -53,7 +53,7 @@ def spikes(folder: str) -> list[int]:
 
 
 def cut_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the submission of a step."""
+    """Ctrl-C while a step is submitted."""
     real: Callable[..., str] = SnapshotChannel.submit
     calls = [0]
 
@@ -144,7 +144,7 @@ def test_a_calibration_in_turns_brings_each_qubit_once(capsys: Captured) -> None
         assert len(book.entries()[-1].qubits) == 5
 
 
-def test_a_device_that_is_missing_is_asked_for(capsys: Captured) -> None:
+def test_a_missing_device_is_named_in_the_error(capsys: Captured) -> None:
     said = "Argument `device` must be a name such as ibm_boston, or fake_torino for a snapshot, but is missing."
     assert refuse(capsys, "simulate", "--backend", "ibm", "--samples", "1", "--out", "run") == f"Error: {said}\n"
     with pytest.raises(ArgumentError, match=re.escape(said)):

@@ -14,8 +14,7 @@ from qlifq.cli import main
 from qlifq.errors import FileError
 from qlifq.studies import replay
 from qlifq.studies.calibration_check import record_run
-from qlifq.training import cross_backend as elsewhere
-from qlifq.training import report
+from qlifq.training import cross_backend, report
 from qlifq.training.experiment import CHECKPOINTS
 
 Captured = pytest.CaptureFixture[str]
@@ -136,16 +135,16 @@ def test_a_calibration_replaces_its_own_files_alone(capsys: Captured) -> None:
 
 def test_an_events_folder_that_is_a_link_is_refused(capsys: Captured) -> None:
     few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
-    Path("elsewhere").mkdir()
+    Path("other").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("qlifq.training.experiment.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert main(few) == 130
-    Path("run/events").symlink_to(Path("elsewhere").absolute())
+    Path("run/events").symlink_to(Path("other").absolute())
     assert "run/events cannot be written: it is a link" in refuse(capsys, *few)
-    assert os.listdir("elsewhere") == []
+    assert os.listdir("other") == []
 
 
-def test_the_files_that_are_looked_at_before_a_run_are_those_that_it_writes(capsys: Captured) -> None:
+def test_the_files_that_are_checked_before_a_run_are_those_that_it_writes(capsys: Captured) -> None:
     assert main([*SMALL, "--mode", "replay", "--out", "run"]) == 0
     assert sorted(os.listdir("run")) == sorted([*replay.FILES, "summary.json"])
     few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5"]
@@ -154,5 +153,5 @@ def test_the_files_that_are_looked_at_before_a_run_are_those_that_it_writes(caps
         assert main(["train", "--network", network, *few, "--out", network]) == 0
         written |= set(os.listdir(network)) - {"events"}
     assert written == {*report.FILES, *CHECKPOINTS, "summary.json"}
-    assert main(["evaluate", "mlp", "--samples", "9", "--out", "asked"]) == 0
-    assert sorted(os.listdir("asked")) == sorted([*elsewhere.FILES, "summary.json"])
+    assert main(["evaluate", "mlp", "--samples", "9", "--out", "evaluated"]) == 0
+    assert sorted(os.listdir("evaluated")) == sorted([*cross_backend.FILES, "summary.json"])

@@ -139,7 +139,7 @@ def test_a_finished_run_is_overwritten_by_force_alone_and_a_killed_one_goes_on(
     assert pd.read_csv("killed/networks.csv")["accuracy"].tolist() == pd.read_csv(folder / "networks.csv")["accuracy"].tolist()
 
 
-def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Captured) -> None:
+def test_the_same_weights_run_on_another_backend(run: tuple[Path, str], capsys: Captured) -> None:
     folder, _ = run
     command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
     assert main([*command, "--dry-run"]) == 0
@@ -149,7 +149,7 @@ def test_the_same_weights_are_asked_elsewhere(run: tuple[Path, str], capsys: Cap
     assert list(Path.cwd().iterdir()) == []
     assert main([*command, "--calibrate", "512", "--out", "there"]) == 0
     printed = capsys.readouterr().out
-    # The network is asked twice, and in two rounds its 12 neurons for two corners and their gaps.
+    # The network runs twice, and in two rounds its 12 neurons for two corners and their gaps.
     points = len(CalibrationDesign("sigmoid", 12).angles)
     assert f"60 images · evaluations {2 * 60 * 4 * 12 + 2 * points * 12:,} · " in printed
     assert "calibration  12 neurons corrected, 0 on qubits that no correction helps\n" in printed
@@ -190,8 +190,8 @@ def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
     (line,) = capsys.readouterr().out.splitlines()[1:]
     assert re.search(r"fake_manila +4 +4 +0 +0 ", line), line
     # A record brings its qubits, in its own order.
-    told = ["calibrate", *command[2:6], "--neurons", "12", "--shots", "400", "--check-shots", "100", "--out", "record.json"]
-    assert main(told) == 0
+    options = ["calibrate", *command[2:6], "--neurons", "12", "--shots", "400", "--check-shots", "100", "--out", "record.json"]
+    assert main(options) == 0
     content = json.loads(Path("record.json").read_text(encoding="utf-8"))
     content["details"]["qubits"].reverse()
     Path("record.json").write_text(json.dumps(content), encoding="utf-8")
@@ -225,7 +225,7 @@ def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Ca
     assert "12 neurons corrected" in capsys.readouterr().out
     assert main([*common, "--backend", "twin", "--calibration", "record.json", "--out", "twin"]) == 0
     assert "twin of aer, noise readout_p01=0.02, readout_p10=0.2, exact, calibrated: " in capsys.readouterr().out
-    # What does not go with the network is refused before anything is asked, in a dry run too.
+    # What does not go with the network is refused before anything runs, in a dry run too.
     assert main(["calibrate", "--neurons", "5", "--shots", "50", *noise, "--sampling", "law", "--out", "narrow.json"]) == 0
     capsys.readouterr()
     dry = [*common, "--calibration", "narrow.json", "--dry-run"]
@@ -241,12 +241,12 @@ def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Ca
 
 def record(name: str, neurons: int, p01: float) -> list[str]:
     """Neurons that are read as 1 so often are calibrated; the option that gives the record."""
-    told = ["--neurons", str(neurons), "--shots", "4096", "--noise", f"readout_p01={p01}", "--sampling", "law"]
-    assert main(["calibrate", *told, "--out", name]) == 0
+    options = ["--neurons", str(neurons), "--shots", "4096", "--noise", f"readout_p01={p01}", "--sampling", "law"]
+    assert main(["calibrate", *options, "--out", name]) == 0
     return ["--calibration", name]
 
 
-def test_a_network_of_several_layers_is_asked_on_the_twins_of_their_records(capsys: Captured) -> None:
+def test_a_network_of_several_layers_runs_on_the_twins_of_their_records(capsys: Captured) -> None:
     few = ["--samples", "60", "--steps", "3", "--epochs", "1"]
     assert main(["train", "--network", "conv", *few, "--hidden", "2,3", "--out", "conv"]) == 0
     # Maps of 4 × 4 and of 2 × 2. The qubits of the second layer are read as 1 nine times in ten whatever they are.
@@ -309,12 +309,12 @@ def test_one_record_is_that_of_all_layers_that_are_as_wide(capsys: Captured) -> 
         assert capsys.readouterr().out.count("7 neurons corrected") == 2
 
 
-def test_an_autoencoder_and_the_paper_s_network_are_trained_and_asked_too(capsys: Captured) -> None:
+def test_an_autoencoder_and_the_paper_s_network_are_trained_and_evaluated_too(capsys: Captured) -> None:
     few = ["--samples", "60", "--steps", "3", "--epochs", "1", "--hidden", "6"]
     assert main(["train", "--network", "autoencoder", *few, "--out", "auto"]) == 0
     assert "a binary cross entropy of 0." in capsys.readouterr().out
     assert {"images.png", "raster.png"} <= set(os.listdir("auto"))
-    assert main(["evaluate", "auto", "--samples", "20", "--out", "asked"]) == 0
+    assert main(["evaluate", "auto", "--samples", "20", "--out", "evaluated"]) == 0
     assert "binary cross entropy" in capsys.readouterr().out
     assert main(["train", "--network", "paper", *few, "--neuron", "brand-petruccione-published", "--out", "paper"]) == 0
     networks = pd.read_csv("paper/networks.csv")
@@ -370,7 +370,7 @@ def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys:
     few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
     assert main(few) == 0
     weights = load_checkpoint("run/network.pt")
-    # Its marker told neither files nor, at the end, that it was finished, and its checkpoints had no checksum.
+    # Its marker listed neither files nor, at the end, that it was finished, and its checkpoints had no checksum.
     old = {"format": "qlifq run", "format_version": 1, "command": "qlifq train --out run"}
     for path in Path("run").glob("*.pt"):
         torch.save(load_checkpoint(path) | {"format_version": 1}, path)
@@ -407,8 +407,10 @@ def test_two_trainings_do_not_share_a_folder(capsys: Captured) -> None:
 
 def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     def calibrate(p01: float) -> None:
-        told = ["--neurons", "6", "--shots", "512", "--noise", f"readout_p01={p01}", "--sampling", "law"]
-        assert main(["calibrate", *told, "--out", "record.json", *(["--force"] if Path("record.json").exists() else [])]) == 0
+        options = ["--neurons", "6", "--shots", "512", "--noise", f"readout_p01={p01}", "--sampling", "law"]
+        assert (
+            main(["calibrate", *options, "--out", "record.json", *(["--force"] if Path("record.json").exists() else [])]) == 0
+        )
 
     def save_and_stop(path: Path, identity: Mapping[str, object], content: Mapping[str, object]) -> None:
         save_checkpoint(path, identity, content)

@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     axes[0][0].plot([1, 10], [0.5, 0.2])
     section = Section("Shots", "How many?", ["Ten."], {"curve": Picture(lambda: figure, "The error falls.")}, tables)
     report = Report(
-        "A small report", "What is asked.", ["What is found."], "Quite sure.", {"seed": 0}, [section], "analytic, exact"
+        "A small report", "What is compared.", ["What is found."], "Quite sure.", {"seed": 0}, [section], "analytic, exact"
     )
     write_report(folder / "report", report, command="qlifq compare something")
     return folder

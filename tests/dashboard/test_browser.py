@@ -29,7 +29,7 @@ window.shownHash ??= (() => {
     let value = 7;
     for (const e of document.querySelector('[data-testid=stMain]').querySelectorAll(shown)) {
       if (e.closest('[data-testid=stExpander]')) continue;
-      // Every third pixel: to look at all takes as long as to draw them.
+      // Every third pixel: to read all takes as long as to draw them.
       if (e.tagName === 'CANVAS') value = mix(value, pixels(e), 3);
       else value = mix(value, text(e.tagName === 'IMG' ? e.src : e.innerText), 1);
     }
@@ -97,7 +97,7 @@ class Page:
         self.until(f"return ![...document.querySelectorAll('[data-testid=stSidebar] details')].some({empty})")
 
     def controls(self) -> dict[str, str]:
-        """Every control beside the page that can be moved, by its name: "range", "checkbox" or "combobox"."""
+        """Every control beside the page that can be moved, by its label: "range", "checkbox" or "combobox"."""
         found = self.browser.execute_script(
             "return [...document.querySelectorAll('[data-testid=stSidebar] input:not([disabled])')]"
             ".map(e => [e.getAttribute('aria-label'), e.getAttribute('role') || e.type])"
@@ -212,9 +212,9 @@ def shares() -> dict[str, set[str]]:
         values, wrong = from_address(NeuronView, dict(part.split("=") for part in f"v=1&{address}".split("&")))
         assert wrong == []
         values = {**NeuronView.defaults(), **values}
-        shown = {item.name for item in NeuronView.controls() if relevant(item, values)}
+        shown = {item.label for item in NeuronView.controls() if relevant(item, values)}
         shared[name] = shown.difference(*shared.values())
-    assert set().union(*shared.values()) == {item.name for item in NeuronView.controls()} - {"sample"}
+    assert set().union(*shared.values()) == {item.label for item in NeuronView.controls()} - {"Sample"}
     return shared
 
 
@@ -229,14 +229,16 @@ def test_every_control_of_the_neuron_changes_what_is_shown(page: Page, name: str
 
 def test_a_preset_changes_what_is_shown(page: Page) -> None:
     page.open("")
-    assert page.dead({"preset"}) == []
+    assert page.dead({"Preset"}) == []
 
 
 def test_every_control_of_the_circuit_changes_what_is_shown(page: Page) -> None:
     page.open("circuit", "?v=1&circuit=LeakySpike&mapping=tanh&p0=0.4")
     assert page.wrong() == []
     names = set(page.controls())
-    assert names == {"circuit", "second", "mapping", "p0", "slope", "leak", "theta_max", "gap"}
+    from qlifq.dashboard.circuit.view import CircuitView
+
+    assert names == {item.label for item in CircuitView.controls()}
     assert page.dead(names) == []
 
 
@@ -247,7 +249,7 @@ def test_every_control_of_the_backends_changes_what_is_shown(page: Page) -> None
     names = set(page.controls())
     from qlifq.dashboard.backends.view import BackendsView
 
-    assert names == {item.name for item in BackendsView.controls()}
+    assert names == {item.label for item in BackendsView.controls()}
     assert page.dead(names, button="backends:run") == []
 
 
@@ -258,15 +260,15 @@ def test_every_control_of_the_calibration_changes_what_is_shown(page: Page) -> N
     names = set(page.controls())
     from qlifq.dashboard.calibration.view import CalibrationView
 
-    assert names == {item.name for item in CalibrationView.controls()}
+    assert names == {item.label for item in CalibrationView.controls()}
     assert page.dead(names, button="calibration:run") == []
 
 
 def test_every_control_of_the_comparisons_changes_what_is_shown(page: Page) -> None:
     page.open("comparisons", "?run=digits-a")
-    assert page.dead({"run", "sample"}) == []
+    assert page.dead({"Run", "Sample"}) == []
     page.open("comparisons", "?run=report")
-    assert page.dead({"table"}) == []
+    assert page.dead({"Table"}) == []
 
 
 PLANTED = """
@@ -321,13 +323,13 @@ def planted(browser: Any, serve: Any, tmp_path: Path) -> Any:
 def test_a_planted_control_that_changes_nothing_is_found_behind_a_button(planted: Any) -> None:
     with planted(PRESSED) as page:
         page.open("")
-        assert page.dead({"live", "off"}, button="planted:run") == ["off"]
+        assert page.dead({"Live", "Off"}, button="planted:run") == ["Off"]
 
 
 def test_a_planted_control_that_changes_nothing_is_found(planted: Any) -> None:
     with planted(AT_ONCE) as page:
         page.open("")
-        assert page.dead({"live", "silent", "off"}) == ["silent", "off"]
+        assert page.dead({"Live", "Silent", "Off"}) == ["Silent", "Off"]
         page.open("", "?v=1&live=%3Cscript%3Ealert(1)%3C/script%3E&other=2")
         assert len(page.wrong()) == 2
         assert "Argument `live` must be a number, but is '<script>alert(1)</script>'" in page.wrong()[0]
@@ -347,5 +349,5 @@ def test_an_upload_is_shown_and_a_hostile_one_is_refused(page: Page, tmp_path: P
     page.until("return document.querySelectorAll('[data-testid=stVegaLiteChart] canvas').length > 3")
     page.settle()
     assert page.wrong() == []
-    page.until("return !!document.querySelector('input[aria-label=sample]')")
+    page.until("return !!document.querySelector('input[aria-label=Sample]')")
     assert page.dead({"sample"}) == []

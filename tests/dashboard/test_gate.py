@@ -1,4 +1,4 @@
-"""Who may talk to the server: asked of one that runs as its users run it, with requests that a browser would send."""
+"""Who may talk to the server: tried on one that runs as its users run it, with requests that a browser would send."""
 
 import http.client
 import socket
@@ -45,7 +45,7 @@ def test_another_name_that_points_here_is_refused(server: str, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/", "/_stcore/stream"])
-def test_a_page_from_elsewhere_is_refused_and_so_is_one_from_another_port(server: str, path: str) -> None:
+def test_a_page_of_another_host_or_port_is_refused(server: str, path: str) -> None:
     own = f"localhost:{port_of(server)}"
     for origin in ("http://rebound.example", "http://localhost", "http://localhost:3000", "http://127.0.0.1:8000", "null"):
         assert answered(server, own, path, Origin=origin).status == 403

@@ -136,10 +136,10 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
 def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:
     record = measure(CalibrationView.of({"backend": "analytic", "noise": "numbers", "neurons": 2, "shots": 100}))
     values: dict[str, Value] = {"neurons": 2, "steps": 10, "repeats": 2, "second_backend": "analytic"}
-    plain, twin = BackendsView.of(values), BackendsView.of({**values, "second_backend": "twin"})
+    exact, twin = BackendsView.of(values), BackendsView.of({**values, "second_backend": "twin"})
     layers = {side: layer_of(twin, side, record) for side in SIDES}
     pair = run_pair(twin, layers, record, "torino.json")
     assert pair.shows(twin, record)
     assert not pair.shows(twin, parse(written(record), "record.json"))
     assert "calibration.load('torino.json')" in backends_code(pair.view, pair.file)
-    assert run_pair(plain, {side: layer_of(plain, side) for side in SIDES}).shows(plain, record)
+    assert run_pair(exact, {side: layer_of(exact, side) for side in SIDES}).shows(exact, record)

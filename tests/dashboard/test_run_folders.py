@@ -41,7 +41,7 @@ def test_a_link_out_of_the_folder_is_not_followed(runs: Path, tmp_path: Path) ->
         open_run(tmp_path, "link")
 
 
-def test_facts_that_lie_elsewhere_or_are_too_many_are_no_run(runs: Path, tmp_path: Path) -> None:
+def test_summaries_behind_a_link_or_too_many_are_no_run(runs: Path, tmp_path: Path) -> None:
     for name in ("link", "long"):
         (tmp_path / name).mkdir()
     (tmp_path / "link" / "summary.json").symlink_to(runs / "report" / "summary.json")
@@ -84,5 +84,5 @@ def test_files_of_a_run_that_are_broken_give_a_sentence(runs: Path, tmp_path: Pa
     (run / "report.md").write_bytes(b"caf\xe9")
     with pytest.raises(FileFormatError, match=r"report\.md must be text in UTF-8"):
         open_run(tmp_path, "run")
-    (run / "report.md").write_text("!![x](http://elsewhere/a.png) ![y](b.png)", encoding="utf-8")
-    assert open_run(tmp_path, "run").text == [("text", "[x](http://elsewhere/a.png) [y](b.png)")]
+    (run / "report.md").write_text("!![x](http://other/a.png) ![y](b.png)", encoding="utf-8")
+    assert open_run(tmp_path, "run").text == [("text", "[x](http://other/a.png) [y](b.png)")]

@@ -1,4 +1,4 @@
-"""Starting the server: what it is told, and what is refused before it starts."""
+"""Starting the server: its configuration, and what is refused before it starts."""
 
 import socket
 import subprocess
@@ -23,7 +23,7 @@ def test_the_server_listens_on_loopback_reports_to_nobody_and_takes_small_files(
     assert options["client.showErrorDetails"] == "none"
     assert options["runner.postScriptGC"] is False
     assert options["client.allowedOrigins"] == ["http://localhost:8501"]
-    # Streamlit asks a service for the address of this machine, unless it is told what to show.
+    # Streamlit asks a service for the address of this machine, unless it has one to show.
     assert options["browser.serverAddress"] == "127.0.0.1"
     assert server_options("0.0.0.0", 8501)["browser.serverAddress"] == "localhost"
 

@@ -61,17 +61,17 @@ def test_every_layer_is_calibrated_with_its_own_numbers_and_answers_as_it_was_de
         programme = record.measurement.design
         assert torch.equal(programme.q_scale.float(), layer.q_scale)
         assert torch.equal(programme.q_bias.float(), layer.q_bias)
-    wanted = [(angle_at_threshold(layer) / 2).sin().square() for layer in qlifs(network)]
+    targets = [(angle_at_threshold(layer) / 2).sin().square() for layer in qlifs(network)]
     before = [measured(device, layer) for layer in qlifs(network)]
     corrections = correct_layers(network, found)
-    for layer, target, uncorrected, correction in zip(qlifs(network), wanted, before, corrections, strict=True):
+    for layer, target, uncorrected, correction in zip(qlifs(network), targets, before, corrections, strict=True):
         assert torch.equal(layer.q_bias, correction.q_bias.float())
         assert float((uncorrected - target).abs().min()) > 0.03
         # 40,000 shots know a corner to 0.0015 and less: six standard errors of what follows from all of them.
         assert float((measured(device, layer) - target).abs().max()) < 0.009
 
 
-def test_the_plan_is_what_is_asked(device: Backend, records: list[Calibration]) -> None:
+def test_the_plan_is_what_runs(device: Backend, records: list[Calibration]) -> None:
     shots = 40_000
     planned = calibration_plan(build(DESIGN, backend=device, seed=0), shots=shots)
     assert planned.evaluations == sum(record.measurement.ones.numel() for record in records)
@@ -85,10 +85,10 @@ def test_one_record_is_for_all_layers_or_each_has_its_own(device: Backend, recor
     first, second = records
     assert one_for_each([first, second], 2) == [first, second]
     assert one_for_each([first], 3) == [first] * 3
-    alike = build(replace(DESIGN, hidden=(7, 7)), backend=device, seed=0)
-    correct_layers(alike, [first])
-    assert torch.equal(*(layer.q_bias for layer in qlifs(alike)))
-    assert bool((qlifs(alike)[0].q_bias != 0.2).all())
+    same_shape = build(replace(DESIGN, hidden=(7, 7)), backend=device, seed=0)
+    correct_layers(same_shape, [first])
+    assert torch.equal(*(layer.q_bias for layer in qlifs(same_shape)))
+    assert bool((qlifs(same_shape)[0].q_bias != 0.2).all())
 
 
 REFUSED: list[tuple[Design, Callable[[list[Calibration]], list[Calibration]], type[QLIFError], str]] = [

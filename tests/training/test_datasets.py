@@ -178,15 +178,15 @@ def test_openml_s_table_becomes_the_official_parts(monkeypatch: pytest.MonkeyPat
 
     pixels = np.zeros((70_000, 784))
     pixels[59_999, 0], pixels[60_000, 1] = 255, 51
-    asked: dict[str, object] = {}
+    requested: dict[str, object] = {}
 
     def fetch(**options: object) -> Found:
-        asked.update(options)
+        requested.update(options)
         return Found(pixels, np.array(["7"] * 60_000 + ["3"] * 10_000, dtype=object))
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
     data = load_dataset(name)
-    assert asked["data_id"] == number
+    assert requested["data_id"] == number
     assert (len(data.train.images), len(data.test.images), data.picture) == (60_000, 10_000, (28, 28))
     assert (float(data.train.images[-1, 0]), round(float(data.test.images[0, 1]), 6)) == (1.0, 0.2)
     assert (data.train.labels.unique().tolist(), data.test.labels.unique().tolist()) == ([7], [3])  # type: ignore[no-untyped-call]

@@ -46,20 +46,20 @@ def after(steps: int) -> Callable[[int, int], None]:
 
 
 def test_it_learns_and_says_how_it_went(data: Dataset, design: Design, settings: TrainingSettings) -> None:
-    told: list[Epoch] = []
+    reported: list[Epoch] = []
     seen: list[tuple[int, int]] = []
     trained = train(
         design,
         data,
         replace(settings, epochs=12, validation=0.1, learning_rate=3e-2),
-        after_epoch=told.append,
+        after_epoch=reported.append,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert list(trained.history) == told
-    assert [epoch.number for epoch in told] == list(range(1, 13))
-    assert told[-1].loss < 0.4 * told[0].loss
-    assert told[-1].validation_accuracy is not None
-    assert told[-1].validation_accuracy > 0.7
+    assert list(trained.history) == reported
+    assert [epoch.number for epoch in reported] == list(range(1, 13))
+    assert reported[-1].loss < 0.4 * reported[0].loss
+    assert reported[-1].validation_accuracy is not None
+    assert reported[-1].validation_accuracy > 0.7
     assert seen == [(step, 60) for step in range(1, 61)]
     tested = evaluate(trained.network, design, data.test)
     assert tested.accuracy > 0.75
@@ -86,7 +86,7 @@ def test_a_training_that_ends_anywhere_goes_on_to_the_same_weights(
     place = tmp_path / "network.pt"
     with pytest.raises(KilledError):
         train(design, data, settings, checkpoint=place, checkpoint_seconds=0, progress=after(steps))
-    # One that is interrupted again after a step, and then left to itself.
+    # One that is interrupted again after one step, and then left to itself.
     with pytest.raises(KilledError):
         train(design, data, settings, checkpoint=place, checkpoint_seconds=0, progress=after(min(steps + 1, 12)))
     continued = train(design, data, settings, checkpoint=place)
@@ -137,8 +137,8 @@ def test_a_process_that_is_killed_again_and_again_ends_with_the_weights_of_one_t
     assert kills >= 1
     with killed_run(disturbed) as process:
         assert process.wait(timeout=120) == 0
-    wanted, found = (torch.load(place.with_suffix(".weights"), weights_only=True) for place in (undisturbed, disturbed))
-    assert same(wanted, found)
+    expected, found = (torch.load(place.with_suffix(".weights"), weights_only=True) for place in (undisturbed, disturbed))
+    assert same(expected, found)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_it_stops_early_with_the_best_weights(data: Dataset, design: Design, set
     assert same(weights(short.network), weights(trained.network))
 
 
-def test_images_are_held_back_evenly() -> None:
+def test_validation_images_are_spread_evenly() -> None:
     images = LabelledImages(torch.arange(10.0)[:, None], torch.arange(10))
     learn, rest = split_validation(images, 0.3)
     assert rest.labels.tolist() == [3, 6, 9]

@@ -41,7 +41,7 @@ DESIGNS = {
 }
 
 
-def asked(design: Design, samples: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, BatchShard]:
+def example(design: Design, samples: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, BatchShard]:
     """Images, their labels, and the share that is all of them."""
     source = torch.Generator().manual_seed(seed)
     images = torch.rand(samples, design.pixels, generator=source)
@@ -51,7 +51,7 @@ def asked(design: Design, samples: int = 5, seed: int = 0) -> tuple[Tensor, Tens
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_hidden_layers_pass_real_spikes_and_gradients_reach_every_layer(design: Design) -> None:
     network = build(design, seed=1)
-    images, labels, shard = asked(design)
+    images, labels, shard = example(design)
     network.reseed(3, shard)
     run = network.run(design.encode(images, 4, shard))
     for spikes in run.spikes:
@@ -75,7 +75,7 @@ def test_every_neuron_fits_into_the_slot_of_a_layer_with_weights(neuron: str) ->
     design = replace(MLP, neuron=neuron, parameters={"tau": 1.5})
     network = build(design, seed=0)
     assert network.parameter_count() == build(MLP, seed=0).parameter_count()
-    images, _, shard = asked(design)
+    images, _, shard = example(design)
     answer = network(design.encode(images, 0, shard))
     assert answer.trace.shape == (1, 5, 10)
     layers = list(network.neurons())
@@ -91,10 +91,10 @@ def test_the_paper_s_networks_have_its_sizes() -> None:
     assert [layer.num_neurons for layer in network.neurons()] == [12 * 24 * 24, 64 * 8 * 8, 10]
     weights = 12 * 25 + 12 + 64 * 12 * 25 + 64 + 1024 * 10 + 10
     assert network.parameter_count() == 2 * weights
-    images, _, shard = asked(convolutional, samples=2)
+    images, _, shard = example(convolutional, samples=2)
     answer = network(convolutional.encode(images, 0, shard))
     assert answer.trace.shape == (3, 2, 10)
-    # A prediction counts spikes, and tells equal counts apart by the populations; as published it does not.
+    # A prediction counts spikes, and orders equal counts by the populations; as published it does not.
     assert torch.allclose(answer.scores - answer.scores.floor(), answer.trace.mean(dim=0), atol=1e-6)
     published = replace(convolutional, neuron="brand-petruccione-published")
     answer = build(published, seed=0)(published.encode(images, 0, shard))
@@ -111,14 +111,14 @@ def test_pooled_currents_leave_a_quarter_of_the_neurons_and_are_those_of_a_convo
         torch.manual_seed(0)
         pooled = PooledConvolution(3, 4, 5)
         images = torch.randn(2, 3, side, side)
-        plain = nn.functional.conv2d(images, pooled.weight, pooled.bias)
-        assert torch.allclose(pooled(images), nn.functional.avg_pool2d(plain, 2), atol=1e-5)
+        direct = nn.functional.conv2d(images, pooled.weight, pooled.bias)
+        assert torch.allclose(pooled(images), nn.functional.avg_pool2d(direct, 2), atol=1e-5)
 
 
 def test_first_weights_are_scaled_and_first_biases_shifted_for_the_rotation_alone() -> None:
     design = DESIGNS["paper"]
-    plain, changed = (build(each, seed=0).layers[0] for each in (design, replace(design, scale=3.0, bias=-0.5)))
-    (weight, bias), (scaled, shifted) = ([value.detach() for value in each.parameters()] for each in (plain, changed))
+    direct, changed = (build(each, seed=0).layers[0] for each in (design, replace(design, scale=3.0, bias=-0.5)))
+    (weight, bias), (scaled, shifted) = ([value.detach() for value in each.parameters()] for each in (direct, changed))
     assert torch.equal(scaled[:20], 3 * weight[:20])
     assert torch.equal(shifted[:20], bias[:20] - 0.5)
     assert torch.equal(scaled[20:], weight[20:])
@@ -136,8 +136,8 @@ def test_a_rotated_layer_drives_its_neurons_as_the_paper_says() -> None:
     populations, spikes = RotatedLayer(together, BrandPetruccione(3)).populations(signal)
     weighted = rotation(signal)
     theta, tau, x = torch.pi * weighted.abs(), 200 * interval(signal).abs(), (weighted > 0).to(torch.float32)
-    wanted, fired, _ = BrandPetruccione(3).run(theta, tau, x)
-    assert torch.allclose(populations, wanted, atol=1e-5)
+    expected, fired, _ = BrandPetruccione(3).run(theta, tau, x)
+    assert torch.allclose(populations, expected, atol=1e-5)
     assert torch.equal(spikes, fired)
 
 
@@ -159,7 +159,7 @@ def test_the_intervals_of_a_layer_have_an_effect_where_its_input_changes_alone()
 def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_computed_for_them() -> None:
     design = replace(DESIGNS["paper"], neuron="brand-petruccione-published")
     network = build(design, seed=0)
-    images, labels, shard = asked(design)
+    images, labels, shard = example(design)
     run = network.run(design.encode(images, 0, shard))
     assert not any(spikes.requires_grad for spikes in run.spikes)
     torch.autograd.backward(design.losses(run.answer, images, labels).sum())
@@ -191,19 +191,19 @@ def test_a_constant_input_is_weighted_once() -> None:
 
 def test_the_loss_of_the_paper_is_summed_over_the_steps_and_that_of_an_autoencoder_is_over_pixels() -> None:
     design = DESIGNS["paper"]
-    images, labels, shard = asked(design)
+    images, labels, shard = example(design)
     answer = build(design, seed=0)(design.encode(images, 0, shard))
-    wanted = sum(nn.functional.cross_entropy(each, labels) for each in answer.trace)
-    assert torch.allclose(design.losses(answer, images, labels).mean(), torch.as_tensor(wanted))
+    expected = sum(nn.functional.cross_entropy(each, labels) for each in answer.trace)
+    assert torch.allclose(design.losses(answer, images, labels).mean(), torch.as_tensor(expected))
     design = DESIGNS["autoencoder"]
     answer = build(design, seed=0)(design.encode(images, 0, shard))
-    wanted = nn.functional.binary_cross_entropy(answer.scores.sigmoid(), images)
-    assert torch.allclose(design.losses(answer, images, labels).mean(), wanted)
+    expected = nn.functional.binary_cross_entropy(answer.scores.sigmoid(), images)
+    assert torch.allclose(design.losses(answer, images, labels).mean(), expected)
 
 
 def test_the_readout_averages_before_it_weighs() -> None:
     network = build(MLP, seed=0)
-    images, _, shard = asked(MLP)
+    images, _, shard = example(MLP)
     run = network.run(MLP.encode(images, 0, shard))
     weights = network.readout.weights
     assert isinstance(weights, nn.Module)
@@ -213,17 +213,17 @@ def test_the_readout_averages_before_it_weighs() -> None:
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 @pytest.mark.parametrize("neuron", ["classical", "classical-stochastic"])
 def test_the_classical_network_has_the_nearest_number_of_parameters(design: Design, neuron: str) -> None:
-    wanted = build(design, seed=0).parameter_count()
+    expected = build(design, seed=0).parameter_count()
     other = matched(design, neuron)
     counts = {
         width: build(replace(other, hidden=(*other.hidden[:-1], width)), seed=0).parameter_count()
         for width in (other.hidden[-1] - 1, other.hidden[-1], other.hidden[-1] + 1)
         if width
     }
-    assert min(counts, key=lambda width: abs(counts[width] - wanted)) == other.hidden[-1]
+    assert min(counts, key=lambda width: abs(counts[width] - expected)) == other.hidden[-1]
     if not NEURONS[design.neuron].rotated:
         assert other.hidden == design.hidden
-        assert counts[other.hidden[-1]] == wanted
+        assert counts[other.hidden[-1]] == expected
 
 
 def test_what_belongs_to_a_quantum_decision_alone_falls_away_for_a_classical_neuron() -> None:
@@ -280,7 +280,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_generator_alone
 def test_a_share_of_a_batch_has_the_spikes_that_it_has_in_the_whole(neuron: str) -> None:
     design = replace(MLP, neuron=neuron, encoding="poisson", rate=0.7, parameters={"tau": 1.5, "noise_std": 0.2})
     network = build(design, seed=0)
-    images, _, shard = asked(design, samples=6)
+    images, _, shard = example(design, samples=6)
 
     def spikes(first: int, last: int) -> list[Tensor]:
         part = BatchShard(first, shard.total)
@@ -296,7 +296,7 @@ def test_a_share_of_a_batch_has_the_spikes_that_it_has_in_the_whole(neuron: str)
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-def test_every_layer_of_neurons_is_asked_where_it_is_said(design: Design) -> None:
+def test_every_layer_of_neurons_runs_on_its_backend(design: Design) -> None:
     here = list(build(design, seed=0).neurons())
     assert len(here) == design.neuron_layers
     each = [get("analytic") for _ in here]
@@ -307,7 +307,7 @@ def test_every_layer_of_neurons_is_asked_where_it_is_said(design: Design) -> Non
         build(design, backend=[*each, each[0]], seed=0)
 
 
-def test_a_design_survives_plain_values() -> None:
+def test_a_design_survives_json_values() -> None:
     design = replace(MLP, parameters={"tau": (1.0,) * 20, "reset": "soft"}, encoding="latency")
     assert Design.from_dict(design.to_dict()) == design
 
@@ -352,19 +352,19 @@ def test_the_same_weights_run_on_another_backend(backend: str) -> None:
     2,000 images and 20 neurons show a bias of 0.015 in the mean probability of a neuron's spikes.
     """
     made: Backend = get(backend)
-    trained, elsewhere = build(MLP, seed=0), build(MLP, backend=made, shots=1, seed=1)
-    elsewhere.load_state_dict(trained.state_dict())
-    images, _, shard = asked(MLP, samples=2000)
-    elsewhere.reseed(1, shard)
+    trained, on_backend = build(MLP, seed=0), build(MLP, backend=made, shots=1, seed=1)
+    on_backend.load_state_dict(trained.state_dict())
+    images, _, shard = example(MLP, samples=2000)
+    on_backend.reseed(1, shard)
     with torch.no_grad():
         signal = MLP.encode(images, 2, shard)[:1]
         layer = trained.layers[0]
         assert isinstance(layer, CurrentLayer)
         p = simulate(layer.neurons, layer.weights(signal[0])[None], ["probability"])["probability"]
-        ones = elsewhere.run(signal).spikes[0]
+        ones = on_backend.run(signal).spikes[0]
     deviation = (ones - p).sum(dim=(0, 1)) / (p * (1 - p)).sum(dim=(0, 1)).sqrt()
     assert float(deviation.abs().max()) < 6.6
-    assert [plan.evaluations for plan in elsewhere.plans(24)] == [24 * 20, 24 * 12]
+    assert [plan.evaluations for plan in on_backend.plans(24)] == [24 * 20, 24 * 12]
 
 
 @pytest.mark.parametrize("network", NETWORKS)

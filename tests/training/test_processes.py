@@ -46,7 +46,7 @@ with joined("cpu") as (processes, device):
     tested = evaluate(trained.network, design, data.test, processes=processes)
     if processes.first:
         history = [asdict(epoch) for epoch in trained.history]
-        (out / "told.json").write_text(json.dumps({"history": history, "predicted": tested.predicted.tolist()}))
+        (out / "reported.json").write_text(json.dumps({"history": history, "predicted": tested.predicted.tolist()}))
 """
 
 
@@ -80,14 +80,14 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "told.json").read_bytes())
-    for mine, its in zip(alone.history, told["history"], strict=True):
+    reported = json.loads((tmp_path / "reported.json").read_bytes())
+    for mine, its in zip(alone.history, reported["history"], strict=True):
         for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
             assert its[name] == pytest.approx(getattr(mine, name), rel=1e-5), (mine.number, name)
     weights = torch.load(tmp_path / "network.pt", weights_only=True)["network"]
     for name, value in alone.network.state_dict().items():
         assert torch.allclose(value, weights[name], rtol=1e-4, atol=1e-5), name
-    assert predicted == told["predicted"]
+    assert predicted == reported["predicted"]
 
 
 def test_shares_are_neighbours_and_cover_the_batch() -> None:

@@ -43,11 +43,11 @@ def backends_page() -> None:
         layers = {side: ask(layer_of, view, side, record) for side in SIDES}
         st.markdown("**What it would cost**")
         st.table(_costs({side: (describe_decisions(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
-        elsewhere = remote(view)
-        if elsewhere:
-            st.info(said(f"{', '.join(elsewhere)} runs on somebody else's machine: run it from Python or the command line."))
-        if st.button("Run both", type="primary", disabled=bool(elsewhere), key="backends:run"):
-            with st.spinner("The qubits are asked…"):
+        blocked = remote(view)
+        if blocked:
+            st.info(said(f"{', '.join(blocked)} runs on another machine: run it from Python or the command line."))
+        if st.button("Run both", type="primary", disabled=bool(blocked), key="backends:run"):
+            with st.spinner("Running both backends…"):
                 st.session_state[_RAN] = ask(run_pair, view, layers, record, kept_file())
         ran: Pair | None = st.session_state.get(_RAN)
         if ran is None:
@@ -57,16 +57,16 @@ def backends_page() -> None:
                 st.warning("What follows is of an earlier run, with other settings or another calibration record.")
             _show(ran)
     with st.sidebar:
-        panel.draw(opened=("first backend", "second backend", "run"))
+        panel.draw(opened=("backend A", "backend B", "run"))
 
 
 def _costs(plans: dict[str, tuple[str, Plan]]) -> pd.DataFrame:
     rows = {}
-    for side, (asked, plan) in plans.items():
+    for side, (decisions, plan) in plans.items():
         counts = {name: f"{getattr(plan, name):,}" for name in _COUNTS}
         times = {"time": plan.estimated_seconds, "device time": plan.device_seconds}
-        told = {name: "not known" if value is None else f"about {duration(value)}" for name, value in times.items()}
-        rows[f"{side} backend"] = {"asked": asked, **counts, **told}
+        estimates = {name: "not known" if value is None else f"about {duration(value)}" for name, value in times.items()}
+        rows[f"backend {SIDES[side]}"] = {"decisions": decisions, **counts, **estimates}
     costs = pd.DataFrame(rows)
     # Only a device charges its time.
     charged = any(plan.device_seconds is not None for _, plan in plans.values())
@@ -76,8 +76,8 @@ def _costs(plans: dict[str, tuple[str, Plan]]) -> pd.DataFrame:
 def _show(ran: Pair) -> None:
     figures(
         {
-            **{f"rate, {side} backend": f"{ran.rates[side].value:.4f}" for side in SIDES},
-            "difference (second − first)": f"{ran.difference.value:+.4f}",
+            **{f"rate, backend {letter}": f"{ran.rates[side].value:.4f}" for side, letter in SIDES.items()},
+            "difference (B − A)": f"{ran.difference.value:+.4f}",
             "its 99 % interval": f"{ran.difference.low:+.4f} to {ran.difference.high:+.4f}",
         }
     )

@@ -30,7 +30,8 @@ __all__ = [
     "sources",
 ]
 
-SIDES = ("first", "second")
+#: The two sides, by the prefix of their controls, and what the page calls them.
+SIDES = {"first": "A", "second": "B"}
 SHOTS = ("exact", "1", "10", "100", "1000")
 _COLOURS = {"first": COLOURS["blue"], "second": COLOURS["orange"]}
 #: Steps whose spikes are averaged for a point of the rate.
@@ -59,43 +60,80 @@ SECOND = "aer"
 class BackendsView(View):
     """What the page of the backends shows."""
 
-    first_backend: str = control("analytic", "choice", "first backend", "who answers for the qubit", options=BACKENDS)
-    first_shots: str = control("exact", "choice", "first backend", "shots per decision", options=SHOTS)
+    first_backend: str = control(
+        "analytic", "choice", "backend A", "where the spike decisions run", options=BACKENDS, label="Backend A"
+    )
+    first_shots: str = control(
+        "exact", "choice", "backend A", "shots per decision", options=SHOTS, label="Shots per decision of A"
+    )
     first_noise: str = control(
         {name: default_noise(name) for name in BACKENDS},
         "choice",
-        "first backend",
+        "backend A",
         "errors of the qubits",
         options=NOISES,
         need=_noise_of("first"),
         by="first_backend",
+        label="Noise of A",
     )
-    second_backend: str = control(SECOND, "choice", "second backend", "who answers for the qubit", options=BACKENDS)
-    second_shots: str = control("1", "choice", "second backend", "shots per decision", options=SHOTS)
+    second_backend: str = control(
+        SECOND, "choice", "backend B", "where the spike decisions run", options=BACKENDS, label="Backend B"
+    )
+    second_shots: str = control(
+        "1", "choice", "backend B", "shots per decision", options=SHOTS, label="Shots per decision of B"
+    )
     second_noise: str = control(
         {name: default_noise(name) for name in BACKENDS} | {SECOND: "numbers"},
         "choice",
-        "second backend",
+        "backend B",
         "errors of the qubits",
         options=NOISES,
         need=_noise_of("second"),
         by="second_backend",
+        label="Noise of B",
     )
     readout_p01: float = control(
-        0.02, "real", "noise", "probability that 0 is read as 1", need=NUMBERS, at_least=0.0, at_most=1.0
+        0.02,
+        "real",
+        "noise",
+        "probability that 0 is read as 1",
+        need=NUMBERS,
+        at_least=0.0,
+        at_most=1.0,
+        label="Readout P(1 | 0)",
     )
     readout_p10: float = control(
-        0.05, "real", "noise", "probability that 1 is read as 0", need=NUMBERS, at_least=0.0, at_most=1.0
+        0.05,
+        "real",
+        "noise",
+        "probability that 1 is read as 0",
+        need=NUMBERS,
+        at_least=0.0,
+        at_most=1.0,
+        label="Readout P(0 | 1)",
     )
-    gate_error: float = control(0.001, "real", "noise", "average infidelity of a gate", need=NUMBERS, at_least=0.0, at_most=0.5)
-    gain: float = control(1.2, "real", "run", "constant current, dimensionless", at_least=0.0)
-    tau: float = control(20.0, "real", "run", "membrane time constant, steps", at_least=1.0)
-    mapping: str = control("sigmoid", "choice", "run", "from the gap to the angle", options=tuple(MAPPINGS))
-    decision: str = control("sample", "choice", "run", "what is made of the probability", options=DECISIONS)
-    neurons: int = control(4, "integer", "run", "neurons, each on its own qubit", at_least=1, at_most=32)
-    steps: int = control(100, "integer", "run", "time steps", at_least=10, at_most=500)
-    repeats: int = control(20, "integer", "run", "independent runs side by side", at_least=2, at_most=100)
-    seed: int = control(0, "integer", "run", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999)
+    gate_error: float = control(
+        0.001,
+        "real",
+        "noise",
+        "average infidelity of a gate",
+        need=NUMBERS,
+        at_least=0.0,
+        at_most=0.5,
+        label="Gate error (average infidelity)",
+    )
+    gain: float = control(1.2, "real", "run", "constant current, dimensionless", at_least=0.0, label="Current (dimensionless)")
+    tau: float = control(
+        20.0, "real", "run", "membrane time constant, steps", at_least=1.0, label="Membrane time constant τ (steps)"
+    )
+    mapping: str = control("sigmoid", "choice", "run", "from the gap to the angle", options=tuple(MAPPINGS), label="Mapping")
+    decision: str = control("sample", "choice", "run", "what is made of the probability", options=DECISIONS, label="Decision")
+    neurons: int = control(4, "integer", "run", "neurons, each on its own qubit", at_least=1, at_most=32, label="Neurons")
+    steps: int = control(100, "integer", "run", "time steps", at_least=10, at_most=500, label="Duration (steps)")
+    repeats: int = control(20, "integer", "run", "independent runs side by side", at_least=2, at_most=100, label="Repeats")
+    seed: int = control(
+        0, "integer", "run", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999, label="Seed"
+    )
 
     def of_side(self, side: str, name: str) -> Any:
         """The value of a control of one side."""
@@ -163,7 +201,7 @@ def plan_of(view: BackendsView, layer: QLIF) -> Plan:
 
 
 def remote(view: BackendsView) -> list[str]:
-    """The chosen backends that run on somebody else's machine."""
+    """The chosen backends that run on another machine."""
     chosen = [str(view.of_side(side, "backend")) for side in SIDES]
     return [name for name in dict.fromkeys(chosen) if CAPABILITIES[name].remote]
 
@@ -199,14 +237,14 @@ def run_pair(
 
 
 def sources(pair: Pair) -> str:
-    """Who gave the numbers of each side, in words."""
-    return " · ".join(f"{side}: {pair.sides[side].recording.decided_by}" for side in SIDES)
+    """What each side ran on."""
+    return " · ".join(f"{letter}: {pair.sides[side].recording.decided_by}" for side, letter in SIDES.items())
 
 
 def backends_charts(pair: Pair) -> list[Chart]:
     """Rate, potential and probability over time, both backends over each other."""
     view = pair.view
-    labels = {side: f"{side}: {view.of_side(side, 'backend')}" for side in SIDES}
+    labels = {side: f"{letter}: {view.of_side(side, 'backend')}" for side, letter in SIDES.items()}
     steps = np.arange(view.steps)
     windows = steps[: view.steps // _WINDOW * _WINDOW : _WINDOW]
     rates = {
@@ -252,9 +290,9 @@ def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
     lines_ += ["", f"current = torch.full(({view.steps}, {view.repeats}, {view.neurons}), {view.gain!r})"]
     for side in SIDES:
         shots = view.of_side(side, "shots")
-        asked = "None" if shots == "exact" else shots
+        shots_argument = "None" if shots == "exact" else shots
         lines_ += [
-            f"{side} = qlifq.QLIF({view.neurons}, backend={backends[side]}, shots={asked}, {written})",
+            f"{side} = qlifq.QLIF({view.neurons}, backend={backends[side]}, shots={shots_argument}, {written})",
             "with torch.no_grad():",
             f"    print({side!r}, {side}(current)[0].mean().item())",
         ]

@@ -25,7 +25,7 @@ _THETA_MAX = Need("mapping='tanh'", lambda view: "theta_max" in MAPPINGS[view.ma
 _POINTS = 201
 #: Who gives the numbers of this page.
 CLOSED_FORM = "closed form of the circuit, exact"
-#: From where the sphere is looked at, radians.
+#: The viewpoint of the sphere, radians.
 _AZIMUTH, _ELEVATION = math.radians(-55), math.radians(20)
 
 
@@ -33,18 +33,44 @@ _AZIMUTH, _ELEVATION = math.radians(-55), math.radians(20)
 class CircuitView(View):
     """What the page of the circuit shows."""
 
-    circuit: str = control("RYSpike", "choice", "circuit", "what the qubit is asked with", options=tuple(CIRCUITS))
+    circuit: str = control(
+        "RYSpike", "choice", "circuit", "the circuit that runs on the qubit", options=tuple(CIRCUITS), label="Circuit"
+    )
     second: float = control(
-        0.5, "real", "circuit", "second angle, radians", need=_TWO_SLOTS, at_least=-math.pi, at_most=math.pi
+        0.5,
+        "real",
+        "circuit",
+        "second angle, radians",
+        need=_TWO_SLOTS,
+        at_least=-math.pi,
+        at_most=math.pi,
+        label="Second angle (radians)",
     )
-    mapping: str = control("sigmoid", "choice", "response", "from the gap to the first angle", options=tuple(MAPPINGS))
-    p0: float = control(0.3, "real", "response", "wanted P(1) at the threshold, gap 0", above=0.0, below=1.0)
-    slope: float = control(1.5, "real", "response", "wanted slope dP(1)/dΔ there", above=0.0)
-    leak: float = control(0.0, "real", "response", "quantum_leak of the layer, taken off q_bias")
+    mapping: str = control(
+        "sigmoid", "choice", "response", "from the gap to the first angle", options=tuple(MAPPINGS), label="Mapping"
+    )
+    p0: float = control(
+        0.3, "real", "response", "target P(1) at the threshold, gap 0", above=0.0, below=1.0, label="Target P(1) at gap 0"
+    )
+    slope: float = control(
+        1.5, "real", "response", "target slope dP(1)/dΔ there", above=0.0, label="Target slope at gap 0 (per unit of gap)"
+    )
+    leak: float = control(
+        0.0, "real", "response", "quantum_leak of the layer, taken off q_bias", label="Quantum leak (radians)"
+    )
     theta_max: float = control(
-        THETA_MAX, "real", "response", "span of the tanh mapping, radians", need=_THETA_MAX, above=0.0, at_most=math.pi
+        THETA_MAX,
+        "real",
+        "response",
+        "span of the tanh mapping, radians",
+        need=_THETA_MAX,
+        above=0.0,
+        at_most=math.pi,
+        label="Span θ_max (radians)",
     )
-    gap: float = control(0.25, "real", "response", "gap Δ = V − threshold at which the qubit is looked at")
+    gap: float = control(
+        0.25, "real", "response", "gap Δ = V − threshold whose angle and probability are shown", label="Gap Δ (dimensionless)"
+    )
 
 
 class CircuitRun(NamedTuple):
@@ -53,12 +79,12 @@ class CircuitRun(NamedTuple):
     Args:
         view: the view.
         circuit: its circuit.
-        q_scale: what gives the wanted response.
+        q_scale: the mapping's slope that gives the target response.
         q_bias: same shape.
         gaps: Δ, `(points,)` float64.
         angle: θ there.
         probability: P(1) there, of the circuit.
-        at: the angles at the gap that is looked at, `(num_angles,)`.
+        at: the angles at the gap that is shown, `(num_angles,)`.
         path: the Bloch vector as the gates turn it, `(points, 3)`, from |0⟩.
         p: P(1) at its end.
     """
@@ -76,7 +102,7 @@ class CircuitRun(NamedTuple):
 
     @property
     def solved(self) -> bool:
-        """Whether the response has the wanted probability and slope: they are solved for a circuit of one angle."""
+        """Whether the response has the target probability and slope: they are solved for a circuit of one angle."""
         return self.circuit.num_angles == 1
 
 
@@ -84,7 +110,7 @@ def run_circuit(view: CircuitView) -> CircuitRun:
     """Solve the mapping and turn the qubit.
 
     Raises:
-        QLIFError: if nothing gives the wanted response.
+        QLIFError: if nothing gives the target response.
     """
     circuit = CIRCUITS[view.circuit].build()
     mapping = MAPPINGS[view.mapping]
@@ -130,7 +156,7 @@ def _path(circuit: SpikeCircuit, at: Tensor) -> Tensor:
 
 
 def circuit_charts(run: CircuitRun) -> list[Chart]:
-    """The response, with what was wanted of it, and the angle."""
+    """The response with its target, and the angle."""
     gaps = run.gaps.numpy()
     at = int(np.abs(gaps - run.view.gap).argmin())
     here = np.full(len(gaps), np.nan)
@@ -141,7 +167,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
         tangent = run.view.p0 + run.view.slope * gaps
         tangent[(tangent < 0) | (tangent > 1)] = np.nan
         columns["tangent"] = tangent
-        drawn.append(Line("tangent", "wanted at gap 0", COLOURS["grey"], dash=True))
+        drawn.append(Line("tangent", "target at gap 0", COLOURS["grey"], dash=True))
     over = ("gap", "gap Δ = V − threshold (dimensionless)")
     response = lines(
         "response",

@@ -18,18 +18,18 @@ def comparisons_page() -> None:
     root = folder()
     with refused():
         found = find_runs(root)
-        asked = st.query_params.get("run")
-        if asked is not None and asked not in found and _RUN not in st.session_state:
-            st.warning(said(f"There is no run {asked[:80]!r} under {root}."))
+        requested = st.query_params.get("run")
+        if requested is not None and requested not in found and _RUN not in st.session_state:
+            st.warning(said(f"There is no run {requested[:80]!r} under {root}."))
         if not found:
             st.info(
                 said(f"No run under {root} yet: `qlifq simulate` and `qlifq compare` write one, --folder names another place.")
             )
             return
         if _RUN not in st.session_state:
-            st.session_state[_RUN] = asked if asked in found else found[-1]
+            st.session_state[_RUN] = requested if requested in found else found[-1]
         with st.sidebar:
-            name = st.selectbox("run", found, key=_RUN, help=said(f"a folder under {root}"))
+            name = st.selectbox("Run", found, key=_RUN, help=said(f"a folder under {root}"))
         if st.query_params.to_dict() != {"run": name}:
             st.query_params.from_dict({"run": name})
         _show(open_run(root, name))
@@ -48,13 +48,13 @@ def _show(run: RunFolder) -> None:
     if run.spikes is not None:
         batch = run.spikes.shape[1]
         with st.sidebar:
-            sample = st.slider("sample", 0, batch - 1, key="comparisons.sample") if batch > 1 else 0
+            sample = st.slider("Sample", 0, batch - 1, key="comparisons.sample") if batch > 1 else 0
         charts = spikes_chart(run, sample)
     for chart in charts:
         draw(chart, "comparisons", run.source)
     if run.tables:
         with st.sidebar:
-            chosen = st.selectbox("table", list(run.tables), key="comparisons.table", help="shown first and in full")
+            chosen = st.selectbox("Table", list(run.tables), key="comparisons.table", help="shown first and in full")
         st.markdown(f"**{said(chosen)}**")
         st.dataframe(run.tables[chosen], hide_index=True)
         data = ("Table (csv)", f"{chosen}.csv", lambda: run.tables[chosen].to_csv(index=False).encode())

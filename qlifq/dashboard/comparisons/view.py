@@ -40,7 +40,7 @@ class RunFolder:
         summary: its facts.
         text: `report.md` in pieces: Markdown, or the name of a picture between them.
         tables: by name.
-        pictures: PNG files by name, as they were looked at.
+        pictures: PNG files by name, as they were read.
         spikes: of a simulation, `(time, batch, neurons)`; None for a study.
     """
 
@@ -53,12 +53,12 @@ class RunFolder:
 
     @property
     def source(self) -> str:
-        """Who gave the numbers, in words: what the run wrote of itself, or of an earlier version all that it told."""
+        """What the numbers were computed on, as the run wrote it; for a run of an earlier version, what its summary holds."""
         for name in ("decided_by", "source"):
             if isinstance(self.summary.get(name), str):
                 return str(self.summary[name])
-        told = {name: self.summary[name] for name in ("device", "noise") if self.summary.get(name)}
-        return describe_source(str(self.summary.get("backend", "a backend that was not named")), told)
+        known = {name: self.summary[name] for name in ("device", "noise") if self.summary.get(name)}
+        return describe_source(str(self.summary.get("backend", "a backend that was not named")), known)
 
 
 def find_runs(root: Path) -> list[str]:
@@ -87,7 +87,7 @@ def open_run(root: Path, name: str) -> RunFolder:
         A `RunFolder`.
 
     Raises:
-        FileFormatError: if it leads elsewhere, or what is there is no run.
+        FileFormatError: if it leads out of the folder, or what is there is no run.
     """
     base = root.resolve()
     try:
@@ -109,7 +109,7 @@ def open_run(root: Path, name: str) -> RunFolder:
 
 
 def _shown(name: str) -> bool:
-    """Whether a browser can be told the name of a file: one whose bytes are no text in UTF-8 has none there."""
+    """Whether a browser can show the name of a file: bytes that are no text in UTF-8 have no name there."""
     return name.isprintable()
 
 
@@ -150,7 +150,7 @@ def _pieces(text: str, pictures: dict[str, bytes]) -> list[tuple[str, str]]:
             pieces += [("text", "\n".join(lines)), ("picture", picture[1])]
             lines = []
         else:
-            # Nothing is fetched from elsewhere for a file that somebody else may have written; the tables are chosen beside it.
+            # No other server is contacted for a file that somebody else may have written; the tables are chosen beside it.
             lines.append(_TABLE.sub(r"**\1**", re.sub(r"!+\[", "[", line)))
     return [*pieces, ("text", "\n".join(lines))]
 

@@ -43,11 +43,11 @@ def neuron_page() -> None:
     with st.sidebar:
         preset = st.session_state[_PRESET] = preset_of(panel.values)
         names = [AS_SET, *PRESETS]
-        st.selectbox("preset", names, key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
+        st.selectbox("Preset", names, key=_PRESET, on_change=_start_from, args=(panel,), help="a place to start from")
         # Always there: where an element comes or goes, those after it are made anew and lose the keyboard's focus.
         st.caption(PRESETS[preset][0] if preset in PRESETS else "Values of your own: a preset sets all of them.")
         if panel.values["source"] == "upload":
-            st.file_uploader("current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
+            st.file_uploader("Current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
         panel.draw(opened=("input",), limits=_limits(panel, upload))
     if run is None or not charts:
         return
@@ -75,14 +75,14 @@ def _limits(panel: Panel, upload: Tensor | None) -> dict[str, int]:
 def _show(run: NeuronRun) -> list[Chart]:
     """The numbers and the first charts of a run; all its charts are returned."""
     statistics = Statistics.of(run)
-    told = {
+    summary = {
         "spikes per neuron and step": f"{statistics.rate:.4f}",
         "mean interval": _number(statistics.interval, "steps"),
         "variation of intervals": _number(statistics.variation),
-        "asked of a qubit": f"{statistics.evaluations:,}",
+        "spike decisions": f"{statistics.evaluations:,}",
         **{f"∂ rate / ∂ {name}": f"{value:+.3g}" for name, value in run.gradients.items()},
     }
-    figures(told)
+    figures(summary)
     charts = neuron_charts(run, statistics)
     for chart in charts[:_FIRST]:
         draw(chart, "neuron", run.recording.decided_by)

@@ -75,7 +75,7 @@ class Statistics(NamedTuple):
         interval: mean of the intervals between spikes of all neurons, steps; NaN without any.
         variation: coefficient of variation of the intervals, the mean over neurons that have at least two; NaN without any.
         intervals: all intervals, steps.
-        evaluations: spike decisions asked of a qubit.
+        evaluations: spike decisions on a qubit.
     """
 
     rate: float

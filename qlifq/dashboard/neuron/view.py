@@ -36,8 +36,8 @@ LEARNED = Need(
 
 
 def _drawn(view: Any) -> bool:
-    asked = view.decision == "sample" or view.shots != "exact"
-    return (asked if view.quantum_mode else view.stochastic) or view.noise_std > 0 or view.source in {"poisson", "digits"}
+    sampled = view.decision == "sample" or view.shots != "exact"
+    return (sampled if view.quantum_mode else view.stochastic) or view.noise_std > 0 or view.source in {"poisson", "digits"}
 
 
 POOLED = Need(f"{QUANTUM.words} and finite shots", lambda view: QUANTUM.holds(view) and view.shots != "exact")  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ DRAWN = Need(
 class NeuronView(View):
     """What the page of the neuron shows."""
 
-    source: str = control("constant", "choice", "input", "what drives the neurons", options=SOURCES)
+    source: str = control("constant", "choice", "input", "what drives the neurons", options=SOURCES, label="Input")
     gain: float = control(
         {"constant": 1.2, "ramp": 2.0, "staircase": 2.0, "pulses": 2.5, "poisson": 8.0, "digits": 8.0, "upload": 1.0},
         "real",
@@ -58,20 +58,53 @@ class NeuronView(View):
         "highest current, current of an input spike, or factor of an upload",
         by="source",
         at_least=0.0,
+        label="Current (dimensionless)",
     )
-    levels: int = control(5, "integer", "input", "stairs", need=_source("staircase"), at_least=1, at_most=50)
+    levels: int = control(5, "integer", "input", "stairs", need=_source("staircase"), at_least=1, at_most=50, label="Levels")
     period: int = control(
-        100, "integer", "input", "steps from pulse to pulse", need=_source("pulses"), at_least=1, at_most=MOST_STEPS
+        100,
+        "integer",
+        "input",
+        "steps from pulse to pulse",
+        need=_source("pulses"),
+        at_least=1,
+        at_most=MOST_STEPS,
+        label="Period (steps)",
     )
-    width: int = control(40, "integer", "input", "steps of a pulse", need=_source("pulses"), at_least=1, at_most=MOST_STEPS)
+    width: int = control(
+        40,
+        "integer",
+        "input",
+        "steps of a pulse",
+        need=_source("pulses"),
+        at_least=1,
+        at_most=MOST_STEPS,
+        label="Pulse width (steps)",
+    )
     rate: float = control(
-        0.25, "real", "input", "input spikes per step", need=_source("poisson", "digits"), at_least=0.0, at_most=1.0
+        0.25,
+        "real",
+        "input",
+        "input spikes per step",
+        need=_source("poisson", "digits"),
+        at_least=0.0,
+        at_most=1.0,
+        label="Input rate (spikes per step)",
     )
-    digit: int = control(0, "integer", "input", "which handwritten digit", need=_source("digits"), at_least=0, at_most=1796)
-    sample: int = control(0, "integer", "input", "which sample of the file", need=_source("upload"), at_least=0)
-    neurons: int = control(10, "integer", "input", "how many neurons", need=MADE, at_least=1, at_most=64)
+    digit: int = control(
+        0, "integer", "input", "which handwritten digit", need=_source("digits"), at_least=0, at_most=1796, label="Digit"
+    )
+    sample: int = control(0, "integer", "input", "which sample of the file", need=_source("upload"), at_least=0, label="Sample")
+    neurons: int = control(10, "integer", "input", "how many neurons", need=MADE, at_least=1, at_most=64, label="Neurons")
     spread: float = control(
-        0.3, "real", "input", "how much less the first neuron gets than the last", need=SPREAD, at_least=0.0, at_most=1.0
+        0.3,
+        "real",
+        "input",
+        "how much less the first neuron gets than the last",
+        need=SPREAD,
+        at_least=0.0,
+        at_most=1.0,
+        label="Spread of the current (fraction)",
     )
     steps: int = control(
         500,
@@ -81,8 +114,11 @@ class NeuronView(View):
         need=_source(*SOURCES[:-1]),
         at_least=10,
         at_most=MOST_STEPS,
+        label="Duration (steps)",
     )
-    seed: int = control(0, "integer", "input", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999)
+    seed: int = control(
+        0, "integer", "input", "the same seed gives the same spikes", need=DRAWN, at_least=0, at_most=999, label="Seed"
+    )
     shown: int = control(
         0,
         "integer",
@@ -91,14 +127,35 @@ class NeuronView(View):
         need=SEVERAL,
         at_least=0,
         at_most=MOST_NEURONS - 1,
+        label="Neuron shown",
     )
     modulation: str = control(
-        "none", "choice", "neuromodulation", "modulation m over time", options=("none", "step", "ramp", "pulses")
+        "none",
+        "choice",
+        "neuromodulation",
+        "modulation m over time",
+        options=("none", "step", "ramp", "pulses"),
+        label="Modulation m",
     )
     modulation_height: float = control(
-        0.5, "real", "neuromodulation", "greatest modulation", need=MODULATED, at_least=-10.0, at_most=10.0
+        0.5,
+        "real",
+        "neuromodulation",
+        "greatest modulation",
+        need=MODULATED,
+        at_least=-10.0,
+        at_most=10.0,
+        label="Greatest modulation (dimensionless)",
     )
-    shots: str = control("exact", "choice", "quantum decision", "shots per qubit and step", options=SHOTS, need=QUANTUM)
+    shots: str = control(
+        "exact",
+        "choice",
+        "quantum decision",
+        "shots per qubit and step",
+        options=SHOTS,
+        need=QUANTUM,
+        label="Shots per decision",
+    )
     settings: Settings = field(default_factory=Settings)
 
     @classmethod
@@ -128,9 +185,9 @@ def _controls() -> tuple[Control, ...]:
 #: Named places to start from, and what each one shows.
 PRESETS: Mapping[str, tuple[str, Mapping[str, Value]]] = MappingProxyType(
     {
-        "irregular, stochastic": ("A qubit is asked at every step: the same current gives spikes at irregular intervals.", {}),
+        "irregular, stochastic": ("A qubit decides at every step: the same current gives spikes at irregular intervals.", {}),
         "regular, deterministic": (
-            "The estimate is held against ½: the neuron spikes as soon as V passes the threshold, at even intervals.",
+            "The estimate is compared with ½: the neuron spikes as soon as V passes the threshold, at even intervals.",
             {"decision": "threshold", "gain": 1.8},
         ),
         "adapting threshold": (

@@ -21,7 +21,7 @@ __all__ = ["Design"]
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """Everything that a network is built from, in plain values.
+    """Everything that a network is built from, in JSON values.
 
     Args:
         network: a name in `NETWORKS`.
@@ -149,7 +149,7 @@ class Design:
         return loss
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values for a file; see `from_dict`."""
+        """As JSON values for a file; see `from_dict`."""
         return {**asdict(self), "hidden": list(self.hidden), "picture": list(self.picture), "parameters": dict(self.parameters)}
 
     @classmethod

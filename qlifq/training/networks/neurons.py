@@ -71,7 +71,7 @@ NEURONS: Registry[NeuronKind] = Registry(
 )
 #: What makes a membrane follow its input within the steps that an image is shown for.
 SHORT_TAU: Mapping[str, object] = MappingProxyType({"tau": 1.5})
-#: What every network is held against, with as many parameters.
+#: The neurons of the networks that every network is compared with, with as many parameters.
 CLASSICAL = ("classical", "classical-stochastic")
 
 
@@ -120,7 +120,7 @@ def parameters_for(kind: str, parameters: Mapping[str, object]) -> dict[str, obj
     }
     while True:
         values = {**{item.name: item.default for item in fields(Settings)}, **chosen.options, **kept}
-        # A need looks at values alone, and these may still be some that `Settings` itself refuses.
+        # A need tests values alone, and these may still be some that `Settings` itself refuses.
         settings = cast(Settings, SimpleNamespace(**values))
         idle = [name for name in kept if not specs[name].has_effect(settings)]
         if "learnable" in kept:
