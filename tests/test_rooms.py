@@ -85,6 +85,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "pennylane_lightning": ("backends.lightning*",),
     "qiskit": (
         "circuits.to_qiskit",
+        "circuits.trains.to_qiskit",
         "backends.aer*",
         "backends.ibm*",
         "backends.resources",

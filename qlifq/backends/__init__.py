@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from qlifq.backends.gradients import evaluate, parameter_shift
     from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
     from qlifq.backends.noise import DeviceNoise
+    from qlifq.backends.trains import TrainCall, TrainOutcome
 else:
     # torch takes a second to import, and the table of the backends does without it.
     __getattr__, __dir__ = lazy(
@@ -21,6 +22,8 @@ else:
             "DeviceNoise": "qlifq.backends.noise",
             "Outcome": "qlifq.backends.interface",
             "Plan": "qlifq.backends.interface",
+            "TrainCall": "qlifq.backends.trains",
+            "TrainOutcome": "qlifq.backends.trains",
             "evaluate": "qlifq.backends.gradients",
             "parameter_shift": "qlifq.backends.gradients",
         },
@@ -33,6 +36,8 @@ __all__ = [
     "DeviceNoise",
     "Outcome",
     "Plan",
+    "TrainCall",
+    "TrainOutcome",
     "capabilities",
     "describe_shots",
     "describe_source",

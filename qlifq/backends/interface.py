@@ -13,7 +13,8 @@ from torch import Tensor
 from qlifq._transforms import transformed
 from qlifq._validation import finite, integer, optional_integer, shape_of, with_values
 from qlifq.backends.description import describe_facts, describe_shots, describe_source
-from qlifq.circuits import SinusoidalResponse, SpikeCircuit
+from qlifq.backends.trains import TrainCall, TrainOutcome
+from qlifq.circuits import SinusoidalResponse, SpikeCircuit, SpikeTrainCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.random import MAX_SEED
 
@@ -44,6 +45,7 @@ class Capabilities:
         device: it has an option `device`, which it cannot be built without.
         record: it has an option `record`, a calibration, which it cannot be built without.
         sampling: the choices of its option `sampling`, its default first; empty where it has none.
+        trains: it can run a whole spike train as one circuit, see `Backend.run_train`.
     """
 
     exact: bool
@@ -59,6 +61,7 @@ class Capabilities:
     device: bool = False
     record: bool = False
     sampling: tuple[str, ...] = ()
+    trains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Plan:
         turns: how often the same qubits are used in turn because there are more sites than qubits.
         estimated_seconds: a rough duration, None where it is not known.
         device_seconds: what a device would be occupied for and charge, roughly; None where no device is.
+        conditionals: conditional rotations of the circuit that has the most of them.
     """
 
     evaluations: int
@@ -85,6 +89,7 @@ class Plan:
     turns: int = 1
     estimated_seconds: float | None = None
     device_seconds: float | None = None
+    conditionals: int = 0
 
     @classmethod
     def total(cls, plans: Sequence["Plan"]) -> Self:
@@ -100,6 +105,7 @@ class Plan:
             turns=max(plan.turns for plan in plans),
             estimated_seconds=sum(known) if len(known) == len(plans) else None,
             device_seconds=sum(charged) if charged else None,
+            conditionals=max(plan.conditionals for plan in plans),
         )
 
     def times(self, count: int) -> Self:
@@ -117,9 +123,10 @@ class Plan:
     def __str__(self) -> str:
         seconds = "not known" if self.estimated_seconds is None else f"about {self.estimated_seconds:.3g} s"
         charged = "" if self.device_seconds is None else f" · device about {self.device_seconds:,.3g} s"
+        conditionals = f" · conditionals {self.conditionals:,}" if self.conditionals else ""
         return (
             f"evaluations {self.evaluations:,} · circuits {self.circuits:,} · qubits {self.qubits:,} · jobs {self.jobs:,}"
-            f" · executions {self.executions:,} · turns {self.turns:,} · time {seconds}{charged}"
+            f" · executions {self.executions:,} · turns {self.turns:,}{conditionals} · time {seconds}{charged}"
         )
 
 
@@ -266,6 +273,54 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def _execute(self, call: Call) -> Outcome:
         """Evaluate a call that was checked. `run` adds `metadata` to the outcome."""
+
+    @final
+    def run_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> TrainOutcome:
+        """Run whole spike trains as one circuit, for each element of its batch.
+
+        Args:
+            train: what to run.
+            shots: trains of each site and element, at least 1.
+            seed: as for `run`.
+
+        Returns:
+            A `TrainOutcome`, whose `spikes` are `(shots, time, batch, sites)`.
+
+        Raises:
+            QLIFError: before anything runs, if an argument cannot be used or the backend runs no trains.
+        """
+        self.check_train(train, shots=shots, seed=seed)
+        if train.base.numel():
+            outcome = self._execute_train(TrainCall(train, shots, seed))
+            if not isinstance(outcome, TrainOutcome):
+                raise DtypeError(f"Backend {self.name} must return a TrainOutcome, but returns a {type(outcome).__name__}.")
+        else:
+            outcome = TrainOutcome.of(torch.zeros((shots, *train.base.shape), dtype=torch.bool))
+        return replace(outcome, metadata={**self.metadata(train.sites), **outcome.metadata})
+
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        """Run a train that was checked, where `capabilities.trains`. `run_train` adds `metadata` to the outcome."""
+        raise UnsupportedError(f"Backend {self.name} declares `trains`, but has no `_execute_train`.")
+
+    def plan_train(self, train: SpikeTrainCircuit, *, shots: int) -> Plan:
+        """What `run_train` would cost; spends nothing. Here: no circuit is built and nothing is executed."""
+        self.check_train(train, shots=shots, seed=None)
+        return Plan(train.base.numel(), circuits=0, qubits=0, jobs=0, executions=0, conditionals=train.conditionals)
+
+    def check_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> None:
+        """Refuse a train that cannot be executed, in one sentence that names the argument."""
+        if not isinstance(train, SpikeTrainCircuit):
+            raise DtypeError(f"Argument `train` must be a SpikeTrainCircuit, but is {type(train).__name__}.")
+        if not self.capabilities.trains:
+            raise UnsupportedError(
+                f"Argument `train` cannot run on backend {self.name}, which measures each circuit once: run the neuron with "
+                "loop='host', or take a backend that declares `trains`."
+            )
+        integer("shots", shots)
+        self.check_size(train.batch, train.sites, shots)
+        if self.sites is not None and train.sites != self.sites:
+            raise ShapeError(f"Argument `train` must have {self.sites} sites for backend {self.name}, but has {train.sites}.")
+        optional_integer("seed", seed, at_least=0, at_most=MAX_SEED)
 
     def metadata(self, sites: int) -> Mapping[str, object]:
         """What every outcome on this many sites reports, an empty one too: `facts`, and the `qubits` of its sites if any."""

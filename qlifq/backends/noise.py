@@ -27,6 +27,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "gate_error": (lambda value: 0 <= value <= 0.5, "at least 0 and at most 0.5"),
     "readout_p01": (lambda value: 0 <= value <= 1, "at least 0 and at most 1"),
     "readout_p10": (lambda value: 0 <= value <= 1, "at least 0 and at most 1"),
+    "reset_error": (lambda value: 0 <= value <= 1, "at least 0 and at most 1"),
 }
 
 
@@ -40,6 +41,7 @@ class SiteNoise:
     gate_error: float
     readout_p01: float
     readout_p10: float
+    reset_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class DeviceNoise:
         gate_error: average infidelity of its depolarisation, 0 to ½, beyond what relaxation does in `gate_time`.
         readout_p01: probability that 0 is read as 1.
         readout_p10: probability that 1 is read as 0.
+        reset_error: probability that a reset leaves |1⟩ as it is; of effect only where a circuit resets, which a spike train
+            does after every step.
 
     Raises:
         QLIFError: if a number is out of range, or two arguments have different numbers of sites.
@@ -79,6 +83,7 @@ class DeviceNoise:
     gate_error: Value = 0.0
     readout_p01: Value = 0.0
     readout_p10: Value = 0.0
+    reset_error: Value = 0.0
 
     def __post_init__(self) -> None:
         if self.t2 is None:

@@ -10,13 +10,16 @@ from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, RYSpi
 if TYPE_CHECKING:
     from qlifq.circuits.packing import Packing
     from qlifq.circuits.sinusoidal import SinusoidalResponse, excitation, excitation_at
+    from qlifq.circuits.trains.circuit import Condition, SpikeTrainCircuit
 else:
     # What is made of tensors and arrays: a circuit is data, and drawing one needs neither.
     __getattr__, __dir__ = lazy(
         __name__,
         {
+            "Condition": "qlifq.circuits.trains.circuit",
             "Packing": "qlifq.circuits.packing",
             "SinusoidalResponse": "qlifq.circuits.sinusoidal",
+            "SpikeTrainCircuit": "qlifq.circuits.trains.circuit",
             "excitation": "qlifq.circuits.sinusoidal",
             "excitation_at": "qlifq.circuits.sinusoidal",
         },
@@ -25,6 +28,7 @@ else:
 __all__ = [
     "CIRCUITS",
     "BrandPetruccione",
+    "Condition",
     "Gate",
     "LeakySpike",
     "Packing",
@@ -32,6 +36,7 @@ __all__ = [
     "SinusoidalResponse",
     "Slot",
     "SpikeCircuit",
+    "SpikeTrainCircuit",
     "excitation",
     "excitation_at",
 ]
