@@ -1,4 +1,4 @@
-"""What a qubit is to do: circuits as data, their closed form and their translations."""
+"""What runs on a qubit: circuits as data, their closed form and their translations."""
 
 from typing import TYPE_CHECKING
 

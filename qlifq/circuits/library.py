@@ -54,7 +54,7 @@ def BrandPetruccione(leak: str = "rotation") -> SpikeCircuit:
 
 
 class NamedCircuit(NamedTuple):
-    """A circuit that can be asked for by name, with its formula as people write it."""
+    """A circuit that is found by name, with its formula in the usual notation."""
 
     build: Callable[[], SpikeCircuit]
     formula: str

@@ -1,4 +1,4 @@
-"""The law of a circuit with one angle: P(1) = a + b cos θ + c sin θ."""
+"""The response of a circuit with one angle: P(1) = a + b cos θ + c sin θ."""
 
 import math
 from typing import NamedTuple
@@ -20,7 +20,7 @@ def excitation_at(theta: float) -> float:
 
 
 class SinusoidalResponse(NamedTuple):
-    """The three numbers that hold all that a qubit answers to one angle.
+    """The three numbers that determine P(1) at every angle.
 
     Gates, noise channels and readout errors are affine maps of the Bloch vector, and one rotation by θ enters them through
     cos θ and sin θ alone. So for any noise that does not depend on θ

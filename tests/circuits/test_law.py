@@ -58,8 +58,8 @@ def test_the_extremes_are_reached_and_never_passed(circuit: SpikeCircuit) -> Non
 
 def test_the_ideal_ry() -> None:
     law = law_of(RYSpike(), None)
-    for value, wanted in zip(law, (0.5, -0.5, 0.0), strict=True):
-        assert torch.allclose(value, torch.full_like(value, wanted), rtol=0, atol=1e-15)
+    for value, expected in zip(law, (0.5, -0.5, 0.0), strict=True):
+        assert torch.allclose(value, torch.full_like(value, expected), rtol=0, atol=1e-15)
 
 
 @given(st.floats(1e-12, 1e-3))

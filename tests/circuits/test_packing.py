@@ -42,12 +42,12 @@ def test_marginals_are_sums_over_the_outcomes_with_that_bit(evaluations: int, wi
     assert found.shape == (evaluations,)
     for index in range(evaluations):
         circuit, qubit = divmod(index, width)
-        wanted = sum(
+        expected = sum(
             distribution[circuit, outcome]
             for outcome, bits in enumerate(itertools.product((0, 1), repeat=width))
             if bits[qubit]
         )
-        assert found[index] == pytest.approx(wanted, abs=1e-14)
+        assert found[index] == pytest.approx(expected, abs=1e-14)
 
 
 def test_the_first_qubit_is_the_most_significant_bit() -> None:

@@ -1,4 +1,4 @@
-"""Every translation is run and held to the closed form; the text forms are read back."""
+"""Every translation is run and compared with the closed form; the text forms are read back."""
 
 import re
 
@@ -64,8 +64,8 @@ def test_pennylane_differentiates_a_translation() -> None:
         return qml.probs(wires=0)
 
     (found,) = torch.autograd.grad(node(angles)[1], angles)
-    (wanted,) = torch.autograd.grad(circuit.probability(angles), angles)
-    assert torch.allclose(found, wanted, atol=1e-10)
+    (expected,) = torch.autograd.grad(circuit.probability(angles), angles)
+    assert torch.allclose(found, expected, atol=1e-10)
 
 
 @each_circuit
