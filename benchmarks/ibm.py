@@ -25,7 +25,7 @@ from qiskit_ibm_runtime import SamplerV2
 
 from qlifq import QLIF
 from qlifq.backends import get
-from qlifq.backends.ibm import door, snapshot
+from qlifq.backends.ibm import requests, snapshot
 from qlifq.backends.ibm.backend import IBMBackend
 from qlifq.backends.snapshots import load_backend
 from qlifq.calibration import fit
@@ -85,8 +85,8 @@ def overhead(rounds: int) -> None:
             for sampler in ("service", "client"):
                 journal = Path(folder, "jobs")
                 backend = IBMBackend(DEVICE, run=sampler, sampler=sampler, journal=journal, poll_seconds=0.05)
-                with not_ours(door.Door, "ask") as requests, not_ours(time, "sleep") as slept:
-                    call, ours = steps(backend, max(3, rounds // 4), (requests, slept))
+                with not_ours(requests.ServiceRequests, "send") as sent, not_ours(time, "sleep") as slept:
+                    call, ours = steps(backend, max(3, rounds // 4), (sent, slept))
                 label = f"service on loopback, {sampler} sampler"
                 print(f"{label:<32} {len(backend.qubits):6} {call:9.1f} {ours:11.1f}", flush=True)
 

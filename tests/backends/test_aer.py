@@ -126,8 +126,8 @@ def test_angle_i_and_noise_i_go_to_site_i(sampling: str, shots: int) -> None:
     angles[1] = math.pi - angles[1]
     lies = (0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0)
     backend = AerBackend(DeviceNoise(readout_p01=lies, readout_p10=lies), sampling=sampling)
-    wanted = (angles[..., 0] > 1) ^ (torch.tensor(lies) > 0)
-    assert torch.equal(ones_of(backend, angles, shots, 0), wanted * shots)
+    expected = (angles[..., 0] > 1) ^ (torch.tensor(lies) > 0)
+    assert torch.equal(ones_of(backend, angles, shots, 0), expected * shots)
 
 
 @pytest.mark.parametrize("shots", [1, 60])
@@ -246,11 +246,11 @@ def test_a_noise_model_acts_as_in_aer(qubits: list[int] | None) -> None:
 
 
 def test_equal_noise_models_are_told_by_the_same_digest_and_others_by_another() -> None:
-    def told(model: NoiseModel) -> object:
+    def reported(model: NoiseModel) -> object:
         return AerBackend(model).run(RYSpike(), torch.zeros(0, 1, 1), shots=1, seed=None).metadata["noise"]
 
-    assert re.fullmatch("noise model, sha256 [0-9a-f]{16}", str(told(some_model())))
-    assert told(some_model()) == told(some_model())
+    assert re.fullmatch("noise model, sha256 [0-9a-f]{16}", str(reported(some_model())))
+    assert reported(some_model()) == reported(some_model())
     first, turned, weaker, on_others = (NoiseModel(basis_gates=["rz", "sx", "x"]) for _ in range(4))
     for model, gates, errors in (
         (first, ("sx", "x"), (0.1, 0.1)),
@@ -261,8 +261,8 @@ def test_equal_noise_models_are_told_by_the_same_digest_and_others_by_another() 
         for gate, error in zip(gates, errors, strict=True):
             model.add_all_qubit_quantum_error(depolarizing_error(error, 1), gate)
     on_others.add_quantum_error(depolarizing_error(0.1, 1), ["sx", "x"], [0])
-    assert told(first) == told(turned)
-    assert len({told(first), told(weaker), told(on_others), told(some_model())}) == 4
+    assert reported(first) == reported(turned)
+    assert len({reported(first), reported(weaker), reported(on_others), reported(some_model())}) == 4
 
 
 def test_a_noise_model_shoots_as_in_aer(follows: Follows) -> None:
@@ -307,7 +307,7 @@ def test_device_noise_is_the_composition_of_aers_own_channels() -> None:
 
 
 def test_what_a_model_does_in_a_delay_is_not_guessed() -> None:
-    with pytest.raises(UnsupportedError, match=r"`noise` must tell what happens in a delay for circuit Waiting, but .* site 0"):
+    with pytest.raises(UnsupportedError, match=r"`noise` must say what happens in a delay for circuit Waiting, but .* site 0"):
         AerBackend(some_model()).run(WAITING, torch.zeros(1, 1, 1), shots=1, seed=None)
 
 
@@ -348,7 +348,7 @@ def test_a_million_shots_work(options: dict[str, Any], follows: Follows) -> None
 
 
 def test_a_failure_in_aer_is_an_error_and_not_an_empty_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Aer reports a failed run in its result and raises nothing: here it is asked for a method that cannot turn by 0.3."""
+    """Aer reports a failed run in its result and raises nothing: here it is given a method that cannot turn by 0.3."""
     from qlifq.backends.aer import backend
 
     monkeypatch.setattr(backend, "AerSimulator", lambda **options: AerSimulator(**options | {"method": "stabilizer"}))

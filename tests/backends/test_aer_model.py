@@ -329,14 +329,14 @@ def test_the_tables_hold_all_that_aer_has() -> None:
 def test_a_delay_of_a_qubit_that_the_model_does_not_tell_is_refused() -> None:
     backend = AerBackend(relaxing())
     backend.run(WAITING, torch.zeros(1, 2, 1), shots=1, seed=None)
-    with pytest.raises(UnsupportedError, match="in a delay for circuit Waiting, but tells nothing for site 2: add an error on"):
+    with pytest.raises(UnsupportedError, match="in a delay for circuit Waiting, but says nothing for site 2: add an error on"):
         backend.run(WAITING, torch.zeros(1, 3, 1), shots=1, seed=None)
     backend.run(RYSpike(), torch.zeros(1, 3, 1), shots=1, seed=None)
 
 
 def test_errors_at_a_measurement_are_told_apart() -> None:
-    told = {
+    reported = {
         AerBackend(build()).run(RYSpike(), torch.zeros(0, 1, 1), shots=1, seed=None).metadata["noise"]
         for build in (APPLIED["measure"], APPLIED["measure twice"], APPLIED["measure and readout"], with_readout(UNEVEN, [0]))
     }
-    assert len(told) == 4
+    assert len(reported) == 4

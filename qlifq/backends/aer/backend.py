@@ -38,7 +38,7 @@ class AerBackend(Backend):
     """Circuits with real shots on `AerSimulator`, or counts drawn from the law of the same noise.
 
     Several evaluations share a circuit, whose noise is written in gate by gate, and all parameter sets go in one run. The
-    counts of an evaluation depend on the seed and on its place among those that are wanted, and on no number of threads.
+    counts of an evaluation depend on the seed and on its place among those that run, and on no number of threads.
 
     Args:
         noise: None for none; a `DeviceNoise`, which follows each RX and RY as written; a snapshot by name, such as
@@ -172,7 +172,7 @@ class AerBackend(Backend):
             for site, model in enumerate(self._models_of(sites)):
                 if not model.delays_known:
                     raise UnsupportedError(
-                        f"Argument `noise` must tell what happens in a delay for circuit {circuit.name}, but tells nothing for "
+                        f"Argument `noise` must say what happens in a delay for circuit {circuit.name}, but says nothing for "
                         f"site {site}: add an error on `delay`, or give NoiseModel.from_backend, a DeviceNoise or a snapshot."
                     )
 
@@ -200,7 +200,7 @@ class AerBackend(Backend):
         return self._laws[key]
 
     def _shoot(self, circuit: SpikeCircuit, batch: Batch, models: Sequence[QubitModel], shots: int, seed: int | None) -> Counts:
-        """The number of ones of each wanted evaluation."""
+        """The number of ones of each evaluation that runs."""
         ones = np.zeros(len(batch.values), dtype=np.int64)
         layout = self._layout(shots)
         lanes, members = _kinds(circuit, batch, models)

@@ -98,15 +98,15 @@ def from_noise_model(model: NoiseModel, qubits: Sequence[int] | None) -> tuple[d
 
 def _entries(model: NoiseModel) -> Iterator[_Entry]:
     """Every error of a model, those for all qubits first."""
-    held = vars(model)
-    for name, error in held.get("_default_quantum_errors", {}).items():
+    attributes = vars(model)
+    for name, error in attributes.get("_default_quantum_errors", {}).items():
         yield _Entry(name, None, error)
-    for name, errors in held.get("_local_quantum_errors", {}).items():
+    for name, errors in attributes.get("_local_quantum_errors", {}).items():
         for qubits, error in errors.items():
             yield _Entry(name, qubits, error)
-    if held.get("_default_readout_error") is not None:
-        yield _Entry(_READOUT, None, held["_default_readout_error"])
-    for qubits, error in held.get("_local_readout_errors", {}).items():
+    if attributes.get("_default_readout_error") is not None:
+        yield _Entry(_READOUT, None, attributes["_default_readout_error"])
+    for qubits, error in attributes.get("_local_readout_errors", {}).items():
         yield _Entry(_READOUT, qubits, error)
 
 

@@ -109,7 +109,7 @@ def calibrated(facts: QubitFacts) -> QubitModel:
 
 def digest(models: Sequence[QubitModel]) -> str:
     """The same for qubits whose noise is the same but for rounding."""
-    told = [
+    content = [
         (
             model.basis,
             # Added to 0, −0 is 0. A model keeps its errors in the order in which they were added to it.
@@ -121,7 +121,7 @@ def digest(models: Sequence[QubitModel]) -> str:
         )
         for model in models
     ]
-    return f"sha256 {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+    return f"sha256 {hashlib.sha256(repr(content).encode()).hexdigest()[:16]}"
 
 
 def relaxation(t1: float, t2: float, time: float, excited: float = 0.0) -> Matrix:

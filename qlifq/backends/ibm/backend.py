@@ -40,8 +40,8 @@ class IBMBackend(Backend):
     batch becomes parameter sets of one circuit that is transpiled once. Each submission is written to a journal before it is
     made and its result before it is used, so after a crash the same command takes up its jobs and pays none of them again.
 
-    What makes a call the same is its run, seed, circuit, angles, shots and qubits. Within a run a seed and content that were
-    asked before give the counts that came before, on a device too. A call without a seed is never taken up again.
+    What makes a call the same is its run, seed, circuit, angles, shots and qubits. Within a run a seed and content that ran
+    before give the counts that came before, on a device too. A call without a seed is never taken up again.
 
     Args:
         device: "ibm_…" for a device of IBM's service, with an account that the client saved; "fake_…" for the snapshot of
@@ -57,7 +57,7 @@ class IBMBackend(Backend):
         sampler: "service" is the client's `SamplerV2`, "client" its successor.
         delay_step: seconds; delays are rounded to multiples of it, so that fewer circuits differ. None for the device's clock.
         wait_seconds: how long a call waits for its jobs; they themselves go on.
-        poll_seconds: the longest pause between two looks at a job.
+        poll_seconds: the longest pause between two requests for the state of a job.
         grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
         answer_seconds: how long the service may take to answer a request, fifteen times that for a submission.
         journal: path of the journal; None for `QLIFQ_JOURNAL`, or `.qlifq/jobs.sqlite` at home.
@@ -164,7 +164,7 @@ class IBMBackend(Backend):
     def _execute(self, call: Call) -> Outcome:
         """See `Backend._execute`.
 
-        Where an evaluation is wanted, the metadata report the ids of the jobs, how many of them the journal had already, and
+        Where any evaluation runs, the metadata report the ids of the jobs, how many of them the journal had already, and
         for delays the greatest change by rounding, in seconds.
         """
         report: dict[str, object] = {}
@@ -253,7 +253,7 @@ class IBMBackend(Backend):
         for job in jobs:
             if faulty := sorted(self._faulty.intersection(job.qubits)):
                 raise ArgumentError(
-                    f"Argument `run` must be a new name to ask {self.device} for more: qubit {faulty[0]} of run "
+                    f"Argument `run` must be a new name for further jobs on {self.device}: qubit {faulty[0]} of run "
                     f"{self.run_name} does not work any more."
                 )
 
@@ -267,12 +267,12 @@ class IBMBackend(Backend):
         if self._session is not None and self._session != known.session:
             journal.set_session(known.name, self._session)
 
-    def _jobs(self, call: Call, wanted: Batch) -> tuple[list[JobSpec], npt.NDArray[np.intp], float | None]:
+    def _jobs(self, call: Call, chosen: Batch) -> tuple[list[JobSpec], npt.NDArray[np.intp], float | None]:
         """The jobs of a call, the elements of the batch that they hold, and how far delays were changed."""
         batch, sites, slots = call.angles.shape
         every = np.zeros((batch * sites, slots))
-        every[wanted.places] = wanted.values
-        rows = np.unique(wanted.places // sites)
+        every[chosen.places] = chosen.values
+        rows = np.unique(chosen.places // sites)
         values, change = self._delays.rounded(call.circuit, every.reshape(batch, sites, slots)[rows])
         width, shots = min(sites, len(self.qubits)), cast(int, call.shots)
         laid = laid_out(values, width)

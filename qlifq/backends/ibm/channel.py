@@ -30,7 +30,7 @@ class Channel(Protocol):
         """The jobs with the tag of the entry, oldest first."""
 
     def runs(self, job: str, entry: Entry) -> bool:
-        """Whether a job runs what the entry says; True where the service does not tell."""
+        """Whether a job runs what the entry says; True where the service does not say."""
 
     def state(self, job: str) -> str:
         """DONE, FAILED, CANCELLED, or what else the service says, such as QUEUED."""
@@ -55,7 +55,7 @@ class RetryPolicy:
     Args:
         wait_seconds: how long a call waits for a job, and for a service that is away, before it gives up; the job itself goes
             on.
-        poll_seconds: the longest pause between two looks at a job.
+        poll_seconds: the longest pause between two requests for the state of a job.
         grace_seconds: how long a job may take to be found by its tag, before it counts as never submitted.
         attempts: how often a job may fail, or the service refuse or give what cannot be used, before the call gives up.
     """
@@ -66,12 +66,12 @@ class RetryPolicy:
     attempts: int = 3
 
     def gives_up(self, error: ServiceError, tries: int, seconds: float) -> bool:
-        """Whether a question that changes nothing, and failed so often and for so long, is not asked again."""
+        """Whether a read-only request, which failed this often and for this long, is given up."""
         if error.away:
             return seconds >= self.wait_seconds
         # What is refused may be a slip of the service, which shows soon.
         return not (error.again or error.refused) or tries >= self.attempts
 
     def pause_seconds(self, attempt: int) -> float:
-        """The pause after an attempt that failed: doubled each time, and no longer than that between two looks at a job."""
+        """The pause after an attempt that failed: doubled each time, and no longer than between two requests for a state."""
         return min(self.poll_seconds, 0.5 * 2.0 ** min(attempt, _MOST_DOUBLED))

@@ -1,4 +1,4 @@
-"""The official client of IBM's service, behind the few acts that the protocol needs.
+"""The official client of IBM's service, behind the few requests that the protocol needs.
 
 Accounts are the client's own, as it saved them; nothing of them is kept or written. Every request has a deadline of ours,
 since the client waits for an answer without end.
@@ -19,8 +19,8 @@ from qlifq._text import one_line
 from qlifq.backends.batching import Floats
 from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.cost import Device
-from qlifq.backends.ibm.door import Door
 from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.requests import ServiceRequests
 from qlifq.backends.ibm.secrets import Secrets, masked
 from qlifq.backends.ibm.submissions import FAILED, Entry
 from qlifq.circuits import SpikeCircuit
@@ -91,27 +91,27 @@ class ServiceChannel:
         if not _NAME.fullmatch(device):
             raise ArgumentError(f"Argument `device` must be a name such as ibm_boston, but is {device!r}.")
         self.device, self.mode, self.sampler = device, mode, sampler
-        self._door = Door(answer_seconds)
+        self._requests = ServiceRequests(answer_seconds)
         self._jobs: dict[str, Any] = {}
         self._transpiled: dict[object, Any] = {}
         self._open: Any = None
         saved = _saved_account(account)
         self._secrets = _secrets_of(saved)
-        ask = self._door.ask
+        send = self._requests.send
         try:
-            # By itself, since what the client asks first hides why it failed.
-            ask("signing in", lambda: _sign_in(saved))
-            self._service = ask("connecting to the service", lambda: connect(account, instance))
-            self._door.guard(self._service)
-            ask("asking for the account's usage", lambda: dict(self._service.usage()))
-            self._backend = ask(f"looking for device {device}", lambda: self._service.backend(device))
-            self._door.guard(self._service)
+            # By itself, since what the client requests first hides why it failed.
+            send("signing in", lambda: _sign_in(saved))
+            self._service = send("connecting to the service", lambda: connect(account, instance))
+            self._requests.guard(self._service)
+            send("requesting the account's usage", lambda: dict(self._service.usage()))
+            self._backend = send(f"looking for device {device}", lambda: self._service.backend(device))
+            self._requests.guard(self._service)
         except ServiceError as error:
             if error.again:
                 raise
             refusal = ArgumentError(f"Device {device} cannot be reached: {error.said} {_SAVED_ONCE}")
         else:
-            self.facts = ask(f"reading the properties of {device}", lambda: Device.read(self._backend))
+            self.facts = send(f"reading the properties of {device}", lambda: Device.read(self._backend))
             return
         raise refusal
 
@@ -121,13 +121,13 @@ class ServiceChannel:
         options: dict[str, Any] = {"environment": {"job_tags": ["qlifq", entry.tag]}}
         if max_seconds is not None:
             options["max_execution_time"] = min(max(1, int(max_seconds)), _MOST_SECONDS)
-        return self._door.ask(
+        return self._requests.send(
             "submitting", lambda: self._known(self._sampler(options).run(pubs, shots=work.shots)), times=_SUBMITTING
         )
 
     def find(self, entry: Entry) -> list[Found]:
         """The jobs with the tag of the entry, oldest first."""
-        jobs = self._door.ask(
+        jobs = self._requests.send(
             "looking for jobs",
             lambda: [self._known(job) for job in self._service.jobs(limit=50, job_tags=[entry.tag], descending=False)],
         )
@@ -136,28 +136,30 @@ class ServiceChannel:
     def runs(self, job: str, entry: Entry) -> bool:
         """Whether a job runs what the entry says, by its device, its program, and the request and shots that it was given.
 
-        Where the service does not tell what a job was given its tag is what there is.
+        Where the service does not say what a job was given its tag is what there is.
         """
 
-        def ask() -> bool:
+        def read() -> bool:
             found = self._job(job)
             if found.primitive_id not in _PROGRAMS or found.backend().name != entry.device:
                 return False
             try:
-                told = found.inputs
+                inputs = found.inputs
             except QiskitError:
                 raise
             except Exception:
                 # What another client wrote, this one may not be able to read.
                 return True
-            requests, shots = _given(told)
-            return not told or (requests == {entry.request} and shots <= {entry.shots})
+            requests, shots = _given(inputs)
+            return not inputs or (requests == {entry.request} and shots <= {entry.shots})
 
-        return self._door.ask("asking what a job runs", ask)
+        return self._requests.send("requesting what a job runs", read)
 
     def state(self, job: str) -> str:
         """The state of a job; one the client does not know passes through."""
-        state = self._door.ask("asking for a job", lambda: one_line(str(self._job(job).status()), _LONGEST_STATE))
+        state = self._requests.send(
+            "requesting the state of a job", lambda: one_line(str(self._job(job).status()), _LONGEST_STATE)
+        )
         # Older services put the reason into the state, as in "Cancelled - Ran too long".
         return FAILED if state == "ERROR" else "CANCELLED" if state.startswith("CANCELLED") else state
 
@@ -167,33 +169,35 @@ class ServiceChannel:
             f"Job {job} is done, but the service gave a result that cannot be read ({{}}): `qlifq jobs forget {job}` does "
             "without it."
         )
-        return self._door.ask("fetching a result", lambda: _counts(self._job(job).result(), job, entry), unreadable=unreadable)
+        return self._requests.send(
+            "fetching a result", lambda: _counts(self._job(job).result(), job, entry), unreadable=unreadable
+        )
 
     def usage(self, job: str) -> float | None:
         """The device seconds that were charged, None where they are not settled."""
-        return self._door.ask("asking what a job cost", lambda: _charged(self._job(job).metrics()))
+        return self._requests.send("requesting the charge of a job", lambda: _charged(self._job(job).metrics()))
 
     def reason(self, job: str) -> tuple[str, bool]:
         """Why a job failed; another may succeed unless it ran for too long."""
 
-        def ask() -> tuple[str, str]:
+        def read() -> tuple[str, str]:
             try:
                 self._job(job).result()
             except QiskitError as error:
-                # The client tells the kind of failure by the error alone.
+                # The client states the kind of failure by the error alone.
                 if type(error).__name__ not in _NO_RESULT:
                     raise
                 return type(error).__name__, str(error.message)
-            return "", "for no reason that the service tells"
+            return "", "for no reason that the service gives"
 
-        kind, text = self._door.ask("asking why a job failed", ask)
+        kind, text = self._requests.send("requesting why a job failed", read)
         text = one_line(masked(text), _LONGEST_REASON).strip("'\" ").rstrip(".")
         return f"failed: {text}", kind != _RAN_TOO_LONG
 
     def cancel(self, job: str) -> bool:
         """Cancel a job; False where it was over already."""
         try:
-            self._door.ask("cancelling a job", lambda: self._job(job).cancel())
+            self._requests.send("cancelling a job", lambda: self._job(job).cancel())
         except ServiceError:
             if self.state(job) in {"DONE", FAILED, "CANCELLED"}:
                 return False
@@ -217,18 +221,18 @@ class ServiceChannel:
 
         if self._open is None and session is not None:
             try:
-                self._door.ask("looking for a session", again)
+                self._requests.send("looking for a session", again)
             except ServiceError as error:
                 if error.again:
                     raise
         if self._open is None:
-            self._door.ask(f"opening a {self.mode}", anew, to_the_end=True)
+            self._requests.send(f"opening a {self.mode}", anew, to_the_end=True)
         return _checked("session", self._open.session_id)
 
     def close(self) -> None:
         """Close the session or batch; jobs that are in it still run."""
         if self._open is not None:
-            self._door.ask(f"closing the {self.mode}", self._open.close, to_the_end=True)
+            self._requests.send(f"closing the {self.mode}", self._open.close, to_the_end=True)
             self._open = None
 
     def _pubs(self, work: JobSpec, entry: Entry) -> list[tuple[Any, Floats]]:
@@ -260,7 +264,7 @@ class ServiceChannel:
                 )
             if len(self._transpiled) >= _MAX_TRANSPILED:
                 self._transpiled.pop(next(iter(self._transpiled)))
-            # Given the device itself, the transpiler may ask the service again.
+            # Given the device itself, the transpiler may send requests to the service again.
             self._transpiled[key] = transpile(
                 written,
                 target=self.facts.target,
@@ -272,7 +276,7 @@ class ServiceChannel:
         return self._transpiled[key]
 
     def _sampler(self, options: dict[str, Any]) -> Any:
-        """The sampler that was asked for; called behind the door."""
+        """The chosen sampler; called within `ServiceRequests.send`."""
         module, name = SAMPLERS[self.sampler]
         feature = f"Argument `sampler`={self.sampler!r}"
         make = getattr(load(module, package="qiskit_ibm_runtime", feature=feature, install="'qlifq[ibm]'"), name)
@@ -282,7 +286,7 @@ class ServiceChannel:
             return make(mode=self._backend if self._open is None else self._open, options=options)
 
     def _job(self, job: str) -> Any:
-        """The client's object of a job; called behind the door."""
+        """The client's object of a job; called within `ServiceRequests.send`."""
         if job not in self._jobs:
             self._jobs[job] = self._service.job(_checked("job", job))
         return self._jobs[job]
@@ -305,14 +309,14 @@ def _saved_account(name: str | None) -> Any:
     try:
         return accounts.AccountManager.get(name=name).validate()
     except Exception as error:
-        told = one_line(masked(str(getattr(error, "message", error))), _LONGEST_REASON).rstrip(".")
+        reason = one_line(masked(str(getattr(error, "message", error))), _LONGEST_REASON).rstrip(".")
     raise ArgumentError(
-        f"Argument `account` must name an account that IBM's client saved, but there is none: {told}. {_SAVED_ONCE}"
+        f"Argument `account` must name an account that IBM's client saved, but there is none: {reason}. {_SAVED_ONCE}"
     )
 
 
 def _secrets_of(account: Any) -> Secrets:
-    """What of an account must not be shown: its key, and what its proxies ask for."""
+    """What of an account must not be shown: its key, and the credentials of its proxies."""
     proxies = account.proxies
     urls = [] if proxies is None else [str(url) for url in (proxies.urls or {}).values()]
     users = [found[1] for url in urls if (found := re.search("//([^/@]+)@", url))]
@@ -321,12 +325,12 @@ def _secrets_of(account: Any) -> Secrets:
 
 
 def _sign_in(account: Any) -> None:
-    """Ask for an access token, and forget it."""
+    """Request an access token, and forget it."""
     account.get_auth_handler().tm.get_token()
 
 
 def _checked(kind: str, name: object) -> str:
-    """An id that the service or a journal tells, before it becomes a part of a URL."""
+    """An id from the service or a journal, before it becomes a part of a URL."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ServiceError(
             f"The id of a {kind} must consist of letters, digits, - and _, but is {one_line(repr(name), 80)}.", again=False
@@ -337,18 +341,18 @@ def _checked(kind: str, name: object) -> str:
 def _counts(answer: Any, job: str, entry: Entry) -> Counts:
     """The ones of every set and qubit, once shape, shots and request are those of the entry."""
     if answer is None:
-        raise ServiceError(f"Job {job} is done, but the service gave an empty result; the same command asks again.")
+        raise ServiceError(f"Job {job} is done, but the service gave an empty result; the same command requests it again.")
     ones = np.full((entry.sets, len(entry.qubits)), -1, dtype=np.int64)
     for part in answer:
-        told: Mapping[str, Any] = part.metadata.get("circuit_metadata") or {}
-        if told.get("qlifq_request") != entry.request:
-            request = one_line(str(told.get("qlifq_request")), 80)
+        stated: Mapping[str, Any] = part.metadata.get("circuit_metadata") or {}
+        if stated.get("qlifq_request") != entry.request:
+            request = one_line(str(stated.get("qlifq_request")), 80)
             raise ServiceError(f"Job {job} gave the result of another request, {request}.", again=False)
         bits = part.data.spike
-        sets = told.get("sets", range(entry.sets))
+        sets = stated.get("sets", range(entry.sets))
         if (bits.num_shots, bits.num_bits, bits.size) != (entry.shots, len(entry.qubits), len(sets)):
             raise ServiceError(
-                f"Job {job} gave {bits.size} sets of {bits.num_shots} shots on {bits.num_bits} qubits, but was asked for "
+                f"Job {job} gave {bits.size} sets of {bits.num_shots} shots on {bits.num_bits} qubits, instead of "
                 f"{len(sets)} of {entry.shots} on {len(entry.qubits)}.",
                 again=False,
             )
@@ -359,10 +363,10 @@ def _counts(answer: Any, job: str, entry: Entry) -> Counts:
 
 
 def _charged(metrics: Any) -> float | None:
-    """The device seconds that a job's metrics tell, None where they are not settled."""
-    told = metrics.get("usage") or {}
-    seconds = told.get("qpu_charge_time_seconds", told.get("quantum_seconds"))
-    if seconds is None or told.get("status") == "pending":
+    """The device seconds in a job's metrics, None where they are not settled."""
+    usage = metrics.get("usage") or {}
+    seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
+    if seconds is None or usage.get("status") == "pending":
         return None
     if not 0 <= (charged := float(seconds)) < math.inf:
         raise ValueError(f"{charged} seconds")
@@ -378,7 +382,7 @@ def _given(inputs: Mapping[str, Any]) -> tuple[set[object], set[object]]:
         else:
             circuits = [pub[0].metadata for pub in inputs["pubs"]]
             shots = {pub[2] for pub in inputs["pubs"]}
-        return {(told or {}).get("qlifq_request") for told in circuits}, shots
+        return {(metadata or {}).get("qlifq_request") for metadata in circuits}, shots
     except (LookupError, TypeError, AttributeError):
         return set(), set()
 

@@ -14,7 +14,7 @@ _PAUSE_SECONDS = 250e-6
 
 
 class Device(NamedTuple):
-    """What a device says about itself, read once: the client asks the service again where it may, without a deadline.
+    """What a device says about itself, read once: the client may send requests again, without a deadline.
 
     Args:
         qubits: those that work, best first.

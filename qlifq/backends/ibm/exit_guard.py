@@ -26,7 +26,7 @@ class ExitGuard:
     it nowhere else.
 
     Args:
-        close: closes what is open; a `QLIFError` of it is not told at the end of a process.
+        close: closes what is open; a `QLIFError` of it is not reported at the end of a process.
     """
 
     def __init__(self, close: Callable[[], None]) -> None:

@@ -23,14 +23,14 @@ _RESULT_BYTES = 2**26
 
 @dataclass(frozen=True, eq=False)
 class JobSpec:
-    """One job: a circuit on some qubits, its parameter sets, and what tells it from every other.
+    """One job: a circuit on some qubits, its parameter sets, and what distinguishes it from every other.
 
     Args:
         circuit: what runs on each qubit.
         values: `(sets, width, num_angles)`, radians and seconds; delays as the device can do them.
         qubits: `(width,)`, the physical qubits.
         shots: per set.
-        seed: of the call; on a device it draws nothing, but tells one call from the next.
+        seed: of the call; on a device it draws nothing, but distinguishes one call from the next.
         part: which of the jobs of its call this is.
         device: name of the device.
     """
@@ -65,8 +65,8 @@ class JobSpec:
     @cached_property
     def frame(self) -> str:
         """A digest of everything but the angles."""
-        told = (self.circuit.gates, self.values.shape, self.qubits, self.shots, self.seed, self.part, self.device)
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        content = (self.circuit.gates, self.values.shape, self.qubits, self.shots, self.seed, self.part, self.device)
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:

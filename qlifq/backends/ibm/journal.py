@@ -42,7 +42,7 @@ _ROUNDING = 1e-6
 
 #: A submission that is or was a job of a service, where a snapshot's runs here.
 _AT_SERVICE = "job IS NOT NULL AND job NOT LIKE 'local-%'"
-#: How many submissions are asked again for their charge: services tell it late, if at all.
+#: How many submissions have their charge requested again: services give it late, if at all.
 _MOST_UNSETTLED = 16
 
 
@@ -87,7 +87,7 @@ class Journal:
         self._base.close()
 
     def check(self) -> None:
-        """Make sure that what is written goes where the next start will look for it.
+        """Make sure that what is written goes where the next start will read it.
 
         Raises:
             FileError: if the file is not the one any more that was opened.
@@ -180,9 +180,9 @@ class Journal:
         cap_seconds: float | None = None,
     ) -> Entry:
         """A submission as it would be written down, with the id that every journal at this place would give it."""
-        told = "\n".join((self._place, run, work.digest, str(attempt)))
+        content = "\n".join((self._place, run, work.digest, str(attempt)))
         return Entry(
-            request=hashlib.sha256(told.encode()).hexdigest()[:32],
+            request=hashlib.sha256(content.encode()).hexdigest()[:32],
             run=run,
             attempt=attempt,
             created=_now(),
@@ -237,7 +237,7 @@ class Journal:
         return self.update(request, state, durable=True, error=error, **freed)
 
     def forget(self, request: str) -> Entry:
-        """Do without a submission that is not over, whatever becomes of its job: the work is submitted anew when asked for."""
+        """Do without a submission that is not over, whatever becomes of its job: its work is submitted anew when needed."""
         entry = self.entry(request)
         open_still = entry.state in (INTENT, SUBMITTED)
         return self.over(request, CANCELLED, "was forgotten here", at_its_cap=True) if open_still else entry
@@ -248,7 +248,7 @@ class Journal:
         return np.asarray(unpacked(stored), dtype=np.int64)
 
     def angles(self, request: str) -> npt.NDArray[np.float64]:
-        """The angles that were asked, `(sets, width, num_angles)`."""
+        """The submitted angles, `(sets, width, num_angles)`."""
         ((stored,),) = self._base.read("SELECT angles FROM submission WHERE request = ?", (request,))
         return np.asarray(unpacked(stored), dtype=np.float64)
 
@@ -357,6 +357,6 @@ def _now() -> str:
 
 
 def _place(path: Path) -> str:
-    """What tells a journal from every other, and is the same when it is lost: its machine, user and path."""
+    """What distinguishes a journal from every other, and is the same when it is lost: its machine, user and path."""
     user = os.getuid() if os.name == "posix" else os.getlogin()
     return f"{platform.node()}\n{user}\n{path.resolve()}"

@@ -30,7 +30,7 @@ _KINDS = {
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from every other whatever its name; None where there is none."""
+    """What distinguishes a file from every other whatever its name; None where there is none."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -47,7 +47,9 @@ def prepare(path: Path, *, must_exist: bool) -> tuple[int, int]:
     """
     if identity(path) is None:
         if must_exist:
-            raise FileError(f"Journal {path} does not exist: no job was submitted yet, or it is elsewhere, see QLIFQ_JOURNAL.")
+            raise FileError(
+                f"Journal {path} does not exist: no job was submitted yet, or it is at another path, see QLIFQ_JOURNAL."
+            )
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in _COMPANIONS:
@@ -127,9 +129,9 @@ def _check_ours(path: Path, header: bytes, size: int) -> None:
 
 
 def _in_its_log(path: Path) -> tuple[int, int, int]:
-    """The version, the application and the number of tables of a database, asked of a copy since asking may change it.
+    """The version, the application and the number of tables of a database, read from a copy since reading may change it.
 
-    Journals of earlier versions of qlifq could have all they held in their log.
+    Journals of earlier versions of qlifq could have all their rows in their log.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy")

@@ -23,7 +23,7 @@ def holding(path: Path, run: str) -> Iterator[None]:
         run: the name of the run.
 
     Raises:
-        FileError: if somebody else holds it, or it cannot be held.
+        FileError: if another process holds it, or it cannot be locked.
     """
     with named_errors(path):
         own_folder(_folder(path))

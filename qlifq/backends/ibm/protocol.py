@@ -31,7 +31,7 @@ __all__ = ["JobRunner"]
 
 T = TypeVar("T")
 
-#: States of a job that are final, as every channel tells them, and those of them that leave nothing.
+#: States of a job that are final, as every channel reports them, and those of them that leave nothing.
 _FINAL = (DONE, FAILED, CANCELLED)
 _LOST = (FAILED, CANCELLED)
 #: States of a submission that needs no other: its job is at the service, or its result here.
@@ -144,7 +144,7 @@ class JobRunner:
                 self._charged(entry)
 
     def _known(self, work: JobSpec, row: Entry | None) -> Entry | None:
-        """What is known of a work: its last row, after the service was asked for a job that no row has."""
+        """What is known of a work: its last row, after a search at the service for a job that no row has."""
         if row is not None and row.state == INTENT:
             return self._recovered(row) or row
         if row is not None and row.state in _PLACED:
@@ -238,7 +238,7 @@ class JobRunner:
             return found
 
     def _is_of(self, job: str, entry: Entry) -> bool:
-        """Whether a job with the tag of an entry runs what that says; the tag decides where the service refuses to tell."""
+        """Whether a job with the tag of an entry runs what that says; the tag decides where the service refuses to say."""
         try:
             return self._patiently(lambda: self.channel.runs(job, entry))
         except ServiceError as error:
@@ -281,11 +281,11 @@ class JobRunner:
     def _waited(self, entry: Entry) -> tuple[Entry, bool]:
         """The entry once its job is over, its result on the disk, and whether another job may succeed where it failed."""
         assert entry.job is not None
-        job, begun, pause, told = entry.job, time.monotonic(), min(0.2, self.retry.poll_seconds), ""
+        job, begun, pause, reported = entry.job, time.monotonic(), min(0.2, self.retry.poll_seconds), ""
         while (state := self._state(entry)) not in _FINAL:
-            if state != told:
+            if state != reported:
                 self.watch(f"job {job} {state.lower()}")
-                told = state
+                reported = state
             if time.monotonic() - begun > self.retry.wait_seconds:
                 raise BackendError(
                     f"Job {job} of run {self.run_name} is {state} after {self.retry.wait_seconds:g} seconds. It goes on: the "
@@ -301,7 +301,7 @@ class JobRunner:
         return self._charged(self.journal.over(entry.request, state, reason, at_its_cap=ran_too_long)), again
 
     def _stored(self, entry: Entry) -> Entry:
-        """The entry of a job that is done, its result on the disk, or over where that is not what was asked for."""
+        """The entry of a job that is done, its result on the disk, or over where that is not what was submitted."""
         assert entry.job is not None
         job = entry.job
         for attempt in range(1, self.retry.attempts + 1):
@@ -319,7 +319,7 @@ class JobRunner:
         return self._charged(self.journal.over(entry.request, FAILED, f"has no result of use: {_clause(wrong)}"))
 
     def _kept(self, entry: Entry, work: JobSpec) -> tuple[Entry, Counts]:
-        """The entry of a work that is done, and its result; where the journal's is damaged the service is asked once more."""
+        """The entry of a work that is done, and its result; a damaged one is requested from the service once more."""
         try:
             return entry, self.journal.result(entry.request)
         except FileFormatError:
@@ -328,7 +328,7 @@ class JobRunner:
             return entry, self.journal.result(entry.request)
 
     def _charged(self, entry: Entry) -> Entry:
-        """The entry with what its job was charged, where the service tells; that is not worth a failure."""
+        """The entry with what its job was charged, where the service says; a failure to learn it is ignored."""
         assert entry.job is not None
         with contextlib.suppress(ServiceError):
             if (seconds := self.channel.usage(entry.job)) is not None:
@@ -363,7 +363,7 @@ class JobRunner:
         return left
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Ask what changes nothing until the service answers: again and again while it is away, else a few times."""
+        """Repeat a read-only request until the service answers: again and again while it is away, else a few times."""
         begun, tries = time.monotonic(), 0
         while True:
             try:
@@ -374,7 +374,7 @@ class JobRunner:
                 if self.retry.gives_up(error, tries, gone):
                     raise
                 if error.away:
-                    self.watch(f"the service has not answered for {gone:.0f} s, asking again ({error.said})")
+                    self.watch(f"the service has not answered for {gone:.0f} s, trying again ({error.said})")
                 self._pause(tries)
             else:
                 if tries:

@@ -1,4 +1,4 @@
-"""What must never be shown: held where no `repr` tells it, and taken out of every text that the service or its client say."""
+"""What must never be shown: kept where no `repr` shows it, and taken out of every text that the service or its client say."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from qlifq._text import printable
 __all__ = ["Secrets", "masked", "masked_output"]
 
 _MASK = "***"
-#: A word that announces a secret with what follows it, and access tokens, which can be told by themselves.
+#: A word that announces a secret with what follows it, and access tokens, which can be recognised by themselves.
 _ANNOUNCED = re.compile(
     r"(?i)\b(authorization|apikey|api[ _-]key|token|password|secret)\b[\\\"'\s]*[:=][\\\"'\s]*"
     r"((bearer|basic|apikey)\s+)?[^\s\\\"',;}]+"
@@ -96,10 +96,10 @@ def _mask_logs() -> None:
 
 
 class _Warnings:
-    """Masks the client's warnings while anybody asks: Python has one place for the warnings of all threads."""
+    """Masks the client's warnings while any request runs: Python has one place for the warnings of all threads."""
 
     def __init__(self) -> None:
-        self.lock, self.asking, self.before = Lock(), 0, warnings.showwarning
+        self.lock, self.active, self.before = Lock(), 0, warnings.showwarning
 
     def show(self, message: Warning | str, category: type[Warning], filename: str, *rest: Any, **options: Any) -> None:
         if any(folder in filename for folder in _FOLDERS):
@@ -109,15 +109,15 @@ class _Warnings:
     @contextmanager
     def masked(self) -> Iterator[None]:
         with self.lock:
-            self.asking += 1
+            self.active += 1
             if warnings.showwarning != self.show:
                 self.before, warnings.showwarning = warnings.showwarning, self.show
         try:
             yield
         finally:
             with self.lock:
-                self.asking -= 1
-                if not self.asking and warnings.showwarning == self.show:
+                self.active -= 1
+                if not self.active and warnings.showwarning == self.show:
                     warnings.showwarning = self.before
 
 

@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what a command or a layer asked of one device.
+    """One run: what a command or a layer runs on one device.
 
     Args:
         name: its name.

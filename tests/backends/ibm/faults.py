@@ -30,7 +30,7 @@ __all__ = ["CASES", "GIVES_UP", "KILLED", "OVERCOME", "STEPS", "Case", "Seen", "
 
 STEPS = 3
 RUN = "a run"
-#: What tells the user of a failed start what to do, or that it goes on.
+#: What a user of a failed start reads: what to do, or that it goes on.
 _WAY_OUT = re.compile(
     r"(?i)same command|start|wait|another|move it|look|see |allow|give|name |save|choose|must be|again|cancel|forget|check"
 )
@@ -51,7 +51,7 @@ class Case:
     """One fault.
 
     Args:
-        name: what happens, in words.
+        name: what happens.
         ends: how the first start ends.
         kill: a class, a method and "before", "after" or "inside": where the process of the first start kills itself,
         does: or what it does there instead, given the folder and the method's arguments.
@@ -148,7 +148,7 @@ CASES: tuple[Case, ...] = (
     Case("kill -9 before the result is written", KILLED, ("journal.Journal", "store", "before")),
     Case("kill -9 while the result is written", KILLED, ("journal.Journal", "store", "inside")),
     Case("kill -9 after the result is written", KILLED, ("journal.Journal", "store", "after")),
-    Case("kill -9 while the charge is asked for", KILLED, ("client.ServiceChannel", "usage", "before")),
+    Case("kill -9 while the charge is requested", KILLED, ("client.ServiceChannel", "usage", "before")),
     Case("500 once at the submission", OVERCOME, faults={"submit": [500]}),
     Case("500 at the submission until the client gives up", OVERCOME, faults={"submit": [500] * 7}),
     Case("500 at every submission of the first start", GIVES_UP, faults={"submit": [500] * 18}),
@@ -177,11 +177,11 @@ CASES: tuple[Case, ...] = (
     Case("socket hangs while the result is fetched", OVERCOME, faults={"result": ["hang"]}, answer_seconds=0.5),
     Case("empty result once", OVERCOME, faults={"result": ["empty"]}),
     Case("empty result at every request of the first start", GIVES_UP, faults={"result": ["empty"] * 3}),
-    Case("500 while the charge is asked for", OVERCOME, faults={"metrics": [500] * 7}),
+    Case("500 while the charge is requested", OVERCOME, faults={"metrics": [500] * 7}),
     Case("the job fails", OVERCOME, states=_FAILS, jobs=STEPS + 1),
     Case("the job is cancelled by somebody", GIVES_UP, states=("Queued", {"status": "Cancelled"})),
     Case("the job runs too long", GIVES_UP, states=_TOO_LONG, jobs=STEPS + 1),
-    Case("the job runs too long, told in words", GIVES_UP, states=_TOO_LONG_IN_WORDS, jobs=STEPS + 1),
+    Case("the job runs too long, said in its state", GIVES_UP, states=_TOO_LONG_IN_WORDS, jobs=STEPS + 1),
     Case("the job is in a state that nobody knows", OVERCOME, states=("Queued", "Daydreaming", "Daydreaming", "Completed")),
     Case("the job stays in a state that nobody knows", GIVES_UP, states=("Queued", "Daydreaming")),
     Case("the job stays queued beyond the patience", GIVES_UP, states=("Queued",)),
@@ -236,7 +236,7 @@ def run_case(case: Case, expected: list[list[int]]) -> Seen:
             counts == expected,
             sum(not job.foreign for job in service.jobs.values()),
             service.paid,
-            service.alive + sum(bool(told["accepting_jobs"]) for told in service.sessions.values()),
+            service.alive + sum(bool(session["accepting_jobs"]) for session in service.sessions.values()),
             STEPS - done,
             error,
             unclear,
@@ -290,8 +290,8 @@ def _start(service: Loopback, folder: Path, case: Case | None, *, blind: bool = 
         return KILLED, [], ""
     if not out.exists():
         return f"died with {process.exitcode}", [], ""
-    told = json.loads(out.read_text(encoding="utf-8"))
-    return (GIVES_UP if told["error"] else OVERCOME), told["counts"], told["error"]
+    written = json.loads(out.read_text(encoding="utf-8"))
+    return (GIVES_UP if written["error"] else OVERCOME), written["counts"], written["error"]
 
 
 class _Plant:
@@ -302,7 +302,7 @@ class _Plant:
         self.real = service.commit
         service.on_commit = lambda: os.kill(process.pid, signal.SIGKILL)
         if case is not None:
-            # The first step asks each thing so often; what comes after belongs to the second.
+            # The first step sends each request this often; what comes after belongs to the second.
             before = {"submit": 1, "find": 2, "state": 4, "result": 1, "metrics": 1}
             service.faults = {step: [None] * before.get(step, 0) + list(faults) for step, faults in case.faults.items()}
 
@@ -350,7 +350,7 @@ def _act(url: str, folder: str, case: Case | None, blind: bool) -> None:
             if case is not None and case.ends == OVERCOME:
                 # A fault that is to be overcome comes later, and a start takes its time where much else runs.
                 assert backend._remote is not None
-                backend._remote._door.answer_seconds = case.answer_seconds
+                backend._remote._requests.answer_seconds = case.answer_seconds
             angles = torch.full((2, 3, 1), 1.0, dtype=torch.float64)
             for step in range(STEPS):
                 ones = backend.run(RYSpike(), angles, shots=50, seed=step).ones

@@ -1,4 +1,4 @@
-"""What may happen to jobs at the service: they vanish, change their ids, give what nobody asked for, or are somebody else's."""
+"""What may happen to jobs at the service: they vanish, change their ids, give a wrong result, or are somebody else's."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ _PENDING = (403, 3458, "You have reached the maximum number of pending jobs.")
 
 
 def seven_shots(service: Loopback, job: Job) -> None:
-    """Run another number of shots than was asked for."""
+    """Run another number of shots than was submitted."""
     pubs = [[pub[0], pub[1], 7] for pub in job.payload["params"]["pubs"]]
     job.result = run_payload(job.payload | {"params": job.payload["params"] | {"pubs": pubs}}, service.qubits)
 
@@ -98,7 +98,7 @@ CASES: tuple[Case, ...] = (
         tampered=foreign("Queued"),
     ),
     Case("500 while a job is looked for before the submission", OVERCOME, faults={"find": [500] * 7}),
-    Case("500 while the service is asked what a job runs", OVERCOME, faults={"submit": ["commit+drop"], "inputs": [500] * 7}),
+    Case("500 while what a job runs is requested", OVERCOME, faults={"submit": ["commit+drop"], "inputs": [500] * 7}),
     Case("the service does not tell what a job runs", OVERCOME, faults={"submit": ["commit+drop"], "inputs": [403] * 7}),
     # An account that may have no more jobs waiting.
     Case("the account has as many jobs waiting as it may, for a while", OVERCOME, faults={"submit": [_PENDING] * 5}),

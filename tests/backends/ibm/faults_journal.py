@@ -124,8 +124,8 @@ def folder_for_lock(folder: Path) -> None:
 
 def link_for_locks(folder: Path) -> None:
     """Let a link lead to where the locks would be."""
-    (folder / "elsewhere").mkdir()
-    (folder / f"{JOURNAL}.locks").symlink_to("elsewhere")
+    (folder / "other").mkdir()
+    (folder / f"{JOURNAL}.locks").symlink_to("other")
 
 
 _TERMINALS: dict[Path, tuple[int, int, str, int]] = {}
@@ -172,14 +172,14 @@ def other_database(folder: Path) -> None:
 def as_it_was(name: str = JOURNAL) -> Callable[..., None]:
     """See that a file of the user's was not touched, and take it away."""
 
-    def look(folder: Path, *_: object) -> None:
+    def check(folder: Path, *_: object) -> None:
         found = folder / name
         assert stat.S_IMODE(found.stat().st_mode) == 0o644, "its mode was changed"
         if (folder / "copy").exists():
             assert found.read_bytes() == (folder / "copy").read_bytes(), "it was changed"
         lose_journal(folder)
 
-    return look
+    return check
 
 
 def make_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ _REVOKED = Body('{"errorCode": "BXNIM0415E", "errorMessage": "Provided API key c
 _UNREADABLE = r"gave a result that cannot be read .*jobs forget \w+` does without it\. Nothing .* same command"
 _LATE = r"did not answer within 0\.5 seconds while .* same command"
 _QUEUED = ("client.ServiceChannel", "state", "before")
-#: How often the usage and the status are asked for before the second step: at the start, and at the first step's submission.
+#: How often the usage and the status are requested before the second step: at the start, and at the first step's submission.
 _USAGE, _STATUS = [None] * 2, [None]
 
 

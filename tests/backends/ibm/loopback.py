@@ -37,7 +37,7 @@ ACCESS = "c2lnbmF0dXJlLW9mLWxvb3BiYWNr"
 #: A path that the client leaves as it is, so that an account can lead to the loopback device.
 PREFIX = "/experimental"
 INSTANCE = "crn:v1:bluemix:public:quantum-computing:us-east:a/0:1::"
-#: The states that a job is seen in, one a look; the last remains.
+#: The states of a job, one per request; the last remains.
 GOOD = ("Queued", "Queued", "Running", "Completed")
 
 
@@ -56,13 +56,13 @@ class Job:
     foreign: bool = False
     answered: str = ""
 
-    def look(self) -> dict[str, Any]:
+    def next_state(self) -> dict[str, Any]:
         """Its state now; it moves on by being looked at."""
         now = self.states[0] if len(self.states) == 1 else self.states.pop(0)
         self.ran = self.ran or now["status"] in {"Running", "Completed", "Failed"}
         return now
 
-    def told(self, state: dict[str, Any]) -> dict[str, object]:
+    def described(self, state: dict[str, Any]) -> dict[str, object]:
         return {
             "id": self.id,
             "backend": DEVICE,
@@ -139,12 +139,12 @@ class Loopback:
         self.lock = threading.RLock()
         self.released = threading.Event()
         device = load_backend(self.snapshot)
-        told = {}
+        content = {}
         for name in ("conf", "props"):
             with open(os.path.join(device.dirname, getattr(device, f"{name}_filename")), encoding="utf-8") as file:
-                told[name] = json.load(file)
-            told[name]["backend_name"] = DEVICE
-        self.configuration, self.properties = told["conf"], told["props"]
+                content[name] = json.load(file)
+            content[name]["backend_name"] = DEVICE
+        self.configuration, self.properties = content["conf"], content["props"]
         self.configuration["simulator"] = False
         self.qubits = self.configuration["n_qubits"]
 
@@ -301,11 +301,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send({"error": {"message": f"job {job} not found", "code": 1291}}, 404)
             case ["jobs", job] if job in owner.jobs and "exclude_params" not in query:
                 if not self._fails("inputs"):
-                    told = owner.jobs[job].told(owner.jobs[job].states[0]) | {"params": owner.jobs[job].payload["params"]}
-                    self._send(json.dumps(told, cls=RuntimeEncoder), raw=True)
+                    content = owner.jobs[job].described(owner.jobs[job].states[0]) | {
+                        "params": owner.jobs[job].payload["params"]
+                    }
+                    self._send(json.dumps(content, cls=RuntimeEncoder), raw=True)
             case ["jobs", job] if job in owner.jobs:
                 if not self._fails("state"):
-                    self._send(owner.jobs[job].told(owner.jobs[job].look()))
+                    self._send(owner.jobs[job].described(owner.jobs[job].next_state()))
             case ["jobs", job, "results"]:
                 if not self._fails("result", owner.jobs[job].result):
                     self._send(owner.jobs[job].result, raw=True)
@@ -324,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if job.hidden:
                     job.hidden -= 1
                 else:
-                    found.append(job.told(job.states[0]))
+                    found.append(job.described(job.states[0]))
         return {"jobs": found, "count": len(found)}
 
     def _post(self, path: list[str], _: dict[str, list[str]], body: str) -> None:
@@ -425,9 +427,9 @@ def _run_program(params: dict[str, Any]) -> str:
         tensor = schemas.CompressedTensorModel.from_numpy(bits.astype(bool))
         data.append({"results": {"spike": tensor.model_dump(mode="json")}, "metadata": {}})
     passthrough = program.model_dump(mode="json")["passthrough_data"]
-    told = {"data": data, "metadata": {"chunk_timing": []}, "passthrough_data": passthrough}
+    content = {"data": data, "metadata": {"chunk_timing": []}, "passthrough_data": passthrough}
     return str(
-        models.QuantumProgramResultModel.model_validate(told | {"semantic_role": program.semantic_role}).model_dump_json()
+        models.QuantumProgramResultModel.model_validate(content | {"semantic_role": program.semantic_role}).model_dump_json()
     )
 
 

@@ -1,4 +1,4 @@
-"""The backend `ibm` by the real client against the loopback service: what it asks, what it answers and what it refuses."""
+"""The backend `ibm` by the real client against the loopback service: what it requests, what it answers and what it refuses."""
 
 import importlib
 import logging
@@ -38,13 +38,13 @@ def test_the_sampler_is_that_of_its_module_wherever_the_client_points_its_own_na
 
 @pytest.mark.parametrize("sampler", ["service", "client"])
 def test_every_answer_is_that_of_its_own_angle(build: Build, service: Loopback, follows: Follows, sampler: str) -> None:
-    """Seven sites on five qubits, three elements, one of them not asked; without noise, so the closed form is the truth."""
-    asked = angles(3, 7, 2)
+    """Seven sites on five qubits, three elements, one left out by `where`; without noise the closed form is the truth."""
+    given = angles(3, 7, 2)
     where = torch.ones(3, 7, dtype=torch.bool)
     where[1] = where[0, 2] = False
-    outcome = build(sampler=sampler).run(LeakySpike(), asked, shots=20_000, seed=1, where=where)
-    assert follows(outcome, LeakySpike().probability(asked) * where)
-    assert not follows(outcome, LeakySpike().probability(asked.flip(1)) * where)
+    outcome = build(sampler=sampler).run(LeakySpike(), given, shots=20_000, seed=1, where=where)
+    assert follows(outcome, LeakySpike().probability(given) * where)
+    assert not follows(outcome, LeakySpike().probability(given.flip(1)) * where)
     assert outcome.metadata["qubits"] == (3, 4, 1, 0, 2, 3, 4)
     assert len(service.jobs) == 1
     (job,) = service.jobs.values()
@@ -62,10 +62,10 @@ def test_a_call_beyond_the_limits_is_split_and_put_together(
 ) -> None:
     monkeypatch.setattr("qlifq.backends.ibm.job_spec.MAX_EXECUTIONS", 4000)
     backend = build()
-    asked = angles(9, 3)
+    given = angles(9, 3)
     assert backend.plan(RY, 9, 3, shots=2000).jobs == 5
-    outcome = backend.run(RY, asked, shots=2000, seed=3)
-    assert follows(outcome, RY.probability(asked))
+    outcome = backend.run(RY, given, shots=2000, seed=3)
+    assert follows(outcome, RY.probability(given))
     assert len(service.jobs) == 5
     assert len(set(outcome.metadata["jobs"])) == 5  # type: ignore[call-overload]
     submissions = [line for line in service.log if line in {"POST /jobs", "GET /jobs"}]
@@ -74,8 +74,8 @@ def test_a_call_beyond_the_limits_is_split_and_put_together(
 
 
 def test_delays_are_rounded_to_the_clock_and_grouped(build: Build, service: Loopback) -> None:
-    asked = torch.tensor([[[1.0, 3.3e-6]], [[1.0, 3.3e-6 + 1e-10]], [[1.0, 9e-6]]], dtype=torch.float64)
-    outcome = build().run(BrandPetruccione("delay"), asked, shots=100, seed=1)
+    given = torch.tensor([[[1.0, 3.3e-6]], [[1.0, 3.3e-6 + 1e-10]], [[1.0, 9e-6]]], dtype=torch.float64)
+    outcome = build().run(BrandPetruccione("delay"), given, shots=100, seed=1)
     clock = load_backend("fake_manila").dt * 16
     change = outcome.metadata["delay_change_seconds"]
     assert isinstance(change, float)
@@ -84,7 +84,7 @@ def test_delays_are_rounded_to_the_clock_and_grouped(build: Build, service: Loop
     circuits = [pub[0] for pub in job.payload["params"]["pubs"]]
     delays = sorted(step.operation.duration for circuit in circuits for step in circuit.data if step.operation.name == "delay")
     assert delays == [round(3.3e-6 / clock) * 16, round(9e-6 / clock) * 16]
-    coarse = build(run="coarse", delay_step=1e-5).run(BrandPetruccione("delay"), asked, shots=100, seed=1)
+    coarse = build(run="coarse", delay_step=1e-5).run(BrandPetruccione("delay"), given, shots=100, seed=1)
     assert coarse.metadata["delay_change_seconds"] == pytest.approx(3.3e-6, abs=1e-7)
 
 
@@ -108,7 +108,7 @@ def test_a_wrong_number_of_shots_is_refused(build: Build, service: Loopback) -> 
         return real(payload)
 
     service.commit = with_seven_shots  # type: ignore[method-assign]
-    with pytest.raises(BackendError, match="gave 1 sets of 7 shots on 2 qubits, but was asked for 1 of 10 on 2"):
+    with pytest.raises(BackendError, match="gave 1 sets of 7 shots on 2 qubits, instead of 1 of 10 on 2"):
         build().run(RY, angles(1, 2), shots=10, seed=1)
 
 
@@ -179,8 +179,8 @@ def test_without_the_client_it_says_what_to_install(tmp_path: Path) -> None:
         "    try: get('ibm', device=device)\n"
         "    except Exception as error: print(type(error).__name__, error)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-    lines = told.splitlines()
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    lines = printed.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("MissingPackageError") and "pip install 'qlifq[ibm]'" in line for line in lines)
 
@@ -192,6 +192,6 @@ def test_a_plan_says_what_a_device_is_charged_for() -> None:
     assert "device about 9.5" in str(plan)
 
 
-def test_the_loopback_device_is_the_one_that_is_asked(service: Loopback) -> None:
+def test_the_loopback_device_is_the_one_that_runs(service: Loopback) -> None:
     assert os.environ["IAM_URL"] == service.url
     assert service.configuration["backend_name"] == DEVICE

@@ -86,7 +86,7 @@ def test_what_ran_too_long_counts_as_its_cap_and_what_failed_as_expected(journal
     with pytest.raises(BackendError, match="was cancelled"):
         carrier(journal, service, 50.0).run(WORKS[:1])
     assert (service.caps, journal.spent("r")) == ([40.0, 10.0], 50)
-    # The charge that was not known then is asked for again before anything else is refused.
+    # The charge that was not known then is requested again before anything else is refused.
     service.ends, service.charge = DONE, 1.5
     carrier(journal, service, 50.0).run(WORKS[:1])
     assert service.caps[-1] == 47
@@ -115,7 +115,7 @@ def test_a_submission_that_is_cancelled_is_looked_for_first(journal: Journal, mo
     (entry,) = journal.entries()
     looks = [0]
 
-    def find(wanted: Entry) -> list[Found]:
+    def find(entry: Entry) -> list[Found]:
         looks[0] += 1
         return [Found("late", DONE)] if looks[0] > 1 else []
 

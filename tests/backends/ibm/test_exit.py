@@ -38,10 +38,10 @@ def test_handlers_are_there_while_a_session_is_open_and_no_longer(build: Build, 
                 signal.raise_signal(number)
             assert caught.value.code == 128 + number
     assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_DFL] * 2
-    with build(run="b", mode="job") as plain:
-        plain.run(RY, angles(1, 2), shots=10, seed=1)
+    with build(run="b", mode="job") as second:
+        second.run(RY, angles(1, 2), shots=10, seed=1)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert [told["accepting_jobs"] for told in service.sessions.values()] == [False]
+    assert [session["accepting_jobs"] for session in service.sessions.values()] == [False]
 
 
 @pytest.mark.usefixtures("handlers")
@@ -100,7 +100,7 @@ def test_a_signal_while_a_session_is_opened_waits_for_its_id(build: Build, servi
     service.faults = {"sessions": [interrupt]}
     with pytest.raises((SystemExit, KeyboardInterrupt)), backend:
         backend.run(RY, angles(1, 2), shots=10, seed=1)
-    assert [told["accepting_jobs"] for told in service.sessions.values()] == [False]
+    assert [session["accepting_jobs"] for session in service.sessions.values()] == [False]
     assert service.jobs == {}
 
 
@@ -130,5 +130,5 @@ def test_a_process_that_ends_closes_its_session(tmp_path: Path, service: Loopbac
     assert ended.stdout == "open\n", ended.stderr
     assert ended.returncode == (0 if end == "the end" else 128 + getattr(signal, end))
     assert "Traceback" not in ended.stderr
-    ((_, told),) = service.sessions.items()
-    assert told["accepting_jobs"] is False
+    ((_, session),) = service.sessions.items()
+    assert session["accepting_jobs"] is False

@@ -28,23 +28,23 @@ def work(seed: int = 0, sets: int = 2, change: float = 0.0) -> JobSpec:
     return JobSpec(RYSpike(), values, (3, 1, 2), 10, seed, 0, "fake_torino")
 
 
-def submit(journal: Journal, asked: JobSpec) -> str:
+def submit(journal: Journal, spec: JobSpec) -> str:
     journal.begin(RUN)
-    return journal.intend(journal.draft(RUN.name, asked, attempt=1, estimated_seconds=2.0), asked).request
+    return journal.intend(journal.draft(RUN.name, spec, attempt=1, estimated_seconds=2.0), spec).request
 
 
 def test_a_submission_is_found_again_with_its_numbers(tmp_path: Path) -> None:
-    asked, ones = work(), np.array([[1, 2, 3], [4, 5, 6]])
+    spec, ones = work(), np.array([[1, 2, 3], [4, 5, 6]])
     with Journal(tmp_path / "j") as journal:
-        request = submit(journal, asked)
+        request = submit(journal, spec)
         assert journal.update(request, SUBMITTED, job="d1").job == "d1"
         journal.store(request, ones)
     with Journal(tmp_path / "j") as journal:
-        found = journal.find(RUN.name, asked)
+        found = journal.find(RUN.name, spec)
         assert found is not None
         assert (found.request, found.state, found.qubits, found.shots, found.sets) == (request, DONE, (3, 1, 2), 10, 2)
         assert np.array_equal(journal.result(request), ones)
-        assert np.array_equal(journal.angles(request), asked.values)
+        assert np.array_equal(journal.angles(request), spec.values)
         assert journal.match("d1") == journal.match(request[:8]) == journal.match("a run") == [found]
 
 
@@ -108,8 +108,8 @@ def write_many(path: str, name: str) -> None:
     with Journal(path) as journal:
         for seed in range(25):
             journal.begin(Run(name, "fake_torino", (3, 1, 2), None, None, None))
-            asked = work(seed)
-            entry = journal.intend(journal.draft(name, asked, attempt=1, estimated_seconds=1.0), asked)
+            spec = work(seed)
+            entry = journal.intend(journal.draft(name, spec, attempt=1, estimated_seconds=1.0), spec)
             journal.store(entry.request, np.full((2, 3), seed))
 
 
@@ -230,7 +230,7 @@ def test_an_id_is_derived_from_its_place_run_work_and_attempt(tmp_path: Path, mo
     others = [derived(tmp_path / "k"), derived(tmp_path / "j", run="s"), derived(tmp_path / "j", seed=1)]
     others.append(derived(tmp_path / "j", attempt=2))
     with monkeypatch.context() as patched:
-        patched.setattr(platform, "node", lambda: "elsewhere")
+        patched.setattr(platform, "node", lambda: "other-machine")
         others.append(derived(tmp_path / "j"))
     with monkeypatch.context() as patched:
         patched.setattr(os, "getuid", lambda: 4242)

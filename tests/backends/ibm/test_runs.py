@@ -14,22 +14,22 @@ from tests.backends.ibm.loopback import GOOD, Loopback
 
 
 def test_the_same_call_is_paid_once_and_another_is_not_it(build: Build, service: Loopback) -> None:
-    asked = angles(2, 3)
-    first = build().run(RY, asked, shots=50, seed=1)
-    again = build().run(RY, asked, shots=50, seed=1)
+    given = angles(2, 3)
+    first = build().run(RY, given, shots=50, seed=1)
+    again = build().run(RY, given, shots=50, seed=1)
     assert torch.equal(first.probability, again.probability)
     assert (service.paid, again.metadata["jobs_reused"], again.metadata["jobs"]) == (1, 1, first.metadata["jobs"])
     others: list[tuple[dict[str, object], dict[str, Any]]] = [
         ({"run": "another"}, {}),
         ({}, {"seed": 2}),
         ({}, {"shots": 51}),
-        ({}, {"angles": asked + 0.1}),
+        ({}, {"angles": given + 0.1}),
         ({}, {"seed": None}),
     ]
     for number, (options, call) in enumerate(others):
-        build(**options).run(RY, **{"angles": asked, "shots": 50, "seed": 1, **call})
+        build(**options).run(RY, **{"angles": given, "shots": 50, "seed": 1, **call})
         assert service.paid == number + 2
-    build().run(RY, asked, shots=50, seed=None)
+    build().run(RY, given, shots=50, seed=None)
     assert service.paid == 7
 
 
@@ -42,7 +42,9 @@ def test_what_was_paid_is_taken_up_whatever_became_of_the_budget_and_the_qubits(
     for options in ({"max_device_seconds": 1.0}, {"qubits": (3, 4, 1, 0, 2), "max_device_seconds": 50.0}):
         again = build(**options).run(RY, angles(1, 2), shots=10, seed=1)
         assert torch.equal(again.probability, paid.probability)
-    with pytest.raises(ArgumentError, match=r"must be a new name to ask .*: qubit 4 of run a run does not work any more"):
+    with pytest.raises(
+        ArgumentError, match=r"must be a new name for further jobs on .*: qubit 4 of run a run does not work any more"
+    ):
         build().run(RY, angles(1, 2), shots=10, seed=2)
     assert len(service.jobs) == 1
     build().run(RY, angles(1, 1), shots=10, seed=2)
@@ -73,11 +75,11 @@ def test_an_interrupt_leaves_a_run_that_goes_on(build: Build, service: Loopback)
     (job,) = service.jobs.values()
     job.states = [{"status": "Completed"}]
     service.states = GOOD
-    told: list[str] = []
-    build(watch=told.append).run(RY, angles(1, 2), shots=10, seed=1)
+    messages: list[str] = []
+    build(watch=messages.append).run(RY, angles(1, 2), shots=10, seed=1)
     assert len(service.jobs) == 1
-    build(watch=told.append).run(RY, angles(1, 2), shots=10, seed=2)
-    assert any("submitting 10 executions" in text for text in told)
+    build(watch=messages.append).run(RY, angles(1, 2), shots=10, seed=2)
+    assert any("submitting 10 executions" in text for text in messages)
 
 
 def test_a_second_process_on_the_same_run_is_refused(build: Build, tmp_path: Path) -> None:
@@ -107,10 +109,10 @@ def test_a_journal_that_is_lost_is_found_again_at_the_service(build: Build, serv
     lose(tmp_path)
     with pytest.raises(FileError, match="not the file any more that was opened"):
         build().run(RY, angles(2, 3), shots=40, seed=5)
-    told: list[str] = []
-    again = build(max_device_seconds=1.0, watch=told.append).run(RY, angles(2, 3), shots=40, seed=5)
+    messages: list[str] = []
+    again = build(max_device_seconds=1.0, watch=messages.append).run(RY, angles(2, 3), shots=40, seed=5)
     assert torch.equal(first.probability, again.probability)
-    assert any(text.startswith("taking up job") for text in told)
+    assert any(text.startswith("taking up job") for text in messages)
     assert len(service.jobs) == 1
     with Journal(tmp_path / "jobs.sqlite") as journal:
         assert journal.spent("a run") == 2.5

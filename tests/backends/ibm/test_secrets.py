@@ -82,13 +82,13 @@ def test_a_service_that_repeats_its_request_shows_no_key(
             shown = Console(file=io.StringIO(), width=200)
             shown.print(Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True))
             message += shown.file.getvalue()  # type: ignore[attr-defined]
-    told = message + log.getvalue() + "".join(str(each.message) for each in warned)
-    assert "planted" in told, "the service's words are shown"
+    output = message + log.getvalue() + "".join(str(each.message) for each in warned)
+    assert "planted" in output, "the service's words are shown"
     assert time.monotonic() - begun < 30, "the client's token manager lets nobody wait for a minute"
     for path in tmp_path.rglob("*"):
-        told += path.read_bytes().decode("latin-1") if path.is_file() else ""
-    assert TOKEN not in told
-    assert ACCESS not in told
+        output += path.read_bytes().decode("latin-1") if path.is_file() else ""
+    assert TOKEN not in output
+    assert ACCESS not in output
 
 
 def test_local_variables_show_no_key(build: Build, service: Loopback) -> None:
@@ -105,15 +105,15 @@ def test_local_variables_show_no_key(build: Build, service: Loopback) -> None:
 
 
 def test_escapes_of_a_service_reach_no_message(build: Build, service: Loopback, tmp_path: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     reason = {"status": "Failed", "reason": f"it {ESCAPES}broke", "reason_code": 1305}
     service.states = (*[f"Queued{ESCAPES}[/]"] * 3, reason)
     with pytest.raises(QLIFError, match="it broke") as caught:
-        build(watch=told.append).run(RY, angles(1, 2), shots=10, seed=1)
-    assert any(each.startswith("job") and each.endswith("queued[/]") for each in told)
+        build(watch=messages.append).run(RY, angles(1, 2), shots=10, seed=1)
+    assert any(each.startswith("job") and each.endswith("queued[/]") for each in messages)
     with Journal(tmp_path / "jobs.sqlite") as journal:
         (entry,) = journal.entries()
-    for text in (*told, str(caught.value), str(entry.error)):
+    for text in (*messages, str(caught.value), str(entry.error)):
         assert text.isprintable(), repr(text)
 
 
@@ -139,11 +139,11 @@ def test_an_id_is_checked_before_it_becomes_part_of_a_url(build: Build, service:
         build(wait_seconds=0.1).run(RY, angles(1, 2), shots=10, seed=1)
     ((name, job),) = service.jobs.items()
     job.id = odd
-    asked = len(service.log)
+    before = len(service.log)
     with pytest.raises(ServiceError, match=r"The id of a job must consist of letters, digits, - and _, but is '") as caught:
         build(wait_seconds=0.1).run(RY, angles(1, 2), shots=10, seed=1)
     assert str(caught.value).isprintable()
-    assert not [line for line in service.log[asked:] if "instances/usage/" in line or f"/jobs/{odd}" in line]
+    assert not [line for line in service.log[before:] if "instances/usage/" in line or f"/jobs/{odd}" in line]
     job.id, job.states = name, [{"status": "Completed"}]
     build().run(RY, angles(1, 2), shots=10, seed=1)
     assert len(service.jobs) == 1

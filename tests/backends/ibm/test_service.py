@@ -11,10 +11,10 @@ import torch
 
 from qlifq.backends.ibm import protocol
 from qlifq.backends.ibm.channel import RetryPolicy
-from qlifq.backends.ibm.door import Door
 from qlifq.backends.ibm.job_spec import JobSpec
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import JobRunner
+from qlifq.backends.ibm.requests import ServiceRequests
 from qlifq.backends.ibm.submissions import DONE, SUBMITTED, Run
 from qlifq.errors import ArgumentError, QLIFError, ServiceError
 from tests.backends.ibm.conftest import RY, Build, angles
@@ -44,7 +44,7 @@ RESULTS = {
         ("a foreign register", "client"),
     ],
 )
-def test_a_result_that_cannot_be_read_is_asked_for_again(build: Build, service: Loopback, name: str, sampler: str) -> None:
+def test_a_result_that_cannot_be_read_is_requested_again(build: Build, service: Loopback, name: str, sampler: str) -> None:
     backend = build(sampler=sampler)
     service.faults = {"result": [RESULTS[name]] * 5}
     with pytest.raises(
@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[list[object], str]] = {
 }
 
 
-#: Of the steps that behave alike, some faults.
+#: Of the steps with the same behaviour, some faults.
 START = [
     *((step, name) for step in ("configuration", "properties") for name in WRONG),
     *((step, name) for step in ("token", "usage", "backends") for name in ("hangs", "refuses", "is a page", "is a list")),
@@ -123,8 +123,8 @@ def test_what_the_client_asks_before_it_submits_does_no_harm(build: Build, servi
     assert len(service.jobs) == 1
 
 
-def test_nothing_is_asked_of_the_device_outside_the_door(build: Build, service: Loopback) -> None:
-    """What it says of itself is read once, behind the door, and what the client would ask for again is not looked at."""
+def test_no_request_for_the_device_bypasses_the_deadline(build: Build, service: Loopback) -> None:
+    """What it says of itself is read once, within its deadline, and what the client would request again is not read."""
     backend = build()
     service.faults = {"properties": ["hang"] * 9, "configuration": ["hang"] * 9}
     backend.plan(RY, 2, 2, shots=10)
@@ -133,19 +133,19 @@ def test_nothing_is_asked_of_the_device_outside_the_door(build: Build, service: 
 
 
 def test_a_request_that_nobody_waits_for_any_more_ends(build: Build, service: Loopback) -> None:
-    """A service that says that there are more jobs than it lists keeps the client asking without end."""
+    """A service that says that there are more jobs than it lists keeps the client requesting without end."""
     backend = build(answer_seconds=0.3, wait_seconds=0.1)
     service.faults = {"find": [Body('{"jobs": [], "count": 7}')] * 100_000}
     service.states = ("Queued",)
     with pytest.raises(ServiceError, match=r"did not answer within 0\.3 seconds while looking for jobs"):
         backend.run(RY, angles(1, 2), shots=10, seed=1)
     time.sleep(0.2)
-    asked = len(service.log)
+    before = len(service.log)
     time.sleep(0.2)
-    assert len(service.log) == asked
+    assert len(service.log) == before
 
 
-def test_what_is_no_exception_is_told_at_once() -> None:
+def test_what_is_no_exception_is_reported_at_once() -> None:
     """A parser that is written in Rust panics with what nobody catches."""
 
     class PanicError(BaseException):
@@ -154,8 +154,8 @@ def test_what_is_no_exception_is_told_at_once() -> None:
     def act() -> None:
         raise PanicError("index out of bounds")
 
-    with pytest.raises(ServiceError, match=r"cannot be read while asking \(PanicError: index out of bounds\)"):
-        Door(20.0).ask("asking", act)
+    with pytest.raises(ServiceError, match=r"cannot be read while testing \(PanicError: index out of bounds\)"):
+        ServiceRequests(20.0).send("testing", act)
 
 
 CAUSES: dict[str, tuple[dict[str, str], str]] = {
@@ -200,7 +200,7 @@ def test_a_key_that_was_revoked_is_refused_at_once(build: Build, service: Loopba
     ):
         build()
     service.faults = {"usage": [401]}
-    with pytest.raises(ArgumentError, match=r"failed while asking for the account's usage: 401 Client Error"):
+    with pytest.raises(ArgumentError, match=r"failed while requesting the account's usage: 401 Client Error"):
         build()
     assert time.monotonic() - begun < 5
     build()
@@ -213,16 +213,16 @@ def test_an_account_that_was_not_saved_is_named(build: Build) -> None:
 
 @pytest.mark.parametrize("step", ["find", "state", "result", "metrics", "submit", "usage"])
 def test_an_outage_is_waited_for(build: Build, service: Loopback, step: str) -> None:
-    told: list[str] = []
-    backend = build(watch=told.append)
+    messages: list[str] = []
+    backend = build(watch=messages.append)
     service.faults = {step: [Away(0.5)]}
     backend.run(RY, angles(1, 2), shots=10, seed=1)
     assert (len(service.jobs), service.paid) == (1, 1)
     if step != "metrics":
         assert any(
-            re.match(r"the service has not answered for \d+ s, asking again \(IBM's service failed", each) for each in told
+            re.match(r"the service has not answered for \d+ s, trying again \(IBM's service failed", each) for each in messages
         )
-        assert "the service answers again" in told
+        assert "the service answers again" in messages
     assert service.turned_away > 0
 
 
@@ -249,7 +249,7 @@ class Clock:
 
 
 def away(service: Service, clock: Clock, until: float, error: ServiceError) -> Callable[[str], str]:
-    """The state of a job, asked of a service that is away until then."""
+    """The state of a job, requested from a service that is away until then."""
 
     def state(job: str) -> str:
         if clock.now < until:
@@ -261,7 +261,7 @@ def away(service: Service, clock: Clock, until: float, error: ServiceError) -> C
 
 def carried(monkeypatch: pytest.MonkeyPatch, until: float, error: ServiceError) -> tuple[Clock, list[str]]:
     """A job whose service is away until then, with the patience that a user has."""
-    clock, service, told = Clock(monkeypatch), Service(), list[str]()
+    clock, service, messages = Clock(monkeypatch), Service(), list[str]()
     monkeypatch.setattr(service, "state", away(service, clock, until, error))
     work = JobSpec(RY, np.ones((1, 2, 1)), (0, 1), 10, 1, 0, "ibm_x")
     with Journal(None) as journal:
@@ -269,23 +269,23 @@ def carried(monkeypatch: pytest.MonkeyPatch, until: float, error: ServiceError) 
         entry = journal.intend(journal.draft("r", work, attempt=1, estimated_seconds=1.0), work)
         service.jobs["j0"] = entry
         entry = journal.update(entry.request, SUBMITTED, job="j0")
-        carrier = JobRunner(journal, service, "r", None, lambda work: 1.0, RetryPolicy(), told.append)
+        carrier = JobRunner(journal, service, "r", None, lambda work: 1.0, RetryPolicy(), messages.append)
         assert carrier.resume(entry).state == DONE
-    return clock, told
+    return clock, messages
 
 
-GONE = ServiceError("IBM's service failed while asking for a job: the connection was refused.", away=True)
+GONE = ServiceError("IBM's service failed while requesting the state of a job: the connection was refused.", away=True)
 
 
 @pytest.mark.parametrize("seconds", [5.0, 20.0, 60.0, 7200.0])
 def test_an_outage_within_the_patience_ends_no_run(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    clock, told = carried(monkeypatch, seconds, GONE)
+    clock, messages = carried(monkeypatch, seconds, GONE)
     assert seconds <= clock.now < seconds + 10
     assert clock.pauses[1:5] == [1.0, 2.0, 4.0, 5.0][: len(clock.pauses) - 1]
     assert max(clock.pauses) <= RetryPolicy().poll_seconds, "pauses grow, but not beyond those of a job that waits"
-    assert told[-1] == "the service answers again"
-    last = [each for each in told if "has not answered" in each][-1]
-    assert re.fullmatch(r"the service has not answered for (\d+) s, asking again \(.*the connection was refused\.\)", last)
+    assert messages[-1] == "the service answers again"
+    last = [each for each in messages if "has not answered" in each][-1]
+    assert re.fullmatch(r"the service has not answered for (\d+) s, trying again \(.*the connection was refused\.\)", last)
     assert seconds - 10 < int(last.split()[6]) < seconds
 
 

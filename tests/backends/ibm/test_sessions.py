@@ -15,9 +15,9 @@ def test_a_session_is_opened_once_taken_up_again_and_closed(build: Build, servic
     build(mode=mode).run(RY, angles(1, 2), shots=10, seed=1)
     with build(mode=mode) as second:
         second.run(RY, angles(1, 2), shots=10, seed=2)
-        ((session, told),) = service.sessions.items()
-        assert told["accepting_jobs"] is True
-    assert told["mode"] == {"batch": "batch", "session": "dedicated"}[mode]
+        ((session, description),) = service.sessions.items()
+        assert description["accepting_jobs"] is True
+    assert description["mode"] == {"batch": "batch", "session": "dedicated"}[mode]
     assert service.sessions[session]["accepting_jobs"] is False
     assert [job.payload["session_id"] for job in service.jobs.values()] == [session] * 2
     build(mode=mode).run(RY, angles(1, 2), shots=10, seed=3)

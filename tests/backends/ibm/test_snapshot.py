@@ -20,14 +20,14 @@ Follows = Callable[[Outcome, Tensor], bool]
 
 def test_a_snapshot_gives_the_noise_of_its_qubits_and_the_same_counts_for_a_seed(tmp_path: Path, follows: Follows) -> None:
     backend = get("ibm", device="fake_torino", run="r", journal=tmp_path / "j")
-    asked = angles(4, 100)
-    first = backend.run(RY, asked, shots=2000, seed=1)
+    given = angles(4, 100)
+    first = backend.run(RY, given, shots=2000, seed=1)
     noise = DeviceNoise.from_snapshot("fake_torino", list(load_snapshot("fake_torino"))[:100])
-    truth = get("analytic", noise=noise).run(RY, asked, shots=None, seed=None).probability
+    truth = get("analytic", noise=noise).run(RY, given, shots=None, seed=None).probability
     assert follows(first, truth)
-    other = get("ibm", device="fake_torino").run(RY, asked, shots=2000, seed=1)
+    other = get("ibm", device="fake_torino").run(RY, given, shots=2000, seed=1)
     assert torch.equal(first.probability, other.probability)
-    assert not torch.equal(first.probability, backend.run(RY, asked, shots=2000, seed=2).probability)
+    assert not torch.equal(first.probability, backend.run(RY, given, shots=2000, seed=2).probability)
     assert not backend.capabilities.remote
     with Journal(tmp_path / "j") as journal:
         assert [entry.sets for entry in journal.entries("r")] == [4, 4]
@@ -50,11 +50,11 @@ def _interrupted(*_: object) -> None:
 
 def test_a_layer_on_a_snapshot_is_interrupted_anywhere_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
     def spikes(run: str, stop: int | None = None) -> Tensor:
-        told = [0]
+        calls = [0]
 
         def watch(text: str) -> None:
-            told[0] += 1
-            if told[0] == stop:
+            calls[0] += 1
+            if calls[0] == stop:
                 raise KeyboardInterrupt
 
         backend = get("ibm", device="fake_manila", run=run, journal=tmp_path / "j", watch=watch)

@@ -1,8 +1,8 @@
 """The one way to the service: a deadline for every request, and one sentence for whatever goes wrong.
 
-The client waits for an answer without end, asks again by itself, hides the causes of some failures, and lets the errors of its
-parsers through. Behind the door each act ends within a deadline, with an answer or a `ServiceError` that
-holds no secret, and nothing of the client's errors goes further.
+The client waits for an answer without end, repeats requests by itself, hides the causes of some failures, and lets the errors
+of its parsers through. Here each request ends within a deadline, with an answer or a `ServiceError` that holds no secret, and
+nothing of the client's errors goes further.
 """
 
 import queue
@@ -17,12 +17,12 @@ from qlifq._text import one_line
 from qlifq.backends.ibm.secrets import masked, masked_output
 from qlifq.errors import QLIFError, ServiceError
 
-__all__ = ["Door"]
+__all__ = ["ServiceRequests"]
 
 T = TypeVar("T")
 
 _LONGEST = 500
-#: What tells that nothing was done, by its status; of these a later try may succeed after the last alone.
+#: The statuses that say that nothing was done; of these a later try may succeed after the last alone.
 _REFUSALS = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
 #: What the service says when an account has as many jobs waiting as it may: code 3458 of its registry.
 _FULL = re.compile(r"\b3458\b|pending jobs", re.IGNORECASE)
@@ -48,7 +48,7 @@ _CONNECTION = {
     "ProtocolError",
     "OSError",
 }
-#: What is told of the innermost cause of a failed connection, by the error's name; the first that is there counts.
+#: What is said about the innermost cause of a failed connection, by the error's name; the first that is there counts.
 _CAUSES = {
     "gaierror": "its address cannot be found; is this machine online?",
     "SSLError": "the secure connection cannot be made",
@@ -66,7 +66,7 @@ _CHECK = "Check the account, its instance and what its plan allows."
 
 
 class _Thread(threading.local):
-    """Until when the act in this thread may ask, and what went wrong with its last request that did not go well."""
+    """The deadline of the act in this thread, and what went wrong with its last request that did not go well."""
 
     end: float | None = None
     failed: BaseException | None = None
@@ -83,8 +83,8 @@ class _RefusalError(Exception):
 _HERE = _Thread()
 
 
-class Door:
-    """Asks the service, in a thread of its own, no longer than a deadline.
+class ServiceRequests:
+    """Sends requests to the service, in a thread of its own, each within a deadline.
 
     Args:
         answer_seconds: how long the service may take for one act.
@@ -93,7 +93,7 @@ class Door:
     def __init__(self, answer_seconds: float) -> None:
         self.answer_seconds = answer_seconds
 
-    def ask(
+    def send(
         self,
         what: str,
         act: Callable[[], T],
@@ -105,12 +105,12 @@ class Door:
         """The answer of one act.
 
         Args:
-            what: what is done, in words that follow "while".
-            act: what asks; every error of it is one of the service.
+            what: what is done, as a phrase that follows "while".
+            act: what sends the request; every error of it is one of the service.
             times: how many times the usual deadline it has.
             unreadable: the sentence for an answer that cannot be read, with {} for how; None for one like the others, whose
                 answer may be better when the service is itself again.
-            to_the_end: whether an interrupt waits for the answer, as what was asked for is charged from then on.
+            to_the_end: whether an interrupt waits for the answer, as what was requested is charged from then on.
 
         Raises:
             ServiceError: if it fails or does not answer in time.
@@ -157,23 +157,23 @@ class Door:
 
 
 class _Adapter:
-    """What sends the client's requests, with the deadline of the act that asks.
+    """What sends the client's requests, with the deadline of the act that sends them.
 
     Args:
         adapter: the client's own.
         tokens: what gives the client its access tokens, None without.
-        door: whose deadline a request has; one that submits has as long as its act.
+        requests: whose deadline a request has; one that submits has as long as its act.
     """
 
-    def __init__(self, adapter: Any, tokens: Any, door: Door) -> None:
-        self._adapter, self._tokens, self._door = adapter, tokens, door
+    def __init__(self, adapter: Any, tokens: Any, requests: ServiceRequests) -> None:
+        self._adapter, self._tokens, self._requests = adapter, tokens, requests
 
     def send(self, request: Any, *, timeout: object = None, **options: Any) -> Any:
         """Send a request; whatever deadline the client has for it is replaced."""
         if self._tokens is not None:
             # After one failure the client would let every request of the next minute wait for nothing.
             self._tokens.request_time = 0
-        usual = self._door.answer_seconds
+        usual = self._requests.answer_seconds
         left = usual if _HERE.end is None else _HERE.end - time.monotonic()
         if left <= 0:
             raise TimeoutError("nobody waits for this answer any more")
@@ -255,7 +255,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error tells, None without one."""
+    """The HTTP status of an error, None without one."""
     code = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     return code if isinstance(code, int) and code > 0 else None
 
