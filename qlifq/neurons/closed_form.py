@@ -38,8 +38,8 @@ class ClosedForm(NamedTuple):
 
     def structure(self, *, modulated: bool, outputs: tuple[str, ...]) -> Structure:
         """Everything that decides which operations a step consists of."""
-        membrane, mode = self.dynamics.membrane, self.dynamics.neuromod_mode
-        return Structure(membrane, mode, self.decision, tuple(self.constants), modulated, outputs)
+        membrane, mode, decayed = self.dynamics.membrane, self.dynamics.neuromod_mode, self.dynamics.decay_input
+        return Structure(membrane, mode, decayed, self.decision, tuple(self.constants), modulated, outputs)
 
 
 def closed_form(

@@ -33,6 +33,7 @@ class Dynamics(NamedTuple):
     Args:
         membrane: the row of the membrane equation.
         neuromod_mode: what modulation acts on.
+        decay_input: whether dt/τ scales the input.
     """
 
     membrane: Membrane
@@ -65,6 +66,7 @@ class Dynamics(NamedTuple):
     dynamic_decay: Tensor = _OFF
     neuromod_strength: Tensor = _OFF
     refractory_period: Tensor = _OFF
+    decay_input: bool = True
 
     @classmethod
     def of(cls, settings: Settings, parameters: Mapping[str, Tensor]) -> "Dynamics":
@@ -81,7 +83,10 @@ class Dynamics(NamedTuple):
             return parameters[name] if name in parameters else getattr(settings, name)
 
         constants: dict[str, Tensor | float] = {"V_th": like, "step": dt / value("tau")}
-        constants |= {name: value(name) for name in MEMBRANES[settings.membrane].parameters}
+        row = MEMBRANES[settings.membrane]
+        constants |= {
+            name: value(name) for name in row.parameters if name in parameters or value(name) != row.neutral.get(name)
+        }
         if settings.V_min is not None:
             constants["V_min"] = value("V_min")
         if settings.reset != "soft":
@@ -122,7 +127,7 @@ class Dynamics(NamedTuple):
         if "lowest_threshold" in tensors:
             # A trained V_th can leave the bounds, but no threshold does.
             tensors["V_th"] = tensors["V_th"].clamp(tensors["lowest_threshold"], tensors["highest_threshold"])
-        return cls(MEMBRANES[settings.membrane], settings.neuromod_mode, **tensors)
+        return cls(row, settings.neuromod_mode, **tensors, decay_input=settings.decay_input)
 
 
 def _exp(exponent: Tensor | float) -> Tensor | float:
@@ -180,10 +185,11 @@ def integrate(
     """One step of the membrane, up to the spike decision.
 
         I_eff = (1 + k m) I · S − A − g_ahp H              (the gain in mode `gain` alone)
-        leaky      V ← V + (dt/τ)(I_eff − V) + σ √dt ξ
+        leaky      V ← V + (dt/τ)(V_rest − V + R I_eff) + σ √dt ξ
         quadratic  V ← V + (dt/τ)(a0 (V − V_rest)(V − V_c) + R I_eff) + σ √dt ξ
         Δ = V − V_th                                       (− k m in mode `threshold`)
 
+    With `decay_input=False` the input R I_eff stands outside of dt/τ: it is added as it is.
     The quadratic pull from below V_rest reaches V_rest at most, and V is cut off at V_peak. A refractory neuron holds V.
     Last of all, V is raised to V_min.
 
@@ -206,7 +212,11 @@ def integrate(
     if dynamics.g_ahp is not None:
         current = current - dynamics.g_ahp * state.ahp
     before = state.voltage
-    voltage = dynamics.membrane.follow(before, current, dynamics)
+    if dynamics.decay_input:
+        voltage = dynamics.membrane.follow(before, current, dynamics)
+    else:
+        voltage = dynamics.membrane.follow(before, torch.zeros_like(current), dynamics)
+        voltage = voltage + (current if dynamics.R is None else dynamics.R * current)
     if noise is not None and dynamics.noise_scale is not None:
         voltage = voltage + dynamics.noise_scale * noise
     if dynamics.V_peak is not None:

@@ -18,8 +18,8 @@ from qlifq.neurons.surrogates import SURROGATES
 
 __all__ = ["Decision", "Structure", "formula_of", "slope"]
 
-#: Every constant of the dynamics, without the two that are no tensors.
-_DYNAMICS = tuple(name for name in Dynamics._fields if name not in {"membrane", "neuromod_mode"})
+#: Every constant of the dynamics, without the three that are no tensors.
+_DYNAMICS = tuple(name for name in Dynamics._fields if name not in {"membrane", "neuromod_mode", "decay_input"})
 _RESPONSE = SinusoidalResponse._fields
 
 
@@ -48,6 +48,7 @@ class Structure(NamedTuple):
     Args:
         membrane: the row of the membrane equation.
         neuromod_mode: what modulation acts on.
+        decay_input: whether dt/τ scales the input.
         decision: how spikes are decided.
         constants: the names of the constants that there are.
         modulated: whether a modulation is given.
@@ -57,6 +58,7 @@ class Structure(NamedTuple):
 
     membrane: Membrane
     neuromod_mode: str
+    decay_input: bool
     decision: Decision
     constants: tuple[str, ...]
     modulated: bool
@@ -81,6 +83,7 @@ def formula_of(structure: Structure) -> Formula:
         dynamics = Dynamics(
             structure.membrane,
             structure.neuromod_mode,
+            decay_input=structure.decay_input,
             **{name: values[name] for name in structure.constants if name in _DYNAMICS},
         )
         state = QLIFState(*(values[name] for name in QLIFState._fields))

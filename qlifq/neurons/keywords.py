@@ -23,6 +23,7 @@ class NeuronParameters(TypedDict, total=False):
     reset_fraction: Numbers
     tau: Numbers
     dt: float
+    decay_input: bool
     noise_std: Numbers
     refractory_period: int
     V_rest: Numbers

@@ -1,8 +1,8 @@
 """How the membrane potential follows its input within one step."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,12 +23,16 @@ class Membrane:
 
     A membrane of one's own is one row: `MEMBRANES.register("mine", Membrane(...))`.
 
+    With `decay_input=False` the step runs without input, and the input is added as it is, times R where there is one.
+
     Args:
         formula: as people write it.
         follow: V, I_eff and the constants of the dynamics to V after one step without noise, each `(batch, num_neurons)`.
         rest: the parameter that is the potential at rest; None for 0.
         rules: what its parameters must be to others.
         parameters: the neuron's parameters that only membranes like this one use; V is cut off at `V_peak` where that is one.
+        neutral: those of them that are left out of the constants, and are None there, at a value that has no effect.
+        undecayed: the formula with `decay_input=False`.
     """
 
     formula: str
@@ -36,9 +40,15 @@ class Membrane:
     rest: str | None = None
     rules: tuple[Rule, ...] = ()
     parameters: tuple[str, ...] = ()
+    neutral: Mapping[str, float] = field(default_factory=dict, hash=False)
+    undecayed: str = "V ← (V after a step without input) + I_eff"
 
 
 def _leaky(voltage: Tensor, current: Tensor, dynamics: "Dynamics") -> Tensor:
+    if dynamics.R is not None:
+        current = dynamics.R * current
+    if dynamics.V_rest is not None:
+        current = dynamics.V_rest + current
     return torch.lerp(voltage, current, dynamics.step)
 
 
@@ -55,7 +65,14 @@ def _quadratic(voltage: Tensor, current: Tensor, dynamics: "Dynamics") -> Tensor
 MEMBRANES: Registry[Membrane] = Registry(
     "membrane",
     {
-        "leaky": Membrane(formula="V ← V + (dt/τ) (I_eff − V)", follow=_leaky),
+        "leaky": Membrane(
+            formula="V ← V + (dt/τ) (V_rest − V + R I_eff)",
+            follow=_leaky,
+            rest="V_rest",
+            parameters=("V_rest", "R"),
+            neutral={"V_rest": 0.0, "R": 1.0},
+            undecayed="V ← V + (dt/τ) (V_rest − V) + R I_eff",
+        ),
         "quadratic": Membrane(
             formula="V ← V + (dt/τ) (a0 (V − V_rest)(V − V_c) + R I_eff)",
             follow=_quadratic,
@@ -63,10 +80,12 @@ MEMBRANES: Registry[Membrane] = Registry(
             rules=(
                 Rule("V_c", "above", "V_rest"),
                 Rule("V_th", "above", "V_rest"),
+                Rule("V_min", "below", "V_rest"),
                 Rule("max_threshold", "below", "V_peak"),
                 Rule("V_th", "below", "V_peak"),
             ),
             parameters=("V_rest", "V_c", "a0", "R", "V_peak"),
+            undecayed="V ← V + (dt/τ) a0 (V − V_rest)(V − V_c) + R I_eff",
         ),
     },
 )

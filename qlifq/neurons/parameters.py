@@ -104,8 +104,9 @@ def _parameter(
 
 def _of_membrane(name: str) -> Need:
     """A membrane that uses the parameter."""
-    users = " or ".join(f"membrane={key!r}" for key, row in MEMBRANES.items() if name in row.parameters)
-    return Need(users, lambda s: name in MEMBRANES[s.membrane].parameters)
+    users = [f"membrane={key!r}" for key, row in MEMBRANES.items() if name in row.parameters]
+    words = "a membrane that has it" if len(users) == len(MEMBRANES) else " or ".join(users)
+    return Need(words, lambda s: name in MEMBRANES[s.membrane].parameters)
 
 
 def _of_mapping(name: str) -> Need:
@@ -159,11 +160,16 @@ class Settings:
     dt: float = _parameter(
         1.0, "real", "membrane", "time step, in the unit of τ", fixed="all neurons share one time step", above=0.0
     )
+    decay_input: bool = _parameter(
+        True, "flag", "membrane", "whether dt/τ scales the input; with False V takes it as it is, as in snnTorch"
+    )
     noise_std: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "membrane noise σ, scaled with √dt", at_least=0.0)
     refractory_period: int = _parameter(
         0, "integer", "membrane", "steps after a spike in which V stays and no circuit runs", at_least=0
     )
-    V_rest: PerNeuron = _parameter(0.0, "per-neuron", "membrane", "stable point of the parabola", need=_of_membrane("V_rest"))
+    V_rest: PerNeuron = _parameter(
+        0.0, "per-neuron", "membrane", "potential at rest, the stable point of a parabola", need=_of_membrane("V_rest")
+    )
     V_c: PerNeuron = _parameter(
         0.8, "per-neuron", "membrane", "unstable point of the parabola, above V_rest", need=_of_membrane("V_c")
     )

@@ -14,6 +14,7 @@ from qlifq.backends.gradients import check_gradient
 from qlifq.circuits import RYSpike, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, MissingConstantError, UnsupportedError
 from qlifq.neurons import kernels
+from qlifq.neurons.activity import ActivityMonitor
 from qlifq.neurons.closed_form import ClosedForm, Obstacle, closed_form
 from qlifq.neurons.decision import QuantumDecision
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle, threshold
@@ -158,6 +159,7 @@ class QLIF(nn.Module):
         self._suited: set[torch.dtype] = set()
         self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
         self.constants = self._constants()
+        self._activity = ActivityMonitor()
         self._decision = QuantumDecision(self.settings, self.backend, self.circuit, self.shots, gradient, gradient_shots)
 
     @uncompiled
@@ -182,14 +184,11 @@ class QLIF(nn.Module):
             BackendError: if the backend fails while it runs.
         """
         checked = self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), check_values=True)
-        if (found := self._in_one(*checked)) is not None:
-            return found.outputs["spikes"], found.state
-        current, state, modulation = checked
-        spikes = []
-        for step in self._run(current, state, modulation):
-            spikes.append(step.spikes)
-            state = step.state
-        return (torch.stack(spikes) if spikes else torch.zeros_like(current)), state
+        found = self._in_one(*checked) or self._in_steps(*checked)
+        spikes = found.outputs["spikes"]
+        if self.training and spikes.requires_grad and self.settings.decision != "expectation":
+            self._activity.check(spikes, self._advice)
+        return spikes, found.state
 
     @uncompiled
     def step(
@@ -388,6 +387,22 @@ class QLIF(nn.Module):
                 f"Argument `angles` must be finite, but of {lost} of the {neurons} neurons they became NaN or infinite."
             )
         return Sequence(kept, last)
+
+    def _in_steps(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Sequence:
+        """What `_in_one` gives, step by step."""
+        spikes = []
+        for step in self._run(current, state, modulation):
+            spikes.append(step.spikes)
+            state = step.state
+        return Sequence({"spikes": torch.stack(spikes) if spikes else torch.zeros_like(current)}, state)
+
+    def _advice(self) -> str:
+        """What makes a silent layer fire."""
+        larger = "larger weights or a lower V_th"
+        if not self.settings.decay_input:
+            return f"use {larger}"
+        fraction = float((self.settings.dt / self.tau.detach()).mean())
+        return f"dt/tau = {fraction:.3g} scales its input; use decay_input=False to add it as it is, a smaller tau, {larger}"
 
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
         form = self._closed_form()

@@ -53,5 +53,4 @@ RULES = (
     Rule("V_th", "above", "V_reset"),
     Rule("V_min", "below", "V_th"),
     Rule("V_min", "below", "V_reset"),
-    Rule("V_min", "below", "V_rest"),
 )

@@ -15,7 +15,7 @@ from qlifq.backends.analytic import AnalyticBackend
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons import MAPPINGS, SURROGATES, Settings
-from qlifq.neurons.membrane import MEMBRANES
+from qlifq.neurons.membrane import MEMBRANES, Membrane
 from qlifq.neurons.parameters import DECISIONS, NEUROMOD_MODES, RESETS, Spec
 
 FIELDS = {item.name: item for item in fields(Settings)}
@@ -24,6 +24,7 @@ EXACT = AnalyticBackend.capabilities
 #: What a parameter needs, in the words of its error: settings with it, and settings without.
 NEEDS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "membrane='quadratic'": ({"membrane": "quadratic"}, {}),
+    "a membrane that has it": ({}, {"membrane": "bare"}),
     "quantum_mode=True": ({}, {"quantum_mode": False}),
     "quantum_mode=False": ({"quantum_mode": False}, {}),
     "quantum_mode=False and stochastic=False": ({"quantum_mode": False}, {"quantum_mode": False, "stochastic": True}),
@@ -42,6 +43,12 @@ NEEDS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "reset='hard' or reset='partial'": ({}, {"reset": "soft"}),
     "reset='partial'": ({"reset": "partial"}, {}),
 }
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A membrane of one's own that has no parameters goes with each test."""
+    monkeypatch.setattr(MEMBRANES, "_rows", {**MEMBRANES, "bare": Membrane(formula="V ← I_eff", follow=lambda v, i, d: i)})
 
 
 def spec(name: str) -> Spec:

@@ -117,6 +117,13 @@ MEMBRANES: dict[str, dict[str, object]] = {
         "V_peak": 3.0,
     },
 }
+#: The rest potential and the resistance of a leaky membrane, and inputs that dt/τ does not scale.
+FURTHER_MEMBRANES: dict[str, dict[str, object]] = {
+    "leaky": {"tau": 6.0, "V_rest": -0.2, "R": 1.2},
+    "leaky without dt/τ": {"tau": 6.0, "V_rest": 0.1, "R": 0.2, "decay_input": False},
+    "leaky without R": {"tau": 2.0, "decay_input": False},
+    "quadratic without dt/τ": {**MEMBRANES["quadratic"], "R": 0.2, "decay_input": False},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +145,7 @@ class Oracle:
         self.q_scale: Array = layer.q_scale.numpy() if self.p.quantum_mode else one
         self.q_bias: Array = layer.q_bias.numpy() if self.p.quantum_mode else one
         zeros = np.zeros((BATCH, NEURONS))
-        self.V = zeros + (self.p.V_rest if self.p.membrane == "quadratic" else 0.0)
+        self.V = zeros + self.p.V_rest
         self.A, self.H, self.D, self.F, self.risen, self.moved = (zeros.copy() for _ in range(6))
         self.S = zeros + 1.0
         self.refractory = zeros.copy()
@@ -151,13 +158,14 @@ class Oracle:
         if p.neuromod_mode == "gain":
             current = (1 + k * modulation) * current
         effective = current * self.S - self.A - p.g_ahp * self.H
+        fraction = p.dt / self.tau if p.decay_input else 1.0
         if p.membrane == "leaky":
-            change = p.dt / self.tau * (effective - self.V)
+            change = p.dt / self.tau * (p.V_rest - self.V) + fraction * p.R * effective
         else:
             pull = p.dt / self.tau * p.a0 * (self.V - p.V_rest) * (self.V - p.V_c)
             # From below the parabola pulls up to V_rest at the most.
             pull = np.minimum(pull, np.where(self.V - p.V_rest < 0, p.V_rest - self.V, np.inf))
-            change = pull + p.dt / self.tau * p.R * effective
+            change = pull + fraction * p.R * effective
         if noise is not None:
             change = change + p.noise_std * np.sqrt(p.dt) * noise
         moved = self.V + change
@@ -277,12 +285,19 @@ def test_every_mechanism_follows_the_table(mechanism: str, membrane: str, reset:
     assert 0.05 < spikes.mean() < 0.95
 
 
+@pytest.mark.parametrize("membrane", FURTHER_MEMBRANES)
+def test_rest_resistance_and_inputs_without_decay_follow_the_table(membrane: str) -> None:
+    mechanisms = {**MECHANISMS["all"], "V_min": -1.0, "V_reset": -0.1, "dt": 0.5}
+    spikes = compare(QLIF(NEURONS, seed=9, **{**mechanisms, **FURTHER_MEMBRANES[membrane]}))  # type: ignore[arg-type]
+    assert 0.05 < spikes.mean() < 0.95
+
+
 @pytest.mark.parametrize("dt", [1.0, 0.5])
 @pytest.mark.parametrize("mode", ["gain", "threshold", "prob_slope"])
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("membrane", MEMBRANES)
 def test_every_number_may_be_one_per_neuron(membrane: str, reset: str, mode: str, dt: float) -> None:
-    own = EACH_QUADRATIC if membrane == "quadratic" else {}
+    own = EACH_QUADRATIC if membrane == "quadratic" else {name: EACH_QUADRATIC[name] for name in ("V_rest", "R")}
     resets = {"V_reset": (-0.2, 0.1, 0.3, 0.0)} if reset != "soft" else {}
     fractions = {"reset_fraction": (0.6, 1.0, 0.2, 0.8)} if reset == "partial" else {}
     mapping = {"mapping": "tanh", "theta_max": (2.0, 1.0, 3.0, 1.5)} if mode == "gain" else {}
