@@ -226,7 +226,8 @@ class Calibration:
             )
         if not layer.backend.capabilities.record:
             self.check_backend(layer.backend)
-        own = {"q_scale": layer.q_scale, "q_bias": layer.q_bias} if p0 is None else {}
+        programmed = {"q_scale": layer.q_scale.flatten(), "q_bias": layer.q_bias.flatten()}
+        own = programmed if p0 is None else {}
         found = self.correct(p0=p0, slope=slope, span=span, wires=settings.quantum_wire, **own)
         lost = found.q_scale.isnan().nonzero()
         if len(lost) and unreachable == "refuse":
@@ -237,8 +238,9 @@ class Calibration:
                 "or unreachable='keep'."
             )
         kept = found.q_scale.isnan()
-        numbers = {"q_scale": (found.q_scale, layer.q_scale), "q_bias": (found.q_bias, layer.q_bias)}
-        layer.assign(**{name: torch.where(kept.to(own.device), own, new.to(own)) for name, (new, own) in numbers.items()})
+        numbers = {"q_scale": (found.q_scale, programmed["q_scale"]), "q_bias": (found.q_bias, programmed["q_bias"])}
+        corrected = {name: torch.where(kept.to(own.device), own, new.to(own)) for name, (new, own) in numbers.items()}
+        layer.assign(**{name: value.reshape(layer.q_scale.shape) for name, value in corrected.items()})
         return found
 
     def check_backend(self, backend: Backend) -> None:

@@ -12,7 +12,7 @@ __all__ = ["ActivityMonitor"]
 #: Fewer spikes per decision than this are silence, and more than 1 less this are firing without pause.
 _SILENT = 0.002
 #: With fewer decisions a rate says little.
-_DECISIONS = 1000
+_DECISIONS = 5000
 
 
 class ActivityMonitor:

@@ -81,19 +81,21 @@ def checked_end(state: QLIFState) -> QLIFState:
     return state
 
 
-def checked_modulation(modulation: Tensor | None, settings: Settings, current: Tensor, *, check_values: bool) -> Tensor | None:
+def checked_modulation(
+    modulation: Tensor | None, settings: Settings, current: Tensor, *, timed: bool, check_values: bool
+) -> Tensor | None:
     """The transformed modulation, shaped as `current` or with 1 for batch and neurons, or None; see `checked_current`."""
     if modulation is None:
         return None
     if settings.neuromod_mode == "off":
         raise UnsupportedError("Argument `modulation` would be ignored: it must be None with neuromod_mode='off'.")
     check.tensor("modulation", modulation, dtypes=(current.dtype,))
-    *time, batch, neurons = current.shape
-    sizes = [*({steps} for steps in time), {batch, 1}, {neurons, 1}]
+    time, shaped = current.shape[:timed], current.shape[timed:]
+    sizes = [*({steps} for steps in time), *({size, 1} for size in shaped)]
     if modulation.ndim != len(sizes) or not all(
         have in expected for have, expected in zip(modulation.shape, sizes, strict=True)
     ):
-        expected = ", ".join([*map(str, time), f"{batch} or 1", f"{neurons} or 1"])
+        expected = ", ".join([*map(str, time), *(f"{size} or 1" for size in shaped)])
         raise ShapeError(f"Argument `modulation` must have shape ({expected}), but has shape {tuple(modulation.shape)}.")
     if modulation.device != current.device:
         raise DtypeError(f"Argument `modulation` must be on {current.device}, but is on {modulation.device}.")

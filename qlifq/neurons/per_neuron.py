@@ -1,5 +1,6 @@
 """A constant of the neuron with one value for each neuron, trained or not."""
 
+import math
 from typing import cast
 
 import torch
@@ -13,7 +14,7 @@ __all__ = ["PerNeuronValue", "value_gradients"]
 
 
 class PerNeuronValue(nn.Module):
-    """`(num_neurons,)` values: a buffer, or a trained parameter that keeps within its bounds.
+    """Values per neuron: a buffer, or a trained parameter that keeps within its bounds.
 
     A trained value is stored as a number u that no bound limits, so no optimiser step can carry the value across one:
 
@@ -25,14 +26,14 @@ class PerNeuronValue(nn.Module):
 
     Args:
         name: for error messages.
-        value: one number, or one per neuron.
-        num_neurons: how many neurons there are.
+        value: one number, or one per value of `shape`.
+        shape: of what is kept, `(num_neurons,)`, or what broadcasts with the shape of a layer's neurons.
         learnable: whether it is an `nn.Parameter`.
         low: what a trained value keeps above, None for no bound.
         high: what a trained value keeps below, None for no bound.
 
     Raises:
-        ShapeError: if `value` has another length than `num_neurons`.
+        ShapeError: if `value` has another length than `shape` has values.
         ArgumentError: if it is not within its bounds in the default dtype.
 
     Reference:
@@ -43,7 +44,7 @@ class PerNeuronValue(nn.Module):
         self,
         name: str,
         value: PerNeuron,
-        num_neurons: int,
+        shape: tuple[int, ...],
         *,
         learnable: bool,
         low: float | None = None,
@@ -55,11 +56,12 @@ class PerNeuronValue(nn.Module):
         self.learnable = learnable
         # Two names for two meanings: a checkpoint of a trained value cannot slip into a fixed one.
         self._stored = "value" if self.low is None else "unbounded"
-        if isinstance(value, tuple) and len(value) != num_neurons:
-            raise ShapeError(f"Argument `{name}` must be one number or {num_neurons}, one per neuron, but has {len(value)}.")
+        count = math.prod(shape)
+        if isinstance(value, tuple) and len(value) != count:
+            raise ShapeError(f"Argument `{name}` must be one number or {count}, one per neuron, but has {len(value)}.")
         numbers = value if isinstance(value, tuple) else (value,)
         check.within(name, numbers, torch.get_default_dtype())
-        given = torch.tensor(numbers, dtype=torch.get_default_dtype(), device="cpu").expand(num_neurons)
+        given = torch.tensor(numbers, dtype=torch.get_default_dtype(), device="cpu").expand(count).reshape(shape)
         values = self._to_stored(given).to(torch.get_default_device()).contiguous()
         if learnable:
             self.register_parameter(self._stored, nn.Parameter(values))
@@ -67,7 +69,7 @@ class PerNeuronValue(nn.Module):
             self.register_buffer(self._stored, values)
 
     def forward(self) -> Tensor:
-        """The values, `(num_neurons,)`."""
+        """The values, in the shape that is kept."""
         stored = self.stored
         if self.low is None:
             return stored
@@ -80,7 +82,7 @@ class PerNeuronValue(nn.Module):
 
         Refuses values that overflow or vanish in the stored dtype, or are not within the bounds there.
         """
-        check.within(self.name, values.tolist(), self.stored.dtype)
+        check.within(self.name, values.flatten().tolist(), self.stored.dtype)
         return self._to_stored(values.detach().to(self.stored))
 
     @torch.no_grad()

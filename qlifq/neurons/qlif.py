@@ -25,6 +25,7 @@ from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.rules import PerNeuron
+from qlifq.neurons.shapes import given_per_neuron, reduced, shape_of_layer
 from qlifq.neurons.state import QLIFState, check_state
 from qlifq.random import SeedStream, philox
 
@@ -95,7 +96,8 @@ class QLIF(nn.Module):
     well, keep `layer.seeds.root` and `layer.seeds.position`, and set `layer.seeds = SeedStream(root)` and its `position`.
 
     Args:
-        num_neurons: how many neurons, at least 1.
+        num_neurons: how many neurons, at least 1, or their shape, such as `(32, 14, 14)` for maps: then everything that is
+            `(..., num_neurons)` here is `(..., *shape)`, and what is given per neuron broadcasts with the shape.
         backend: a name of `qlifq.backends.names()`, or a `Backend`.
         shots: shots per qubit and step. None is exact where the backend can be, else 1 for `decision="sample"`.
         seed: root of the layer's noise, 0 to 2⁶³ − 1; None takes one from torch's global generator. See `SeedStream`.
@@ -114,7 +116,8 @@ class QLIF(nn.Module):
     Raises:
         ArgumentError: for a value out of range, or an unknown name.
         DtypeError: for a value of another type.
-        ShapeError: for a parameter per neuron with another number of values than `num_neurons`.
+        ShapeError: for a parameter per neuron with another number of values than `num_neurons`, or that does not broadcast
+            with the shape.
         UnsupportedError: for an option that would be ignored, or that the backend does not have.
         MissingPackageError: if the package that the backend needs is missing.
 
@@ -127,7 +130,7 @@ class QLIF(nn.Module):
 
     def __init__(
         self,
-        num_neurons: int,
+        num_neurons: int | tuple[int, ...],
         *,
         backend: str | Backend = "analytic",
         shots: int | None = None,
@@ -142,11 +145,13 @@ class QLIF(nn.Module):
         **parameters: Unpack[NeuronParameters],
     ) -> None:
         super().__init__()
-        self.num_neurons = check.integer("num_neurons", num_neurons, at_least=1)
+        self._shape = shape_of_layer(num_neurons)
+        self.num_neurons, self.shape = self._shape.count, self._shape.sizes
         for name in parameters:
             if name not in _PARAMETERS:
                 raise check.unknown("parameter", name, list(_PARAMETERS))
-        self.settings = Settings(decision=decision, membrane=membrane, mapping=mapping, **parameters)  # type: ignore[arg-type]
+        numbers, given = given_per_neuron(parameters, self._shape)
+        self.settings = Settings(decision=decision, membrane=membrane, mapping=mapping, **numbers)  # type: ignore[arg-type]
         self.backend = backend if isinstance(backend, Backend) else get(backend)
         self.circuit = _checked_circuit(circuit)
         self.gradient = gradient
@@ -158,7 +163,7 @@ class QLIF(nn.Module):
         #: The dtypes in which the settings were found to be finite.
         self._suited: set[torch.dtype] = set()
         self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
-        self.constants = self._constants()
+        self.constants = self._constants(given)
         self._activity = ActivityMonitor()
         self._decision = QuantumDecision(self.settings, self.backend, self.circuit, self.shots, gradient, gradient_shots)
 
@@ -183,12 +188,12 @@ class QLIF(nn.Module):
             UnsupportedError: for a modulation that would be ignored.
             BackendError: if the backend fails while it runs.
         """
-        checked = self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), check_values=True)
+        checked = self._checked(current, state, modulation, timed=True, check_values=True)
         found = self._in_one(*checked) or self._in_steps(*checked)
         spikes = found.outputs["spikes"]
         if self.training and spikes.requires_grad and self.settings.decision != "expectation":
             self._activity.check(spikes, self._advice)
-        return spikes, found.state
+        return self._shape.shaped(spikes), self._shape.shaped_state(found.state)
 
     @uncompiled
     def step(
@@ -199,14 +204,12 @@ class QLIF(nn.Module):
         On an accelerator the values of the input are not checked, since that would wait for the device at every step.
         """
         check_values = isinstance(current, Tensor) and current.device.type == "cpu"
-        current, state, modulation = self._checked(
-            current, state, modulation, sizes=("batch", self.num_neurons), check_values=check_values
-        )
+        current, state, modulation = self._checked(current, state, modulation, timed=False, check_values=check_values)
         current, modulation = current.unsqueeze(0), None if modulation is None else modulation.unsqueeze(0)
         if (found := self._in_one(current, state, modulation)) is not None:
-            return found.outputs["spikes"][0], found.state
+            return self._shape.shaped(found.outputs["spikes"][0]), self._shape.shaped_state(found.state)
         (step,) = self._run(current, state, modulation)
-        return step.spikes, step.state
+        return self._shape.shaped(step.spikes), self._shape.shaped_state(step.state)
 
     @uncompiled
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
@@ -214,9 +217,7 @@ class QLIF(nn.Module):
 
         The inputs are checked before the first step, not in each.
         """
-        return self._run(
-            *self._checked(current, state, modulation, sizes=("time", "batch", self.num_neurons), check_values=True)
-        )
+        return map(self._shaped_step, self._run(*self._checked(current, state, modulation, timed=True, check_values=True)))
 
     @uncompiled
     def sequence(
@@ -246,8 +247,11 @@ class QLIF(nn.Module):
             ArgumentError: for one that is not finite.
             UnsupportedError: for a modulation that would be ignored.
         """
-        sizes = ("time", "batch", self.num_neurons)
-        return self._in_one(*self._checked(current, state, modulation, sizes=sizes, check_values=True), outputs=outputs)
+        found = self._in_one(*self._checked(current, state, modulation, timed=True, check_values=True), outputs=outputs)
+        if found is None:
+            return None
+        shaped = {name: self._shape.shaped(value) for name, value in found.outputs.items()}
+        return Sequence(shaped, self._shape.shaped_state(found.state))
 
     def why_stepwise(self) -> str | None:
         """The setting that keeps this layer from running a sequence as one operation; None where none does.
@@ -262,7 +266,7 @@ class QLIF(nn.Module):
     def initial_state(self, batch: int) -> QLIFState:
         """The state at rest for a batch, on the layer's device and in its dtype."""
         batch = check.integer("batch", batch, at_least=0)
-        return initial_state(self.settings, batch, self.num_neurons, self.V_th, self._values())
+        return self._shape.shaped_state(self._flat_initial_state(batch))
 
     def plan(self, batch: int) -> Plan:
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing."""
@@ -275,7 +279,7 @@ class QLIF(nn.Module):
 
         Args:
             **values: `(num_neurons,)` tensors by name: V_th, tau, eta, q_scale, q_bias, and whatever else the layer was given
-                per neuron or trains.
+                per neuron or trains; of a layer with a shape in that shape, or in the one in which it was given.
 
         Raises:
             ArgumentError: for a name this layer does not have, or a value out of range.
@@ -285,9 +289,10 @@ class QLIF(nn.Module):
         for name, value in values.items():
             if name not in self.constants:
                 raise check.unknown("constant", name, list(self.constants))
-            check.shape_of(name, check.finite(name, check.tensor(name, value)), (self.num_neurons,))
+            check.shape_of(name, check.finite(name, check.tensor(name, value)), self._kept()[name].stored.shape)
         # The settings know what the values must be, by themselves and to each other; nothing is set before all are right.
-        replace(self.settings, **{name: tuple(value.tolist()) for name, value in values.items()})  # type: ignore[arg-type]
+        each = {name: tuple(self._shape.flat_constant(value).tolist()) for name, value in values.items()}
+        replace(self.settings, **each)  # type: ignore[arg-type]
         kept = self._kept()
         stored = {name: kept[name].stored_from(value) for name, value in values.items()}
         for name, value in stored.items():
@@ -308,9 +313,23 @@ class QLIF(nn.Module):
     def extra_repr(self) -> str:
         """The settings that differ from their defaults."""
         values = {name: getattr(self.settings, name) for name in _PARAMETERS}
-        changed = [f"{name}={value!r}" for name, value in values.items() if value != _PARAMETERS[name].default]
+        changed = [f"{name}={self._printed(name)}" for name, value in values.items() if value != _PARAMETERS[name].default]
         shots = "exact" if self.shots is None else str(self.shots)
-        return ", ".join([str(self.num_neurons), f"backend={self.backend.description}", f"shots={shots}", *changed])
+        return ", ".join(
+            [
+                str(self.num_neurons if len(self.shape) == 1 else self.shape),
+                f"backend={self.backend.description}",
+                f"shots={shots}",
+                *changed,
+            ]
+        )
+
+    def _printed(self, name: str) -> str:
+        """The value of a parameter; of several in a shape, that shape."""
+        value = getattr(self.settings, name)
+        if len(self.shape) > 1 and name in self.constants and isinstance(value, tuple):
+            return f"values of shape {tuple(self._kept()[name].stored.shape)}"
+        return repr(value)
 
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         # Where a property raises an AttributeError, Python asks here, and what it said would be lost.
@@ -347,22 +366,29 @@ class QLIF(nn.Module):
         return self._constant("q_bias")
 
     def _checked(
-        self,
-        current: Tensor,
-        state: QLIFState | None,
-        modulation: Tensor | None,
-        *,
-        sizes: tuple[int | str, ...],
-        check_values: bool,
+        self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, timed: bool, check_values: bool
     ) -> tuple[Tensor, QLIFState, Tensor | None]:
-        """What a sequence or a step is run with, once nothing is wrong with it."""
-        current = checked_current(current, sizes, self.V_th, check_values=check_values)
+        """What a sequence or a step is run with, once nothing is wrong with it, with the neurons in a row."""
+        sizes: tuple[int | str, ...] = ("time", "batch", *self.shape) if timed else ("batch", *self.shape)
+        current = checked_current(current, sizes, self._kept()["V_th"].stored, check_values=check_values)
         check_constants(self.settings, {name: kept.stored for name, kept in self._kept().items()}, current, self._suited)
-        batch = current.shape[-2]
+        batch = current.shape[timed]
         if state is not None:
-            state = check_state(state, batch, self.num_neurons, current, check_values=check_values)
-        modulation = checked_modulation(modulation, self.settings, current, check_values=check_values)
-        return current, self.initial_state(batch) if state is None else state, modulation
+            state = self._shape.flat_state(check_state(state, (batch, *self.shape), current, check_values=check_values))
+        modulation = checked_modulation(modulation, self.settings, current, timed=timed, check_values=check_values)
+        if modulation is not None:
+            modulation = self._shape.flat_modulation(modulation)
+        return self._shape.flat(current), self._flat_initial_state(batch) if state is None else state, modulation
+
+    def _flat_initial_state(self, batch: int) -> QLIFState:
+        values = self._values()
+        return initial_state(self.settings, batch, self.num_neurons, values["V_th"], values)
+
+    def _shaped_step(self, step: Step) -> Step:
+        if len(self.shape) == 1:
+            return step
+        shaped = {name: self._shape.shaped(value) for name, value in step._asdict().items() if isinstance(value, Tensor)}
+        return step._replace(**shaped, state=self._shape.shaped_state(step.state))
 
     def _in_one(
         self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, outputs: tuple[str, ...] = ()
@@ -429,17 +455,19 @@ class QLIF(nn.Module):
         place: philox.Place,
     ) -> Step:
         """One step whose decisions a backend makes."""
-        settings, dynamics = self.settings, self.dynamics()
+        settings, values = self.settings, self._values()
+        dynamics = Dynamics.of(settings, values)
         active = state.refractory == 0 if settings.refractory_period else None
         state, gap = integrate(state, current, dynamics, modulation=modulation, noise=noise)
         scale = slope(
-            self.q_scale,
+            values["q_scale"],
             state.dynamic if settings.allow_dynamic_spike_probability else None,
             dynamics.neuromod_strength,
             modulation if settings.neuromod_mode == "prob_slope" else None,
         )
         mapping = MAPPINGS[settings.mapping]
-        angle = mapping.angle(gap, scale, self.q_bias - self._number("quantum_leak"), self._number("theta_max"))
+        leak, span = (values.get(name, getattr(settings, name)) for name in ("quantum_leak", "theta_max"))
+        angle = mapping.angle(gap, scale, values["q_bias"] - leak, span)
         spikes, probability = self._decision.decide(angle, active, seeds, place.uniform)
         after = settle(state, spikes, dynamics, modulation=modulation)
         compared = threshold(state, dynamics, modulation)
@@ -447,11 +475,11 @@ class QLIF(nn.Module):
 
     def dynamics(self) -> Dynamics:
         """The constants of the dynamics as they are now, for `integrate` and `settle`."""
-        return Dynamics.of(self.settings, self._values())
+        return Dynamics.of(self.settings, {name: kept() for name, kept in self._kept().items()})
 
     def _values(self) -> dict[str, Tensor]:
-        """The constants per neuron as they are now."""
-        return {name: kept() for name, kept in self._kept().items()}
+        """The constants per neuron as they are now, `(num_neurons,)` each."""
+        return {name: self._shape.flat_constant(kept()) for name, kept in self._kept().items()}
 
     def _closed_form(self) -> ClosedForm | Obstacle:
         values = self._values()
@@ -467,7 +495,8 @@ class QLIF(nn.Module):
 
     def _constant(self, name: str) -> Tensor:
         if name in self.constants:
-            return cast(Tensor, self.constants[name]())
+            value = cast(Tensor, self.constants[name]())
+            return value if value.shape == self.shape else value.expand(self.shape)
         if not self.settings.has_effect(name):
             raise MissingConstantError(
                 f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}."
@@ -475,17 +504,12 @@ class QLIF(nn.Module):
         value = getattr(self.settings, name)
         if value is None:
             raise MissingConstantError(f"This layer has no `{name}`: it is None.")
-        return self.V_th.new_full((self.num_neurons,), value)
-
-    def _number(self, name: str) -> Tensor | float:
-        """A number as it is now: one for all neurons, or `(num_neurons,)`."""
-        kept = self._kept()
-        return kept[name]() if name in kept else cast(float, getattr(self.settings, name))
+        return self.V_th.new_full(self.shape, value)
 
     def _kept(self) -> Mapping[str, PerNeuronValue]:
         return cast(Mapping[str, PerNeuronValue], self.constants)
 
-    def _constants(self) -> nn.ModuleDict:
+    def _constants(self, given_shapes: Mapping[str, tuple[int, ...]]) -> nn.ModuleDict:
         """The numbers per neuron that are kept: those of every layer that uses them, those given per neuron, those trained."""
         settings, trained = self.settings, self.settings.trained
         always = [name for name in _KEPT if settings.has_effect(name)]
@@ -494,7 +518,10 @@ class QLIF(nn.Module):
         for name in dict.fromkeys((*always, *given)):
             low, high = settings.open_bounds(name)
             value = cast(PerNeuron, settings.number(name))
-            kept[name] = PerNeuronValue(name, value, self.num_neurons, learnable=name in trained, low=low, high=high)
+            shape = given_shapes.get(name, self.shape)
+            if name in given_shapes:
+                value = reduced(cast(tuple[float, ...], value), self._shape, shape)
+            kept[name] = PerNeuronValue(name, value, shape, learnable=name in trained, low=low, high=high)
         return nn.ModuleDict(kept)
 
     def _shots(self, shots: int | None) -> int | None:

@@ -25,7 +25,8 @@ RECORDABLE = (*QLIFState._fields, "potential", "threshold", "gap", "angle", "pro
 class Recording:
     """What a simulation kept.
 
-    `recording["voltage"]` is a trace, `(time, batch, num_neurons)`; `recording.names` lists them.
+    `recording["voltage"]` is a trace, `(time, batch, num_neurons)`, or `(time, batch, *shape)` of a layer with a shape;
+    `recording.names` lists them.
 
     Args:
         spikes: `(time, batch, num_neurons)`.
@@ -56,7 +57,8 @@ class Recording:
         return ("spikes", *self.traces)
 
     def __str__(self) -> str:
-        time, batch, neurons = self.spikes.shape
+        time, batch, *shape = self.spikes.shape
+        neurons = " × ".join(map(str, shape))
         rate = f"{float(self.spikes.detach().mean()):.4f}" if self.spikes.numel() else "none"
         return (
             f"steps {time} · batch {batch} · neurons {neurons} · {self.decided_by} · spikes per step {rate}"

@@ -14,7 +14,7 @@ __all__ = ["QLIFState", "check_state"]
 
 
 class QLIFState(NamedTuple):
-    """What a layer carries from one step to the next, each `(batch, num_neurons)`.
+    """What a layer carries from one step to the next, each `(batch, num_neurons)`, or `(batch, *shape)`.
 
     Args:
         voltage: membrane potential V.
@@ -47,16 +47,16 @@ class QLIFState(NamedTuple):
 torch.serialization.add_safe_globals([QLIFState])
 
 
-def check_state(state: object, batch: int, neurons: int, like: Tensor, *, check_values: bool) -> QLIFState:
-    """Refuse what is not a state of this batch and layer, else return it; its values are read with `check_values`."""
+def check_state(state: object, sizes: tuple[int, ...], like: Tensor, *, check_values: bool) -> QLIFState:
+    """Refuse what is not a state of these sizes, else return it; its values are read with `check_values`."""
     if not isinstance(state, QLIFState):
         raise DtypeError(f"Argument `state` must be a QLIFState or None, but is {type(state).__name__}.")
     for name, value in zip(state._fields, state, strict=True):
         if not isinstance(value, Tensor) or value.dtype != like.dtype or value.device != like.device:
             found = f"{_plain(value.dtype)} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
             raise DtypeError(f"Argument `state.{name}` must be {_plain(like.dtype)} on {like.device}, but is {found}.")
-        if value.shape != (batch, neurons):
-            raise ShapeError(f"Argument `state.{name}` must have shape {(batch, neurons)}, but has shape {tuple(value.shape)}.")
+        if value.shape != sizes:
+            raise ShapeError(f"Argument `state.{name}` must have shape {sizes}, but has shape {tuple(value.shape)}.")
         if check_values:
             check.finite(f"state.{name}", value)
     usable = [trainable(value) for value in state]

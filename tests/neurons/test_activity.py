@@ -9,15 +9,15 @@ from qlifq import QLIF
 
 
 def batch(value: float, steps: int = 20) -> torch.Tensor:
-    return torch.full((steps, 8, 16), value, requires_grad=True)
+    return torch.full((steps, 16, 16), value, requires_grad=True)
 
 
 def test_a_silent_layer_says_so_once_and_names_the_scale_of_its_input() -> None:
     layer = QLIF(16, seed=0, tau=20.0)
     expected = (
-        r"A layer of 16 neurons stayed silent over a whole training batch \(0\.\d\d% of its decisions were spikes\), so that it "
-        r"has little to learn from: dt/tau = 0\.05 scales its input; use decay_input=False to add it as it is, a smaller tau, "
-        r"larger weights or a lower V_th\."
+        r"A layer of 16 neurons stayed silent over a whole training batch \(0\.\d\d% of its decisions were spikes\), so that "
+        r"it has little to learn from: dt/tau = 0\.05 scales its input; use decay_input=False to add it as it is, a smaller "
+        r"tau, larger weights or a lower V_th\."
     )
     with pytest.warns(RuntimeWarning, match=expected):
         layer(batch(0.0))
