@@ -20,6 +20,7 @@ from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons import kernels
 from qlifq.neurons.brand_petruccione_formula import ONCE, formula_of
+from qlifq.neurons.recorder import Recorder
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import comparable
 from qlifq.random import SeedStream, philox
@@ -121,6 +122,8 @@ class BrandPetruccione(nn.Module):
         self.threshold = check.real("threshold", threshold, above=0.0, below=1.0)
         self.t1 = check.real("t1", t1, above=0.0)
         self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
+        #: What `qlifq.record` has set to be filled, if anything.
+        self.recorder: Recorder | None = None
         self.leak = check.choice("leak", leak, LEAKS)
         self.gradient = check.choice("gradient", gradient, GRADIENTS)
         self.delay_t1 = None if delay_t1 is None else check.real("delay_t1", delay_t1, above=0.0)
@@ -171,6 +174,7 @@ class BrandPetruccione(nn.Module):
         if steps is not None:
             check.integer("steps", steps, at_least=1)
             check.shape_of("theta", theta, (1, *theta.shape[1:]))
+        before = state
         if state is None:
             state = self.initial_state(theta)
         state = self._check_state(state, theta)
@@ -182,7 +186,7 @@ class BrandPetruccione(nn.Module):
         count = len(theta) if steps is None else steps
         threshold = comparable(self.threshold, self.shots, theta.dtype)
         if (found := self._in_one(theta, tau, x, state, threshold, count)) is not None:
-            return found
+            return self._recorded(*found, before)
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
         populations, spikes = [], []
@@ -193,7 +197,15 @@ class BrandPetruccione(nn.Module):
             state = BrandPetruccioneState(population)
         if not populations:
             return torch.zeros_like(theta), torch.zeros_like(theta), state
-        return torch.stack(populations), torch.stack(spikes), state
+        return self._recorded(torch.stack(populations), torch.stack(spikes), state, before)
+
+    def _recorded(
+        self, populations: Tensor, spikes: Tensor, after: BrandPetruccioneState, before: BrandPetruccioneState | None
+    ) -> tuple[Tensor, Tensor, BrandPetruccioneState]:
+        """What a call returns, which a recorder is handed, too."""
+        if self.recorder is not None:
+            self.recorder.keep({"spikes": spikes, "population": populations, "probability": populations}, before, after)
+        return populations, spikes, after
 
     def initial_state(self, like: Tensor) -> BrandPetruccioneState:
         """The empty population for inputs such as `like`, `(time, batch, num_neurons)`."""

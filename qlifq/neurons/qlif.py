@@ -24,9 +24,11 @@ from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
+from qlifq.neurons.recorder import Recorder
 from qlifq.neurons.rules import PerNeuron
 from qlifq.neurons.shapes import given_per_neuron, reduced, shape_of_layer
 from qlifq.neurons.state import QLIFState, check_state
+from qlifq.neurons.temporal import TemporalModule
 from qlifq.random import SeedStream, philox
 
 __all__ = ["QLIF", "Sequence", "Step"]
@@ -74,7 +76,7 @@ class Step(NamedTuple):
 torch.serialization.add_safe_globals([Step])
 
 
-class QLIF(nn.Module):
+class QLIF(TemporalModule):
     """A layer of quantum leaky integrate-and-fire neurons.
 
     Each step integrates the input into the membrane potential V, turns the gap Δ = V − V_th into an angle θ, asks a qubit
@@ -165,6 +167,8 @@ class QLIF(nn.Module):
         self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
         self.constants = self._constants(given)
         self._activity = ActivityMonitor()
+        #: What `qlifq.record` has set to be filled, if anything.
+        self.recorder: Recorder | None = None
         self._decision = QuantumDecision(self.settings, self.backend, self.circuit, self.shots, gradient, gradient_shots)
 
     @uncompiled
@@ -189,11 +193,13 @@ class QLIF(nn.Module):
             BackendError: if the backend fails while it runs.
         """
         checked = self._checked(current, state, modulation, timed=True, check_values=True)
-        found = self._in_one(*checked) or self._in_steps(*checked)
+        kept = () if self.recorder is None else self.recorder.outputs
+        found = self._in_one(*checked, outputs=kept) or self._in_steps(*checked, outputs=kept)
         spikes = found.outputs["spikes"]
         if self.training and spikes.requires_grad and self.settings.decision != "expectation":
             self._activity.check(spikes, self._advice)
-        return self._shape.shaped(spikes), self._shape.shaped_state(found.state)
+        after = self._recorded(found, state)
+        return self._shape.shaped(spikes), after
 
     @uncompiled
     def step(
@@ -204,12 +210,11 @@ class QLIF(nn.Module):
         On an accelerator the values of the input are not checked, since that would wait for the device at every step.
         """
         check_values = isinstance(current, Tensor) and current.device.type == "cpu"
-        current, state, modulation = self._checked(current, state, modulation, timed=False, check_values=check_values)
-        current, modulation = current.unsqueeze(0), None if modulation is None else modulation.unsqueeze(0)
-        if (found := self._in_one(current, state, modulation)) is not None:
-            return self._shape.shaped(found.outputs["spikes"][0]), self._shape.shaped_state(found.state)
-        (step,) = self._run(current, state, modulation)
-        return self._shape.shaped(step.spikes), self._shape.shaped_state(step.state)
+        now, start, m = self._checked(current, state, modulation, timed=False, check_values=check_values)
+        checked = now.unsqueeze(0), start, None if m is None else m.unsqueeze(0)
+        kept = () if self.recorder is None else self.recorder.outputs
+        found = self._in_one(*checked, outputs=kept) or self._in_steps(*checked, outputs=kept)
+        return self._shape.shaped(found.outputs["spikes"][0]), self._recorded(found, state)
 
     @uncompiled
     def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
@@ -414,13 +419,23 @@ class QLIF(nn.Module):
             )
         return Sequence(kept, last)
 
-    def _in_steps(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Sequence:
+    def _in_steps(
+        self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, outputs: tuple[str, ...] = ()
+    ) -> Sequence:
         """What `_in_one` gives, step by step."""
-        spikes = []
+        kept: dict[str, list[Tensor]] = {name: [] for name in ("spikes", *outputs)}
         for step in self._run(current, state, modulation):
-            spikes.append(step.spikes)
             state = step.state
-        return Sequence({"spikes": torch.stack(spikes) if spikes else torch.zeros_like(current)}, state)
+            for name, values in kept.items():
+                values.append(getattr(state if name in QLIFState._fields else step, name))
+        return Sequence({name: torch.stack(each) if each else torch.zeros_like(current) for name, each in kept.items()}, state)
+
+    def _recorded(self, found: Sequence, before: QLIFState | None) -> QLIFState:
+        """The state after a call, which a recorder is handed with what the call kept."""
+        after = self._shape.shaped_state(found.state)
+        if self.recorder is not None:
+            self.recorder.keep({name: self._shape.shaped(value) for name, value in found.outputs.items()}, before, after)
+        return after
 
     def _advice(self) -> str:
         """What makes a silent layer fire."""

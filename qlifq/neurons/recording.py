@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from qlifq.neurons.inputs import FLOATING
 from qlifq.neurons.qlif import QLIF, Sequence
 from qlifq.neurons.state import QLIFState
 
-__all__ = ["RECORDABLE", "Recording", "simulate"]
+__all__ = ["RECORDABLE", "Recording", "circuit_decisions", "simulate", "spike_trace", "unrecordable"]
 
 
 #: What can be recorded beside the spikes; "trace" is made of the spikes.
@@ -32,14 +33,14 @@ class Recording:
         spikes: `(time, batch, num_neurons)`.
         traces: the recorded variables by name. State variables stand as they are after the step; "potential", "threshold",
             "gap", "angle" and "probability" as they are at the decision, before any reset.
-        state: the state after the last step.
+        state: the state after the last step, a `QLIFState`, or a `BrandPetruccioneState` of such a layer.
         evaluations: how many spike decisions a qubit made.
         decided_by: who decided them, as a phrase, see `describe_decisions`.
     """
 
     spikes: Tensor
     traces: Mapping[str, Tensor]
-    state: QLIFState
+    state: Any
     evaluations: int
     decided_by: str
 
@@ -119,12 +120,12 @@ def simulate(
     kept = dict(found.outputs)
     spikes = kept.pop("spikes")
     if "trace" in names:
-        kept["trace"] = _traced(spikes, decay)
+        kept["trace"] = spike_trace(spikes, decay)
     return Recording(
         spikes=spikes,
         traces={name: kept[name] for name in names},
         state=found.state,
-        evaluations=_decisions(layer, spikes, before) * (layer.settings.quantum_wire if layer.settings.quantum_mode else 0),
+        evaluations=circuit_decisions(layer, spikes, before),
         decided_by=describe_decisions(layer),
     )
 
@@ -149,12 +150,23 @@ def _stepwise(
     return Sequence(whole, layer.initial_state(current.shape[1]) if state is None else state)
 
 
-def _traced(spikes: Tensor, decay: float) -> Tensor:
+def spike_trace(spikes: Tensor, decay: float) -> Tensor:
     """The trace x ← decay · x + s over time, in the shape of the spikes."""
     values: list[Tensor] = []
     for now in spikes:
         values.append(values[-1] * decay + now if values else now)
     return torch.stack(values) if values else torch.zeros_like(spikes)
+
+
+def circuit_decisions(layer: QLIF, spikes: Tensor, before: Tensor | None) -> int:
+    """How many spike decisions qubits made in a sequence.
+
+    Args:
+        layer: the layer.
+        spikes: what it gave, `(time, batch, ...)`.
+        before: the refractory steps that were left at the start, or None.
+    """
+    return _decisions(layer, spikes, before) * (layer.settings.quantum_wire if layer.settings.quantum_mode else 0)
 
 
 def _decisions(layer: QLIF, spikes: Tensor, before: Tensor | None) -> int:
@@ -173,14 +185,18 @@ def _names(layer: QLIF, record: object) -> list[str]:
     """What is to be recorded, each name once, or the reason why it cannot be."""
     if not isinstance(record, Iterable):
         raise DtypeError(f"Argument `record` must be names of what to keep, but is {record!r}.")
-    settings = layer.settings
     names = list(dict.fromkeys([record] if isinstance(record, str) else record))
     for name in names:
         check.choice("record", name, RECORDABLE)
-        if name == "angle" and not settings.quantum_mode:
-            raise UnsupportedError("Argument `record` must not hold 'angle' without quantum_mode, which has none.")
-        if name == "probability" and not settings.quantum_mode and not settings.stochastic:
-            raise UnsupportedError(
-                "Argument `record` must not hold 'probability' for the classic deterministic decision, which has none."
-            )
+        if (reason := unrecordable(layer, name)) is not None:
+            raise UnsupportedError(f"Argument `record` must not hold {name!r} {reason}, which has none.")
     return names
+
+
+def unrecordable(layer: QLIF, name: str) -> str | None:
+    """In what kind of layer a recordable name cannot be recorded, if this is one."""
+    if name == "angle" and not layer.settings.quantum_mode:
+        return "without quantum_mode"
+    if name == "probability" and not layer.settings.quantum_mode and not layer.settings.stochastic:
+        return "for the classic deterministic decision"
+    return None

@@ -1,26 +1,31 @@
 """Layers in a chain, with their states carried along."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast, overload
 
 from torch import Tensor, nn
 
+from qlifq import _validation as check
 from qlifq._transforms import uncompiled
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.brand_petruccione import BrandPetruccione, rotations
-from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.stateful import FOREIGN, Family, classes_of
+from qlifq.neurons.temporal import TemporalModule
 
-__all__ = ["SpikingSequential"]
+__all__ = ["Chain", "SpikingSequential", "check_chain"]
 
 
-class SpikingSequential(nn.Module):
+class SpikingSequential(TemporalModule):
     """A chain of spiking layers, other modules with a state, and ordinary modules.
 
-    An ordinary module, such as `nn.Linear`, `nn.Conv2d`, batch normalisation or dropout, sees time and batch as one batch
-    dimension. A module that carries a state over time sees the sequence, or one step after the other, and its own state:
+    An ordinary module, such as `nn.Linear` or `nn.Conv2d`, sees time and batch as one batch dimension. So does batch
+    normalisation, whose averages are then over time too, as in SpikingJelly; `nn.Dropout` draws anew at every step, and
+    `TimeDropout` once per sequence. A module that carries a state over time sees the sequence, or one step after the other, and
+    its own state:
 
-    - `QLIF` and `SpikingSequential`: on the sequence.
+    - `QLIF`, `SpikingSequential`, and every other `TemporalModule`: on the sequence. A `Readout` is last.
     - `BrandPetruccione`: on the sequence. Its input is W_q x and W_t x one after the other, `(time, batch, 2 num_neurons)`, and
       drives it by θ = π |W_q x|, τ = 200 |W_t x|, and an input spike where W_q x > 0.
     - `nn.RNN`, `nn.GRU`, `nn.LSTM` of one direction: on the sequence, whatever their `batch_first`; their cells step by step.
@@ -35,31 +40,67 @@ class SpikingSequential(nn.Module):
     Any other module that is known to carry a state, or to hold one that does, is refused: run it by itself, between two chains.
     A state that no name betrays, in a module of one's own, is not seen.
 
+    `len(network)`, `network[1]`, `network["hidden"]` and `network[:2]` give the parts, a slice as a chain of the same modules.
+
     Args:
-        *modules: the chain, in order.
+        *modules: the chain, in order, or one mapping from names to modules.
 
     Raises:
-        ArgumentError: if there is no module.
+        ArgumentError: if there is no module, or a name that torch does not allow.
         DtypeError: if an item is none.
         UnsupportedError: if an item is one that a chain cannot run.
 
     Example:
         >>> import torch
+        >>> from qlifq.neurons import QLIF
         >>> network = SpikingSequential(nn.Linear(4, 8), QLIF(8, seed=0), nn.Linear(8, 2))
         >>> output, states = network(torch.rand(10, 3, 4))
         >>> output.shape, len(states)
         (torch.Size([10, 3, 2]), 1)
     """
 
-    def __init__(self, *modules: nn.Module) -> None:
+    def __init__(self, *modules: nn.Module | Mapping[str, nn.Module]) -> None:
         super().__init__()
-        if not modules:
+        named = (
+            modules[0]
+            if len(modules) == 1 and isinstance(modules[0], Mapping)
+            else dict(zip(_numbers(), modules, strict=False))
+        )
+        if not named:
             raise ArgumentError("Argument `modules` must hold at least one module, but is empty.")
-        for module in modules:
+        for name, module in named.items():
             if not isinstance(module, nn.Module):
                 raise DtypeError(f"Argument `modules` must hold torch modules, but holds {type(module).__name__}.")
-        self.chain = nn.ModuleList(modules)
-        _check(self.chain)
+            if not isinstance(name, str) or not name or "." in name or hasattr(nn.Sequential, name):
+                raise ArgumentError(f"Argument `modules` must have names that torch allows, without a dot, but has {name!r}.")
+        self.chain = nn.Sequential(OrderedDict(cast(Mapping[str, nn.Module], named)))
+        check_chain(self.chain)
+
+    def __len__(self) -> int:
+        return len(self.chain)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.chain)
+
+    @overload
+    def __getitem__(self, part: slice) -> "SpikingSequential": ...
+
+    @overload
+    def __getitem__(self, part: int | str) -> nn.Module: ...
+
+    def __getitem__(self, part: int | str | slice) -> nn.Module:
+        """A module by its place or name, or a chain of those in a slice."""
+        named = dict(self.chain.named_children())
+        if isinstance(part, slice):
+            return SpikingSequential(dict(list(named.items())[part]))
+        if isinstance(part, str) and part not in named:
+            raise check.unknown("module", part, list(named))
+        return named[part] if isinstance(part, str) else self.chain[part]
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether the output has the dimension of time: not where the last module is a readout."""
+        return _keeps_time(self.chain[-1])
 
     def forward(self, sequence: Tensor, states: tuple[object, ...] | None = None) -> tuple[Tensor, tuple[object, ...]]:
         """Run a sequence through the chain.
@@ -69,7 +110,7 @@ class SpikingSequential(nn.Module):
             states: one state for each module that carries one, in order, as returned before; None starts at rest.
 
         Returns:
-            What the last module returns, `(time, batch, ...)`, and the states after it.
+            What the last module returns, `(time, batch, ...)`, or `(batch, ...)` of a readout, and the states after it.
 
         Raises:
             ShapeError: for another shape, or more or fewer states than modules that carry one.
@@ -79,32 +120,57 @@ class SpikingSequential(nn.Module):
         if not isinstance(sequence, Tensor) or sequence.ndim < 2:
             found = tuple(sequence.shape) if isinstance(sequence, Tensor) else type(sequence).__name__
             raise ShapeError(f"Argument `sequence` must have shape (time, batch, ...), but is {found}.")
-        _check(self.chain)
-        return _run(self.chain, sequence, states)
+        check_chain(self.chain)
+        return Chain.of(self.chain).run(sequence, states)
 
 
-def _run(modules: Iterable[nn.Module], sequence: Tensor, states: object) -> tuple[Tensor, tuple[object, ...]]:
-    """One module after the other, and the states after them."""
-    chain = [(module, _family(module)) for module in modules]
-    stateful = sum(family is not None for _, family in chain)
-    if states is None:
-        states = (None,) * stateful
-    if not isinstance(states, tuple | list):
-        raise DtypeError(f"Argument `states` must be a tuple of states or None, but is {type(states).__name__}.")
-    if len(states) != stateful:
-        raise ShapeError(
-            f"Argument `states` must hold {stateful} states, one per module with a state, but holds {len(states)}."
-        )
-    before, after = iter(states), []
-    for module, family in chain:
-        if family is None:
-            sequence = _fold(module, sequence)
-        else:
-            if family in FOREIGN and not len(sequence):
-                raise ShapeError(f"Argument `sequence` must have at least one step for {family.name}, but has none.")
-            sequence, state = family.run(module, sequence, next(before))
-            after.append(state)
-    return sequence, tuple(after)
+class Chain(NamedTuple):
+    """Modules one after the other, with what is known of each.
+
+    Args:
+        parts: the modules, each with its family; None for one without a state.
+    """
+
+    parts: tuple[tuple[nn.Module, Family | None], ...]
+
+    @classmethod
+    def of(cls, modules: Iterable[nn.Module]) -> "Chain":
+        """The chain of these modules."""
+        return cls(tuple((module, _family(module)) for module in modules))
+
+    def run(self, sequence: Tensor, states: object) -> tuple[Tensor, tuple[object, ...]]:
+        """One module after the other, and the states after them."""
+        stateful = sum(family is not None for _, family in self.parts)
+        if states is None:
+            states = (None,) * stateful
+        if not isinstance(states, tuple | list):
+            raise DtypeError(f"Argument `states` must be a tuple of states or None, but is {type(states).__name__}.")
+        if len(states) != stateful:
+            raise ShapeError(
+                f"Argument `states` must hold {stateful} states, one per module with a state, but holds {len(states)}."
+            )
+        before, after = iter(states), []
+        for module, family in self.parts:
+            if family is None:
+                sequence = _fold(module, sequence)
+            else:
+                if family in FOREIGN and not len(sequence):
+                    raise ShapeError(f"Argument `sequence` must have at least one step for {family.name}, but has none.")
+                sequence, state = family.run(module, sequence, next(before))
+                after.append(state)
+        return sequence, tuple(after)
+
+
+def _numbers() -> Iterator[str]:
+    """The names of modules that were given none: those of torch."""
+    return map(str, itertools.count())
+
+
+def _keeps_time(module: nn.Module) -> bool:
+    if isinstance(module, TemporalModule):
+        return module.keeps_time
+    parts = _parts(module)
+    return not parts or _keeps_time(parts[-1])
 
 
 def _fold(module: nn.Module, sequence: Tensor) -> Tensor:
@@ -138,7 +204,7 @@ def _run_rotated(module: nn.Module, sequence: Tensor, state: object) -> tuple[Te
 
 
 def _run_parts(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:
-    return _run(cast(Sequence[nn.Module], _parts(module)), sequence, state)
+    return Chain.of(cast(Sequence[nn.Module], _parts(module))).run(sequence, state)
 
 
 def _parts(module: nn.Module) -> list[nn.Module] | None:
@@ -161,9 +227,8 @@ def _container_refusal(module: nn.Module) -> str | None:
 
 
 _FAMILIES = (
-    Family("QLIF", lambda module: isinstance(module, QLIF), _as_it_is),
     Family("BrandPetruccione", lambda module: isinstance(module, BrandPetruccione), _run_rotated),
-    Family("SpikingSequential", lambda module: isinstance(module, SpikingSequential), _as_it_is),
+    Family("TemporalModule", lambda module: isinstance(module, TemporalModule), _as_it_is),
     Family("a container", _is_container, _run_parts, _container_refusal, inside=False),
     *FOREIGN,
 )
@@ -177,15 +242,21 @@ def _family(module: nn.Module) -> Family | None:
 
 
 @uncompiled
-def _check(modules: Iterable[nn.Module]) -> None:
+def check_chain(modules: Iterable[nn.Module]) -> None:
     """Refuse what cannot be run in a chain."""
-    for module in modules:
+    chain = list(modules)
+    for module in chain[:-1]:
+        if not _keeps_time(module):
+            raise UnsupportedError(
+                f"Argument `modules` must hold a {type(module).__name__} last, whose output has no time, but one follows it."
+            )
+    for module in chain:
         family = _family(module)
         if family is not None:
             if (reason := family.refusal(module)) is not None:
                 raise UnsupportedError(f"Argument `modules` must not hold {_words(module)}: {reason}.")
             if family.run is _run_parts:
-                _check(cast(Sequence[nn.Module], _parts(module)))
+                check_chain(cast(Sequence[nn.Module], _parts(module)))
             continue
         for name, part in module.named_modules():
             found = _family(part) if name else None

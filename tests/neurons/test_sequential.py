@@ -47,7 +47,7 @@ def test_states_are_carried(cut: int) -> None:
 
 def test_chains_nest() -> None:
     flat, inner = chain(), chain()
-    nested = SpikingSequential(*inner.chain[:1], SpikingSequential(*inner.chain[1:3]), inner.chain[3])
+    nested = SpikingSequential(*inner[:1], SpikingSequential(*inner[1:3]), inner[3])
     expected, _ = flat(sequence())
     first, states = nested(sequence()[:5])
     second, _ = nested(sequence()[5:], states)
@@ -81,7 +81,7 @@ def test_an_input_of_another_width_than_two_per_neuron_is_refused() -> None:
 
 def test_a_sequential_of_torch_with_spiking_modules_is_run_as_a_chain() -> None:
     flat, inner = chain(), chain()
-    nested = SpikingSequential(nn.Sequential(inner.chain[0], nn.Sequential(inner.chain[1])), nn.Sequential(*inner.chain[2:]))
+    nested = SpikingSequential(nn.Sequential(inner.chain[0], nn.Sequential(inner.chain[1])), nn.Sequential(*inner[2:]))
     expected, _ = flat(sequence())
     first, states = nested(sequence()[:5])
     second, _ = nested(sequence()[5:], states)
