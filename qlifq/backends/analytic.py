@@ -7,13 +7,20 @@ import torch
 from torch import Tensor
 
 from qlifq._transforms import cached, transformed
+from qlifq.backends.batching import shot_parts
 from qlifq.backends.interface import Backend, Call, Capabilities, Outcome
 from qlifq.backends.noise import DeviceNoise, check_noise, describe_noise
 from qlifq.backends.sampling import draw, masked
+from qlifq.backends.trains import TrainCall, TrainOutcome
 from qlifq.circuits import Gate, SinusoidalResponse, SpikeCircuit, bloch
 from qlifq.circuits.sinusoidal import RESPONSE_ANGLES
+from qlifq.circuits.trains.law import sample
+from qlifq.random import generator
 
 __all__ = ["AnalyticBackend"]
+
+#: The most spikes that are drawn at once, a byte each, before they are packed.
+_SPIKES_AT_ONCE = 2**26
 
 
 @final
@@ -38,7 +45,7 @@ class AnalyticBackend(Backend):
     """
 
     name = "analytic"
-    capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=True)
+    capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=True, trains=True)
 
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
@@ -52,6 +59,17 @@ class AnalyticBackend(Backend):
     def _execute(self, call: Call) -> Outcome:
         probability = masked(self.probability(call.circuit, call.angles), call.where)
         return Outcome(probability) if call.shots is None else draw(probability, call.shots, call.seed)
+
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        train, base = call.train, call.train.base
+        source = None if call.seed is None else generator(call.seed, base.device)
+        noise = None if self.noise is None else self.noise.of_trains(base.dtype, base.device)
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, dtype=base.dtype, device=base.device, generator=source)
+
+        parts = shot_parts(call.shots, max(1, _SPIKES_AT_ONCE // base.numel()))
+        return TrainOutcome.joined([TrainOutcome.of(sample(train, shots, uniform, noise)) for shots in parts])
 
     def probability(self, circuit: SpikeCircuit, angles: Tensor) -> Tensor:
         """Exact P(read as 1), `(batch, sites, num_angles)` to `(batch, sites)`, without checks."""

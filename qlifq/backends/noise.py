@@ -13,6 +13,7 @@ from torch import Tensor
 from qlifq.backends.snapshots import QubitFacts, choose, load_snapshot, read_qubits
 from qlifq.circuits.bloch import Channel, Contraction
 from qlifq.circuits.gates import Gate
+from qlifq.circuits.trains.law import TrainNoise
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
 __all__ = ["DeviceNoise", "SiteNoise", "check_noise", "describe_noise"]
@@ -189,6 +190,11 @@ class DeviceNoise:
         p01 = self._tensor("readout_p01", probability.dtype, probability.device)
         p10 = self._tensor("readout_p10", probability.dtype, probability.device)
         return p01 + (1 - p01 - p10) * probability
+
+    def of_trains(self, dtype: torch.dtype, device: torch.device) -> TrainNoise:
+        """What it does to a spike train, for its exact law."""
+        names = ("readout_p01", "readout_p10", "reset_error")
+        return TrainNoise(self.channel(dtype, device), *(self._tensor(name, dtype, device) for name in names))
 
     def _tensor(self, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.tensor(getattr(self, name), dtype=dtype, device=device)

@@ -10,11 +10,13 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from qlifq.backends.batching import Batch, on_host, rounded_into_range
 from qlifq.backends.interface import Backend, Call, Capabilities, Outcome
 from qlifq.backends.noise import DeviceNoise, SiteNoise, check_noise, describe_noise
-from qlifq.circuits import Gate, Slot, SpikeCircuit
+from qlifq.backends.trains import TrainCall, TrainOutcome
+from qlifq.circuits import Condition, Gate, Slot, SpikeCircuit, SpikeTrainCircuit
 
 __all__ = ["ReferenceBackend"]
 
@@ -40,7 +42,7 @@ class ReferenceBackend(Backend):
     """
 
     name = "reference"
-    capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=False)
+    capabilities = Capabilities(exact=True, shots=True, noisy=True, differentiable=False, trains=True)
 
     def __init__(self, noise: DeviceNoise | None = None) -> None:
         check_noise(self.name, noise)
@@ -59,6 +61,13 @@ class ReferenceBackend(Backend):
 
         return on_host(call, evaluated)
 
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        source = np.random.default_rng(call.seed)
+        sites = range(call.train.sites)
+        noises = [SiteNoise(np.inf, np.inf, 0, 0, 0, 0) if self.noise is None else self.noise.at(site) for site in sites]
+        drawn = [_trains(call.train, element, call.shots, noises, source) for element in range(call.train.batch)]
+        return TrainOutcome.of(torch.from_numpy(np.stack(drawn, axis=2)))
+
 
 def _population(circuit: SpikeCircuit, values: npt.NDArray[np.float64], noise: SiteNoise | None) -> float:
     """P(read as 1) of one evaluation."""
@@ -75,6 +84,44 @@ def _population(circuit: SpikeCircuit, values: npt.NDArray[np.float64], noise: S
         state = _apply(_relaxing(value if gate.name == "Delay" else noise.gate_time, noise.t1, noise.t2), state)
     one = float(state[1, 1].real)
     return one if noise is None else (1 - one) * noise.readout_p01 + one * (1 - noise.readout_p10)
+
+
+def _trains(
+    train: SpikeTrainCircuit, element: int, shots: int, noises: list[SiteNoise], source: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """The bits of every shot, `(shots, time, sites)`: one density matrix per shot and site, as a row of four numbers."""
+    bits = np.zeros((shots, train.steps, train.sites), dtype=np.bool_)
+    states = np.zeros((train.sites, shots, 4), dtype=np.complex128)
+    states[:, :, 0] = 1
+    for operation in train.instructions(element):
+        site, noise = operation.site, noises[operation.site]
+        state, one = states[site], states[site, :, 3].real.copy()
+        if operation.name == "RY":
+            runs = _runs(operation.condition, bits[:, :, operation.source])
+            turned = _superoperator([_rotation(Gate("RY", operation.angle), operation.angle)])
+            relaxed = _superoperator(_relaxing(noise.gate_time, noise.t1, noise.t2))
+            whole = relaxed @ _superoperator(_depolarising(2 * noise.gate_error)) @ turned
+            state[runs] = state[runs] @ whole.T
+        elif operation.name == "Measure":
+            excited = source.random(shots) < one
+            state[:] = np.where(excited[:, None], [0, 0, 0, 1], [1, 0, 0, 0])
+            flipped = source.random(shots) < np.where(excited, noise.readout_p10, noise.readout_p01)
+            bits[:, operation.step, site] = excited ^ flipped
+        else:
+            state[:] = np.outer(1 - noise.reset_error * one, [1, 0, 0, 0]) + np.outer(noise.reset_error * one, [0, 0, 0, 1])
+    return bits
+
+
+def _runs(condition: Condition | None, bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """In which shots a rotation runs; the bits are those of one site, `(shots, time)`."""
+    if condition is None:
+        return np.ones(len(bits), dtype=np.bool_)
+    return np.asarray(bits[:, condition.first : condition.last + 1].any(axis=1))
+
+
+def _superoperator(kraus: list[Matrix]) -> Matrix:
+    """A channel on density matrices that are written as rows of four."""
+    return np.asarray(sum(np.kron(operator, operator.conj()) for operator in kraus))
 
 
 def _rotation(gate: Gate, angle: float) -> Matrix:

@@ -1,7 +1,7 @@
 """What crosses the interface for whole spike trains: the checked call and its outcome."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -59,6 +59,11 @@ class TrainOutcome:
         shape_of("spikes", tensor("spikes", spikes, dtypes=(torch.bool,)), ("shots", "time", "batch", "sites"))
         packed = np.packbits(spikes.detach().cpu().flatten(1).numpy(), axis=1)
         return cls(torch.from_numpy(packed), (spikes.shape[1], spikes.shape[2], spikes.shape[3]), metadata)
+
+    @classmethod
+    def joined(cls, parts: Sequence["TrainOutcome"]) -> "TrainOutcome":
+        """One outcome of the shots of several, at least one; the metadata are those of the first."""
+        return replace(parts[0], packed=torch.cat([part.packed for part in parts]))
 
     @property
     def shots(self) -> int:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 import qlifq.backends
 from qlifq._validation import integer, optional_integer
-from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, get
+from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, TrainCall, TrainOutcome, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.conformance import Line, Report, check
 from qlifq.backends.conformance.harness import MISS, Harness
 from qlifq.backends.conformance.shot_noise import _independent
 from qlifq.backends.conformance.suite import CHECKS, FALSE_FAIL
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.circuits import Gate, RYSpike, SinusoidalResponse, Slot, SpikeCircuit
+from qlifq.circuits import Gate, RYSpike, SinusoidalResponse, Slot, SpikeCircuit, SpikeTrainCircuit
 from qlifq.errors import ArgumentError, ConformanceError, DtypeError, UnsupportedError
 
 Floats = npt.NDArray[np.float64]
@@ -596,6 +596,73 @@ class DeclaresNothing(Honest):
     capabilities = replace(Honest.capabilities, exact=False, shots=False)
 
 
+class Trains(Honest):
+    """Runs the trains that a fault makes of those that it is given."""
+
+    capabilities = replace(Honest.capabilities, trains=True)
+
+    def faulty(self, train: SpikeTrainCircuit) -> SpikeTrainCircuit:
+        return train
+
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        return AnalyticBackend().run_train(self.faulty(call.train), shots=call.shots, seed=call.seed)
+
+
+class TrainsWrongSign(Trains):
+    """Turns back where it should turn."""
+
+    def faulty(self, train: SpikeTrainCircuit) -> SpikeTrainCircuit:
+        return replace(train, angles=-train.angles)
+
+
+class TrainsSwapBits(Trains):
+    """Reads its register from the other end."""
+
+    def faulty(self, train: SpikeTrainCircuit) -> SpikeTrainCircuit:
+        swapped = (
+            replace(c, first=c.step - 1 - c.first, last=c.step - 1 - c.last) if c.single else c for c in train.conditions
+        )
+        return train if train.coupled else replace(train, conditions=tuple(swapped))
+
+
+class TrainsCutWindows(Trains):
+    """Forgets the oldest step of every window."""
+
+    def faulty(self, train: SpikeTrainCircuit) -> SpikeTrainCircuit:
+        return replace(train, conditions=tuple(replace(c, first=min(c.first + 1, c.last)) for c in train.conditions))
+
+
+class TrainsKeepState(Trains):
+    """Does not reset."""
+
+    def faulty(self, train: SpikeTrainCircuit) -> SpikeTrainCircuit:
+        return replace(train, reset=False)
+
+
+class TrainsForgetOthers(Trains):
+    """Takes the bit of its own site for that of another."""
+
+    def faulty(self, train: SpikeTrainCircuit) -> SpikeTrainCircuit:
+        if not train.coupled:
+            return train
+        own = tuple(replace(c, source=None) if c.first < c.step else c for c in train.conditions)
+        return replace(train, conditions=own)
+
+
+class TrainsRepeat(Trains):
+    """The seed is not used."""
+
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        return super()._execute_train(replace(call, seed=7))
+
+
+class TrainsLackWords(Trains):
+    """Declares trains and has none."""
+
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        return Backend._execute_train(self, call)
+
+
 class DeclaresInWords(Honest):
     """Declares its capabilities in another form."""
 
@@ -620,7 +687,7 @@ FAULTS: list[tuple[type[Honest], str, str]] = [
     (CutsSeed, "dispersion calls", "calls with seeds 0 and 4294967296 share their shot noise"),
     (NeverReplays, "seeds", "the same seed gives another answer with shots=100"),
     (UsesGlobalGenerator, "seeds", "a seeded call draws from a global generator"),
-    (Biased, "shots RYSpike", "from 85,468 shots at angles"),
+    (Biased, "shots RYSpike", "from 85,711 shots at angles"),
     (Biased, "shots RY-RZ-RX", "P(1) is"),
     (BiasedAtOneSite, "shots RYSpike", "but should be"),
     (WrongSign, "exact RY-RZ-RX", "P(1) is wrong by 1 at angles (1.571, 1.571, 1.571)"),
@@ -666,6 +733,14 @@ FAULTS: list[tuple[type[Honest], str, str]] = [
     (IgnoresDelay, "exact BrandPetruccione delay", "P(1) is wrong by"),
     (SwapsNoise, "equal angles", "P(1) is wrong by 0.08"),
     (RefusesEverything, "exact RYSpike", "raised UnsupportedError: this circuit does not run here"),
+    (TrainsWrongSign, "trains last spike", "P(1) is"),
+    (TrainsWrongSign, "trains another site", "P(1) is"),
+    (TrainsSwapBits, "trains single bits", "P(1) is"),
+    (TrainsCutWindows, "trains last spike", "P(1) is"),
+    (TrainsKeepState, "trains last spike", "P(1) is"),
+    (TrainsForgetOthers, "trains another site", "P(1) is"),
+    (TrainsRepeat, "trains contract", "another seed gives the same trains"),
+    (TrainsLackWords, "trains contract", "raised UnsupportedError: Backend planted declares `trains`, but has no"),
 ]
 
 
@@ -681,7 +756,7 @@ def test_a_planted_fault_fails_the_check_that_is_meant_for_it(fault: type[Honest
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("honest", [Honest, Drawing])
+@pytest.mark.parametrize("honest", [Honest, Drawing, Trains])
 def test_what_the_faults_are_planted_in_passes(honest: type[Honest], seed: int) -> None:
     check(honest(), seed=seed).raise_for_failure()
 
@@ -740,8 +815,8 @@ def test_bounds_and_missing_modes_are_respected(honest: type[Honest], bias: floa
 def test_counts_of_a_bounded_call_are_added_up() -> None:
     report = check(Modest())
     (line,) = (line for line in report.lines if line.check == "shots RYSpike")
-    # 4 tests ask for 84,033 shots: 43 times over, 1,955 in each.
-    assert line.detail == "4 evaluations of 84,065 shots"
+    # 4 tests ask for 84,278 shots: 43 times over, 1,960 in each.
+    assert line.detail == "4 evaluations of 84,280 shots"
 
 
 def test_a_circuit_that_is_refused_is_no_failure() -> None:

@@ -15,7 +15,19 @@ from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, RY, TOLERANCE, 
 from qlifq.backends.interface import MAX_SHOTS, Backend, Capabilities, Outcome, Plan
 from qlifq.errors import ConformanceError, QLIFError
 
-__all__ = ["declaration", "dtype", "memory_layout", "outcome", "plain_values", "plan", "refusals", "seeds", "sizes"]
+__all__ = [
+    "all_refused",
+    "declaration",
+    "dtype",
+    "memory_layout",
+    "outcome",
+    "plain",
+    "plain_values",
+    "plan",
+    "refusals",
+    "seeds",
+    "sizes",
+]
 
 #: How far a float32 probability may be from the oracle: its angle alone is rounded by 1e-7.
 SINGLE_TOLERANCE = 1e-5
@@ -30,7 +42,7 @@ def declaration(harness: Harness) -> str:
         raise ConformanceError(f"`capabilities` must be a Capabilities, but is {can!r}")
     if not (can.exact or can.shots):
         raise ConformanceError("it declares neither an exact mode nor shots")
-    return ", ".join(word for word in ("exact", "shots", "noisy", "differentiable", "remote") if getattr(can, word))
+    return ", ".join(word for word in ("exact", "shots", "noisy", "differentiable", "remote", "trains") if getattr(can, word))
 
 
 def outcome(harness: Harness) -> str:
@@ -68,7 +80,7 @@ def plain_values(harness: Harness) -> str:
     for shots in harness.modes:
         answer = harness.run(harness.angles(RY, 2, harness.sites(2)), shots)
         for name, value in (("probability", answer.probability), ("ones", answer.ones), ("metadata", dict(answer.metadata))):
-            _plain(name, value)
+            plain(name, value)
     return "tensors and plain Python values"
 
 
@@ -139,7 +151,7 @@ def refusals(harness: Harness) -> str:
     if harness.can.max_sites is not None:
         bad["sites above max_sites"] = {"angles": angles[:, :1].repeat(1, harness.can.max_sites + 1, 1)}
     good = {"circuit": RY, "angles": angles, "shots": harness.modes[0], "seed": harness.seed, "where": None}
-    _all_refused(harness.backend.run, good, bad)
+    all_refused(harness.backend.run, good, bad)
     return f"{len(bad)} bad calls"
 
 
@@ -159,7 +171,7 @@ def plan(harness: Harness) -> str:
         if _planned(harness, 0, sites, shots).executions:
             raise ConformanceError("an empty batch must not have executions, but some are planned")
     bad: dict[str, dict[str, object]] = {"batch=-1": {"batch": -1}, "sites=1.5": {"sites": 1.5}, "shots=0": {"shots": 0}}
-    _all_refused(harness.backend.plan, {"circuit": RY, "batch": 2, "sites": sites, "shots": harness.modes[0]}, bad)
+    all_refused(harness.backend.plan, {"circuit": RY, "batch": 2, "sites": sites, "shots": harness.modes[0]}, bad)
     return f"batch 5, sites {sites}: {planned}"
 
 
@@ -183,14 +195,14 @@ def _well_formed(answer: Outcome, angles: Tensor, shots: int | None) -> None:
         near((answer.probability.detach().cpu() - share).abs(), angles, TOLERANCE, "ones / shots")
 
 
-def _plain(name: str, value: object) -> None:
+def plain(name: str, value: object) -> None:
     """Refuse what is neither a tensor nor one of Python's own numbers, strings and containers."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _plain(f"{name}[{key!r}]", item)
+            plain(f"{name}[{key!r}]", item)
     elif isinstance(value, Sequence) and type(value) in {list, tuple}:
         for index, item in enumerate(value):
-            _plain(f"{name}[{index}]", item)
+            plain(f"{name}[{index}]", item)
     elif type(value) not in {Tensor, str, int, float, bool, type(None)}:
         raise ConformanceError(f"`{name}` must be a plain value, but is a {type(value).__name__}")
 
@@ -200,7 +212,7 @@ def _global_generators() -> tuple[object, ...]:
     return random.getstate(), kind, np.asarray(keys).tobytes(), position, gauss, torch.get_rng_state().tolist()
 
 
-def _all_refused(act: Callable[..., object], good: dict[str, object], bad: Mapping[str, dict[str, object]]) -> None:
+def all_refused(act: Callable[..., object], good: dict[str, object], bad: Mapping[str, dict[str, object]]) -> None:
     """Each change of a good call must end in a `QLIFError`."""
     wrong = []
     for label, change in bad.items():

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from qlifq._validation import integer, optional_integer, real
-from qlifq.backends.conformance import contract, outcomes, shot_noise
+from qlifq.backends.conformance import contract, outcomes, shot_noise, trains
 from qlifq.backends.conformance.harness import CHECKED_CIRCUITS, Harness
 from qlifq.backends.conformance.report import Line, Report
 from qlifq.backends.interface import Backend, Capabilities
@@ -68,6 +68,8 @@ CHECKS: tuple[Check, ...] = (
     *_each("gradient", outcomes.gradient, circuits=("RYSpike", "RY-RZ-RX")),
     Check("ideal", outcomes.ideal),
     Check("response", outcomes.response),
+    *(Check(f"trains {kind}", partial(trains.law, kind), "trains") for kind in trains.TRAINS),
+    Check("trains contract", trains.contract, "trains"),
     Check("refusals", contract.refusals),
     Check("plan", contract.plan),
 )

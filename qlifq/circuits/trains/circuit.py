@@ -14,6 +14,9 @@ from qlifq.errors import ArgumentError, DtypeError, ShapeError
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+    from qlifq.circuits.trains.law import TrainNoise
+    from qlifq.circuits.trains.moments import TrainMoments
+
 __all__ = ["REGISTER_BITS", "Comparison", "Condition", "Instruction", "SpikeTrainCircuit"]
 
 #: The most bits of one operand of a condition on a device, and so of one classical register.
@@ -179,6 +182,11 @@ class SpikeTrainCircuit:
         """Whether the bits of one site turn another."""
         return any(condition.source is not None for condition in self.conditions)
 
+    @property
+    def renewal(self) -> bool:
+        """Whether only the time since the last spike counts: every condition is that there was one since some step."""
+        return all(condition.source is None and condition.last == condition.step - 1 for condition in self.conditions)
+
     @cached_property
     def by_step(self) -> tuple[tuple[int, ...], ...]:
         """For every step the numbers of its conditions, in their order."""
@@ -186,6 +194,21 @@ class SpikeTrainCircuit:
         for number, condition in enumerate(self.conditions):
             found[condition.step].append(number)
         return tuple(map(tuple, found))
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The sites in groups, one after the other, such that no site needs a bit of its own group at the same step."""
+        rank = [0] * self.sites
+        turned = [
+            (condition.source, (self.angles[number] != 0).any(0))
+            for number, condition in enumerate(self.conditions)
+            if condition.source is not None and condition.last == condition.step
+        ]
+        for site in range(self.sites):
+            rank[site] = max((rank[source] + 1 for source, targets in turned if targets[site]), default=0)
+        return tuple(
+            tuple(site for site in range(self.sites) if rank[site] == number) for number in range(max(rank, default=0) + 1)
+        )
 
     def instructions(self, element: int = 0) -> Iterator[Instruction]:
         """The program of one element of the batch, operation by operation: what every translation is made of.
@@ -204,6 +227,24 @@ class SpikeTrainCircuit:
             yield Instruction("Measure", site, step)
             if self.reset:
                 yield Instruction("Reset", site, step)
+
+    def probability(self, spikes: Tensor, noise: "TrainNoise | None" = None) -> Tensor:
+        """The exact probability of given trains, see `qlifq.circuits.trains.law.likelihood`."""
+        from qlifq.circuits.trains.law import likelihood
+
+        return likelihood(self, spikes, noise)
+
+    def distribution(self, noise: "TrainNoise | None" = None) -> Tensor:
+        """The exact probability of every train of a site, see `qlifq.circuits.trains.law.distribution`."""
+        from qlifq.circuits.trains.law import distribution
+
+        return distribution(self, noise)
+
+    def moments(self, max_lag: int = 0, noise: "TrainNoise | None" = None) -> "TrainMoments":
+        """The exact rate and autocovariance, see `qlifq.circuits.trains.moments.moments`."""
+        from qlifq.circuits.trains.moments import moments
+
+        return moments(self, max_lag, noise)
 
     def select(self, elements: Tensor) -> "SpikeTrainCircuit":
         """The program of some elements of the batch; `elements` are their numbers."""

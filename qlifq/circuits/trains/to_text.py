@@ -25,7 +25,7 @@ def openqasm(train: SpikeTrainCircuit, element: int) -> str:
 
 def _holds(condition: Condition, source: int) -> str:
     if condition.single:
-        return f"{_bit(source, condition.first)} == 1"
+        return f"{_bit(source, condition.first)} == true"
     return " || ".join(f"spike{source}_{number} >= {1 << bit}" for number, bit in condition.comparisons)
 
 
