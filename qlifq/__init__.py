@@ -7,7 +7,7 @@ from qlifq._version import __version__
 from qlifq.errors import QLIFError
 
 if TYPE_CHECKING:
-    from qlifq import backends, calibration, circuits, neurons, random, reporting, studies, training
+    from qlifq import backends, calibration, circuits, neurons, plot, random, reporting, studies, training
     from qlifq.neurons import (
         QLIF,
         BrandPetruccione,
@@ -34,6 +34,7 @@ else:
             "calibration": "qlifq.calibration",
             "circuits": "qlifq.circuits",
             "neurons": "qlifq.neurons",
+            "plot": "qlifq.plot",
             "random": "qlifq.random",
             "reporting": "qlifq.reporting",
             "studies": "qlifq.studies",
@@ -77,6 +78,7 @@ __all__ = [
     "detach",
     "integrate",
     "neurons",
+    "plot",
     "random",
     "record",
     "reporting",

@@ -57,6 +57,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "neurons.mapping",
     ),
     "training": (*GROUND, "random*", "neurons*", "calibration*", "reporting*", *INTERFACE),
+    # Pictures of a recording, for anybody.
+    "plot": (*GROUND, "neurons*", "reporting*"),
     # A sibling of training, of which it may use the networks and the data.
     "studies": (
         *GROUND,
@@ -95,7 +97,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qiskit_aer": ("backends.aer*", "backends.ibm*", "backends.snapshots"),
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
     "sklearn": ("training.*",),
-    "matplotlib": ("reporting.*", "studies.*", "training.*"),
+    "matplotlib": ("plot", "reporting.*", "studies.*", "training.*"),
     "pandas": ("reporting.*", "studies.*", "training.*", "dashboard*"),
     "typer": ("cli*",),
     "rich": ("cli.progress",),
