@@ -19,12 +19,14 @@ from qlifq.backends.aer.circuits import Lane, program, settled
 from qlifq.backends.aer.layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
 from qlifq.backends.aer.model import from_noise_model
 from qlifq.backends.aer.noise import IDEAL, QubitModel, calibrated, digest, on_site
+from qlifq.backends.aer.trains import plan_trains, run_trains
 from qlifq.backends.batching import Batch, Floats, in_turn, on_host, shot_parts
 from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.noise import DeviceNoise, describe_noise
 from qlifq.backends.sampling import draw, masked
 from qlifq.backends.snapshots import check_qubits, choose, load_snapshot, read_qubits
-from qlifq.circuits import Gate, SinusoidalResponse, SpikeCircuit
+from qlifq.backends.trains import TrainCall, TrainOutcome
+from qlifq.circuits import Gate, SinusoidalResponse, SpikeCircuit, SpikeTrainCircuit
 from qlifq.circuits.sinusoidal import RESPONSE_ANGLES
 from qlifq.errors import BackendError, DtypeError, UnsupportedError
 
@@ -44,9 +46,9 @@ class AerBackend(Backend):
         noise: None for none; a `DeviceNoise`, which follows each RX and RY as written; a snapshot by name, such as
             "fake_torino", or a Qiskit backend object, whose own gates run with the errors that it reports; or any Aer
             `NoiseModel`, in whose basis gates the circuit runs. A model's qubit stands for the site of the same number, and
-            its errors for all qubits where that has none. Each of its errors is applied as Aer does, those on `measure` and
-            `delay` among them, or refused by name; one on `reset` or on gates of two qubits never acts, since no circuit here
-            has any. An `AerSimulator` stands for its own noise model.
+            its errors for all qubits where that has none. Each of its errors is applied as Aer does, those on `measure`,
+            `delay` and `reset` (in a spike train) among them, or refused by name; one on gates of two qubits never acts,
+            since no circuit here has any. An `AerSimulator` stands for its own noise model.
         sampling: "shots" runs every shot. "law" reads P(1) = a + b cos θ + c sin θ off Aer's density matrix once and
             draws the counts: the same distribution in a thousandth of the time, for circuits with one angle.
         qubits: for a snapshot, a backend or a noise model, the qubits of the sites, in order; None for those that work, best
@@ -66,7 +68,7 @@ class AerBackend(Backend):
 
     name = "aer"
     capabilities = Capabilities(
-        exact=False, shots=True, noisy=True, differentiable=False, snapshots=True, sampling=("shots", "law")
+        exact=False, shots=True, noisy=True, differentiable=False, snapshots=True, sampling=("shots", "law"), trains=True
     )
 
     def __init__(
@@ -125,6 +127,9 @@ class AerBackend(Backend):
             return replace(outcome, probability=outcome.probability.to(call.angles))
         return on_host(call, lambda batch: self._shoot(call.circuit, batch, models, shots, call.seed))
 
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        return run_trains(call, self._models_of(call.train.sites), self._simulate)
+
     def metadata(self, sites: int) -> Mapping[str, object]:
         """See `Backend.metadata`."""
         return self.facts if self.qubits is None else {"qubits": in_turn(self.qubits, sites), **self.facts}
@@ -175,6 +180,20 @@ class AerBackend(Backend):
                         f"Argument `noise` must say what happens in a delay for circuit {circuit.name}, but says nothing for "
                         f"site {site}: add an error on `delay`, or give NoiseModel.from_backend, a DeviceNoise or a snapshot."
                     )
+
+    def check_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> None:
+        """See `Backend.check_train`: the law of one decision has no trains."""
+        super().check_train(train, shots=shots, seed=seed)
+        if self.sampling == "law":
+            raise UnsupportedError(
+                "Argument `sampling` must be 'shots' for a spike train, which Aer runs shot by shot, but is 'law'."
+            )
+
+    def plan_train(self, train: SpikeTrainCircuit, *, shots: int) -> Plan:
+        """See `Backend.plan_train`."""
+        plan = super().plan_train(train, shots=shots)
+        turns = 1 if self.qubits is None else max(1, -(-train.sites // len(self.qubits)))
+        return replace(plan_trains(plan, train, shots), turns=turns)
 
     def _models_of(self, sites: int) -> tuple[QubitModel, ...]:
         """The noise of each site."""
@@ -227,24 +246,28 @@ class AerBackend(Backend):
 
     def _submit(self, loads: Sequence[tuple[Any, Mapping[Any, Floats]]], *, method: str, shots: int, seed: int) -> list[Any]:
         """One submission to Aer: what it returns for each circuit and parameter set, in that order."""
+        circuits, binds = zip(*loads, strict=True)
+        answers = self._simulate(circuits, method=method, shots=shots, seed=seed, parameter_binds=list(binds))
+        if len(answers) != (sets := sum(len(next(iter(bind.values()))) for bind in binds)):
+            raise BackendError(f"Aer failed: {len(answers)} results came back for {sets} sets of angles.")
+        return answers
+
+    def _simulate(self, circuits: Sequence[Any], *, method: str, shots: int, seed: int, **options: object) -> list[Any]:
+        """One submission to Aer: what it returns."""
         simulator = AerSimulator(
             method=method,
             max_parallel_threads=self.threads,
-            runtime_parameter_bind_enable=True,
+            runtime_parameter_bind_enable="parameter_binds" in options,
             # How many of the qubits index a table of partial sums when shots are drawn: half of them is fastest.
             statevector_sample_measure_opt=5,
         )
-        circuits, binds = zip(*loads, strict=True)
         try:
-            result = simulator.run(list(circuits), parameter_binds=list(binds), shots=shots, seed_simulator=seed).result()
+            result = simulator.run(list(circuits), shots=shots, seed_simulator=seed, **options).result()
         except (QiskitError, RuntimeError, TypeError, ValueError) as error:
             raise BackendError(f"Aer failed: {getattr(error, 'message', error)}") from error
         if not result.success:
             raise BackendError(f"Aer failed: {result.status}")
-        answers = list(result.results)
-        if len(answers) != (sets := sum(len(next(iter(bind.values()))) for bind in binds)):
-            raise BackendError(f"Aer failed: {len(answers)} results came back for {sets} sets of angles.")
-        return answers
+        return list(result.results)
 
 
 def _kinds(circuit: SpikeCircuit, batch: Batch, models: Sequence[QubitModel]) -> tuple[list[Lane], list[npt.NDArray[np.intp]]]:

@@ -22,9 +22,10 @@ from qlifq.backends.translation import to_native
 from qlifq.circuits import Gate, Slot
 from qlifq.errors import UnsupportedError
 
-__all__ = ["Lane", "Native", "PackedCircuit", "program", "settled"]
+__all__ = ["GATES", "Lane", "Native", "PackedCircuit", "program", "settled"]
 
-_GATES = get_standard_gate_name_mapping()
+#: Qiskit's gates by name.
+GATES = get_standard_gate_name_mapping()
 
 
 class Lane(NamedTuple):
@@ -144,7 +145,7 @@ def program(lanes: tuple[Lane, ...], qubits: int, measure: bool = True) -> Packe
                 _append(circuit, lane.model.during(float(numbers[0])), qubit)
                 continue
             values = [own[number] if isinstance(number, int) else number for number in numbers]
-            circuit.append(_GATES[name].base_class(*values), [qubit])
+            circuit.append(GATES[name].base_class(*values), [qubit])
             _append(circuit, lane.model.after(name), qubit)
         _append(circuit, lane.model.reading(), qubit)
         if measure:

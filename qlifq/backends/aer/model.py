@@ -34,8 +34,8 @@ _KNOWN = {
 #: Stands for the readout error beside the names of instructions: Aer keeps it apart from a quantum error on `measure`.
 _READOUT = "readout"
 
-#: What a circuit of one qubit runs. Nothing else acts in it: it is never reset, and has no gates of two qubits.
-_RUN = {*ONE_QUBIT_GATES, "delay", "measure", _READOUT}
+#: What a circuit of one qubit runs. Nothing else acts in it: it has no gates of two qubits.
+_RUN = {*ONE_QUBIT_GATES, "delay", "measure", "reset", _READOUT}
 
 #: How far from a channel an error may be by rounding.
 _TOLERANCE = 1e-6
@@ -87,7 +87,7 @@ def from_noise_model(model: NoiseModel, qubits: Sequence[int] | None) -> tuple[d
     for entry in _entries(model):
         if entry.qubits is not None and qubits is not None and set(entry.qubits).isdisjoint(qubits):
             continue
-        if entry.instruction in _RUN or (entry.size == 1 and entry.instruction != "reset"):
+        if entry.instruction in _RUN or entry.size == 1:
             target = shared if entry.qubits is None else own.setdefault(entry.qubits[0], {})
             target[entry.instruction] = _matrix(entry)
     relaxations = _relaxations(model)
@@ -115,7 +115,7 @@ def _matrix(entry: _Entry) -> Matrix:
     if entry.instruction not in _RUN:
         raise UnsupportedError(
             f"Argument `noise` must have errors on instructions that a circuit of one qubit runs, but has {entry}: "
-            "no gate has that name or label; add the error to a gate of the basis, to `delay` or to `measure`."
+            "no gate has that name or label; add the error to a gate of the basis, to `delay`, `measure` or `reset`."
         )
     if entry.size != 1:
         raise UnsupportedError(

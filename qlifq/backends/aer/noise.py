@@ -15,9 +15,12 @@ import numpy.typing as npt
 from qlifq.backends.noise import SiteNoise
 from qlifq.backends.snapshots import QubitFacts
 
-__all__ = ["IDEAL", "Matrix", "QubitModel", "calibrated", "digest", "on_site", "relaxation"]
+__all__ = ["IDEAL", "RESET", "Matrix", "QubitModel", "calibrated", "digest", "on_site", "relaxation"]
 
 Matrix = npt.NDArray[np.complex128]
+
+#: The superoperator of a reset to |0⟩.
+RESET: Matrix = np.array([[1, 0, 0, 1], [0] * 4, [0] * 4, [0] * 4], dtype=np.complex128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,14 @@ class QubitModel:
     Args:
         basis: the native gates; empty where gates run as they are written.
         errors: the superoperator after a gate, by its name: 4 × 4 complex numbers, columns stacked, as bytes. That of "delay"
-            comes after every delay, whatever its duration, and that of "measure" before the measurement.
+            comes after every delay, whatever its duration, that of "measure" before the measurement, that of "reset" after it.
         t1: relaxation time that a delay sees, seconds.
         t2: coherence time that a delay sees, seconds.
         readout_p01: probability that 0 is read as 1.
         readout_p10: probability that 1 is read as 0.
         excited: the population of |1⟩ that relaxation in a delay leads to.
         delays_known: whether it is known what a delay does.
+        reset_error: probability that a reset leaves |1⟩ as it is.
     """
 
     basis: tuple[str, ...] = ()
@@ -44,6 +48,7 @@ class QubitModel:
     readout_p10: float = 0.0
     excited: float = 0.0
     delays_known: bool = True
+    reset_error: float = 0.0
 
     @property
     def relaxes(self) -> bool:
@@ -71,12 +76,33 @@ class QubitModel:
         those of a bit flipped afterwards.
         """
         error = self.after("measure")
-        if self.readout_p01 == 0 and self.readout_p10 == 0:
+        if not self.confuses:
             return error
+        return self.confusion() if error is None else self.confusion() @ error
+
+    @property
+    def confuses(self) -> bool:
+        """Whether there is a readout error."""
+        return self.readout_p01 != 0 or self.readout_p10 != 0
+
+    def confusion(self) -> Matrix:
+        """The readout error as a superoperator."""
         readout = np.zeros((4, 4), dtype=np.complex128)
         readout[0, 0], readout[3, 0] = 1 - self.readout_p01, self.readout_p01
         readout[0, 3], readout[3, 3] = self.readout_p10, 1 - self.readout_p10
-        return readout if error is None else readout @ error
+        return readout
+
+    def resetting(self) -> Matrix:
+        """The superoperator of a reset with its errors."""
+        left = RESET.copy()
+        left[0, 3], left[3, 3] = 1 - self.reset_error, self.reset_error
+        error = self.after("reset")
+        return left if error is None else error @ left
+
+    @property
+    def forgets(self) -> bool:
+        """Whether a reset leads to the same state from |0⟩ and |1⟩."""
+        return self.reset_error == 0
 
 
 #: A qubit without noise.
@@ -87,7 +113,7 @@ def on_site(noise: SiteNoise) -> QubitModel:
     """One site of a `DeviceNoise`: after each RX and RY as written, depolarisation and then relaxation."""
     error = relaxation(noise.t1, noise.t2, noise.gate_time) @ _depolarisation(noise.gate_error)
     errors = () if np.array_equal(error, np.eye(4)) else (("rx", error.tobytes()), ("ry", error.tobytes()))
-    return QubitModel((), errors, noise.t1, noise.t2, noise.readout_p01, noise.readout_p10)
+    return QubitModel((), errors, noise.t1, noise.t2, noise.readout_p01, noise.readout_p10, reset_error=noise.reset_error)
 
 
 def calibrated(facts: QubitFacts) -> QubitModel:
@@ -118,6 +144,8 @@ def digest(models: Sequence[QubitModel]) -> str:
                 for name, error in sorted(model.errors)
             ],
             [f"{number:.9g}" for number in (model.t1, model.t2, model.readout_p01, model.readout_p10, model.excited)],
+            # Left out where there is none, so that a noise without one keeps the digest that records hold.
+            *[f"reset {error:.9g}" for error in (model.reset_error,) if error],
         )
         for model in models
     ]
