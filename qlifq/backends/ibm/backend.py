@@ -17,14 +17,16 @@ from qlifq.backends.ibm.channel import Channel, RetryPolicy
 from qlifq.backends.ibm.client import MODES, SAMPLERS, ServiceChannel
 from qlifq.backends.ibm.cost import Cost, Device
 from qlifq.backends.ibm.exit_guard import ExitGuard
-from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, Counts, DelayGrid, JobSpec, job_sizes, laid_out
+from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, DecisionJob, DelayGrid, JobSpec, Result, job_sizes, laid_out
 from qlifq.backends.ibm.journal import Journal, default_path, opened
 from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.submissions import Entry, Run
+from qlifq.backends.ibm.train_job import spikes_of, split
 from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.snapshots import check_qubits, choose, load_backend
-from qlifq.circuits import SpikeCircuit
+from qlifq.backends.trains import TrainCall, TrainOutcome
+from qlifq.circuits import SpikeCircuit, SpikeTrainCircuit
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 
 __all__ = ["IBMBackend"]
@@ -79,7 +81,14 @@ class IBMBackend(Backend):
 
     name = "ibm"
     capabilities = Capabilities(
-        exact=False, shots=True, noisy=False, differentiable=False, remote=True, max_shots=MAX_EXECUTIONS, device=True
+        exact=False,
+        shots=True,
+        noisy=False,
+        differentiable=False,
+        remote=True,
+        max_shots=MAX_EXECUTIONS,
+        device=True,
+        trains=True,
     )
 
     def __init__(
@@ -148,6 +157,7 @@ class IBMBackend(Backend):
             )
             found = self._remote.facts
         facts = found.qubits
+        self._operations = frozenset(found.target.operation_names)
         kept = None
         if self.journal is not None and as_path("journal", self.journal).exists():
             kept = next(iter(self._journal().runs(self.run_name)), None)
@@ -157,7 +167,7 @@ class IBMBackend(Backend):
         self._faulty = frozenset(self.qubits) - set(facts)
         self._cost = Cost.of(found, {qubit: facts[qubit] for qubit in self.qubits if qubit in facts} or facts)
         self._delays = DelayGrid(self._cost.tick, step)
-        self._channel: Channel = self._remote or SnapshotChannel(device, self.qubits)
+        self._channel: Channel = self._remote or SnapshotChannel(device)
         if self.snapshot:
             self.capabilities = replace(self.capabilities, remote=False)
 
@@ -182,7 +192,39 @@ class IBMBackend(Backend):
         outcome = on_host(call, evaluate)
         return replace(outcome, metadata=report)
 
-    def _run_jobs(self, jobs: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Counts]], int]:
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        """See `Backend._execute_train`; the metadata report the jobs as for `run`."""
+        placed = split(call.train, self.qubits, call.shots, _mark(call.seed), self.device)
+        finished, reused = self._run_jobs([each.job for each in placed])
+        spikes = spikes_of(placed, [result for _, result in finished], (call.shots, *call.train.base.shape))
+        report = {"jobs": tuple(entry.job for entry, _ in finished), "jobs_reused": reused}
+        return TrainOutcome.of(spikes, report)
+
+    def check_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> None:
+        """See `Backend.check_train`: the device must have conditional gates and, where a train needs it, a reset."""
+        super().check_train(train, shots=shots, seed=seed)
+        if lacking := [name for name in ("if_else", "reset")[: 1 + train.reset] if name not in self._operations]:
+            raise UnsupportedError(
+                f"Argument `device` must offer {' and '.join(lacking)} for a spike train, but {self.device} does not."
+            )
+
+    def plan_train(self, train: SpikeTrainCircuit, *, shots: int) -> Plan:
+        """See `Backend.plan_train`; how long a job waits for its turn nobody knows."""
+        plan = super().plan_train(train, shots=shots)
+        if not plan.evaluations:
+            return plan
+        jobs = [each.job for each in split(train, self.qubits, shots, None, self.device)]
+        return replace(
+            plan,
+            circuits=len({(job.qubits, job.structure) for job in jobs}),
+            qubits=max(len(job.qubits) for job in jobs),
+            jobs=len(jobs),
+            executions=sum(job.executions for job in jobs),
+            turns=-(-train.sites // len(self.qubits)),
+            device_seconds=sum(self._seconds(job) for job in jobs),
+        )
+
+    def _run_jobs(self, jobs: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Result]], int]:
         """The entry and the counts of each job, and how many of them the journal had already."""
         journal = self._journal()
         with journal.holding(self.run_name):
@@ -267,7 +309,7 @@ class IBMBackend(Backend):
         if self._session is not None and self._session != known.session:
             journal.set_session(known.name, self._session)
 
-    def _jobs(self, call: Call, chosen: Batch) -> tuple[list[JobSpec], npt.NDArray[np.intp], float | None]:
+    def _jobs(self, call: Call, chosen: Batch) -> tuple[list[DecisionJob], npt.NDArray[np.intp], float | None]:
         """The jobs of a call, the elements of the batch that they hold, and how far delays were changed."""
         batch, sites, slots = call.angles.shape
         every = np.zeros((batch * sites, slots))
@@ -276,12 +318,11 @@ class IBMBackend(Backend):
         values, change = self._delays.rounded(call.circuit, every.reshape(batch, sites, slots)[rows])
         width, shots = min(sites, len(self.qubits)), cast(int, call.shots)
         laid = laid_out(values, width)
-        # Without a seed nothing distinguishes this call from another, so a random mark does, and it is not taken up again.
-        mark = secrets.randbits(63) if call.seed is None else call.seed
+        mark = _mark(call.seed)
         circuit = self._delays.constants(call.circuit)
         jobs, first = [], 0
         for part, size in enumerate(job_sizes(len(laid), shots, width)):
-            jobs.append(JobSpec(circuit, laid[first : first + size], self.qubits[:width], shots, mark, part, self.device))
+            jobs.append(DecisionJob(circuit, laid[first : first + size], self.qubits[:width], shots, mark, part, self.device))
             first += size
         return jobs, rows, change
 
@@ -289,7 +330,12 @@ class IBMBackend(Backend):
         return opened(self.journal, paid=not self.snapshot)
 
     def _seconds(self, job: JobSpec) -> float:
-        return self._cost.seconds(job.executions, job.longest_delay)
+        return job.seconds(self._cost)
+
+
+def _mark(seed: int | None) -> int:
+    """The seed, or without one a random number: nothing else distinguishes two calls, and neither is taken up again."""
+    return secrets.randbits(63) if seed is None else seed
 
 
 def _run_name(run: object, device: str) -> str:

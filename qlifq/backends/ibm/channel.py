@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.job_spec import JobSpec, Result
 from qlifq.backends.ibm.submissions import Entry
 from qlifq.errors import ServiceError
 
@@ -35,8 +35,8 @@ class Channel(Protocol):
     def state(self, job: str) -> str:
         """DONE, FAILED, CANCELLED, or what else the service says, such as QUEUED."""
 
-    def result(self, job: str, entry: Entry) -> Counts:
-        """The ones of every set and qubit, `(sets, width)`, once it is sure that they are those of the entry."""
+    def result(self, job: str, entry: Entry) -> Result:
+        """What the job brought back, once it is sure that it is that of the entry."""
 
     def usage(self, job: str) -> float | None:
         """The device seconds that were charged, None where they are not known yet."""

@@ -8,9 +8,11 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from qiskit import transpile
 from qiskit.exceptions import QiskitError
 
@@ -19,11 +21,11 @@ from qlifq._text import one_line
 from qlifq.backends.batching import Floats
 from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.cost import Device
-from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.job_spec import JobSpec, Result, WrittenCircuit
 from qlifq.backends.ibm.requests import ServiceRequests
 from qlifq.backends.ibm.secrets import Secrets, masked
 from qlifq.backends.ibm.submissions import FAILED, Entry
-from qlifq.circuits import SpikeCircuit
+from qlifq.circuits.trains.to_qiskit import register_names
 from qlifq.errors import ArgumentError, ServiceError
 
 __all__ = ["MODES", "SAMPLERS", "ServiceChannel", "connect"]
@@ -163,14 +165,14 @@ class ServiceChannel:
         # Older services put the reason into the state, as in "Cancelled - Ran too long".
         return FAILED if state == "ERROR" else "CANCELLED" if state.startswith("CANCELLED") else state
 
-    def result(self, job: str, entry: Entry) -> Counts:
-        """The ones of every set and qubit, once shape, shots and request are those of the entry."""
+    def result(self, job: str, entry: Entry) -> Result:
+        """What came of a job, once shape, shots and request are those of the entry."""
         unreadable = (
             f"Job {job} is done, but the service gave a result that cannot be read ({{}}): `qlifq jobs forget {job}` does "
             "without it."
         )
         return self._requests.send(
-            "fetching a result", lambda: _counts(self._job(job).result(), job, entry), unreadable=unreadable
+            "fetching a result", lambda: _result(self._job(job).result(), job, entry), unreadable=unreadable
         )
 
     def usage(self, job: str) -> float | None:
@@ -236,44 +238,31 @@ class ServiceChannel:
             self._open = None
 
     def _pubs(self, work: JobSpec, entry: Entry) -> list[tuple[Any, Floats]]:
-        """One transpiled circuit with all its parameter sets for every group of equal delays."""
-        slots = work.circuit.delay_slots
-        turned = [slot for slot in range(work.circuit.num_angles) if slot not in slots]
-        groups = work.groups()
+        """Every circuit of a job, transpiled, with all its parameter sets."""
+        written = work.written()
         pubs = []
-        for sets in groups:
-            values = work.values[sets]
-            native = self._native(work.circuit, work.qubits, values[0][:, slots], slots)
-            native.metadata = {"qlifq_request": entry.request} | ({} if len(groups) == 1 else {"sets": sets.tolist()})
-            pubs.append((native, values[:, :, turned].reshape(len(sets), -1)))
+        for each in written:
+            native = self._native(each, work.qubits)
+            native.metadata = {"qlifq_request": entry.request, **work.metadata}
+            native.metadata |= {} if len(written) == 1 else {"sets": each.sets.tolist()}
+            pubs.append((native, each.values))
         return pubs
 
-    def _native(self, circuit: SpikeCircuit, qubits: tuple[int, ...], delays: Floats, slots: list[int]) -> Any:
-        """The circuit in the device's gates on these qubits, transpiled once."""
-        key = (circuit.gates, qubits, delays.tobytes())
-        if key not in self._transpiled:
-            written = circuit.to_qiskit(len(qubits))
-            if slots:
-                angle = {parameter.index: parameter for parameter in written.parameters}
-                written = written.assign_parameters(
-                    {
-                        angle[copy * circuit.num_angles + slot]: float(delays[copy, place])
-                        for copy in range(len(qubits))
-                        for place, slot in enumerate(slots)
-                    }
-                )
+    def _native(self, written: WrittenCircuit, qubits: tuple[int, ...]) -> Any:
+        """A circuit in the device's gates on these qubits, transpiled once."""
+        if written.key not in self._transpiled:
             if len(self._transpiled) >= _MAX_TRANSPILED:
                 self._transpiled.pop(next(iter(self._transpiled)))
             # Given the device itself, the transpiler may send requests to the service again.
-            self._transpiled[key] = transpile(
-                written,
+            self._transpiled[written.key] = transpile(
+                written.circuit,
                 target=self.facts.target,
                 translation_method=self.facts.translation,
                 initial_layout=list(qubits),
                 optimization_level=1,
                 seed_transpiler=0,
             )
-        return self._transpiled[key]
+        return self._transpiled[written.key]
 
     def _sampler(self, options: dict[str, Any]) -> Any:
         """The chosen sampler; called within `ServiceRequests.send`."""
@@ -338,28 +327,33 @@ def _checked(kind: str, name: object) -> str:
     return name
 
 
-def _counts(answer: Any, job: str, entry: Entry) -> Counts:
-    """The ones of every set and qubit, once shape, shots and request are those of the entry."""
+def _result(answer: Any, job: str, entry: Entry) -> Result:
+    """What came of every set, once shape, shots and request are those of the entry."""
     if answer is None:
         raise ServiceError(f"Job {job} is done, but the service gave an empty result; the same command requests it again.")
-    ones = np.full((entry.sets, len(entry.qubits)), -1, dtype=np.int64)
+    found: Result | None = None
+    lacking = np.ones(entry.sets, dtype=np.bool_)
     for part in answer:
         stated: Mapping[str, Any] = part.metadata.get("circuit_metadata") or {}
         if stated.get("qlifq_request") != entry.request:
             request = one_line(str(stated.get("qlifq_request")), 80)
             raise ServiceError(f"Job {job} gave the result of another request, {request}.", again=False)
-        bits = part.data.spike
-        sets = stated.get("sets", range(entry.sets))
-        if (bits.num_shots, bits.num_bits, bits.size) != (entry.shots, len(entry.qubits), len(sets)):
+        steps = stated.get("steps")
+        bits = part.data.spike if steps is None else part.join_data(chain(*register_names(steps, len(entry.qubits))))
+        sets = list(stated.get("sets", range(entry.sets)))
+        count = len(entry.qubits) * (steps or 1)
+        if (bits.num_shots, bits.num_bits, bits.size) != (entry.shots, count, len(sets)):
             raise ServiceError(
-                f"Job {job} gave {bits.size} sets of {bits.num_shots} shots on {bits.num_bits} qubits, instead of "
-                f"{len(sets)} of {entry.shots} on {len(entry.qubits)}.",
+                f"Job {job} gave {bits.size} sets of {bits.num_shots} shots of {bits.num_bits} bits, instead of "
+                f"{len(sets)} of {entry.shots} of {count}.",
                 again=False,
             )
-        ones[list(sets)] = _ones(bits)
-    if (ones < 0).any():
-        raise ServiceError(f"Job {job} gave no result for {int((ones < 0).any(1).sum())} sets.", again=False)
-    return ones
+        own = _ones(bits) if steps is None else _packed(bits)
+        found = np.zeros((entry.sets, *own.shape[1:]), dtype=own.dtype) if found is None else found
+        found[sets], lacking[sets] = own, False
+    if found is None or lacking.any():
+        raise ServiceError(f"Job {job} gave no result for {int(lacking.sum())} sets.", again=False)
+    return found
 
 
 def _charged(metrics: Any) -> float | None:
@@ -387,7 +381,17 @@ def _given(inputs: Mapping[str, Any]) -> tuple[set[object], set[object]]:
         return set(), set()
 
 
-def _ones(bits: Any) -> Counts:
-    """How often each qubit was read as 1 in each set, `(sets, width)`, from packed bits, the last qubit first."""
+def _bits(bits: Any) -> npt.NDArray[np.uint8]:
+    """The bits of each set and shot, `(sets, shots, bits)`, from packed ones, the last bit first."""
     unpacked = np.unpackbits(bits.array.reshape(bits.size, bits.num_shots, -1), axis=-1)
-    return np.asarray(unpacked[..., ::-1][..., : bits.num_bits].sum(axis=-2, dtype=np.int64))
+    return np.asarray(unpacked[..., ::-1][..., : bits.num_bits])
+
+
+def _ones(bits: Any) -> Result:
+    """How often each qubit was read as 1 in each set, `(sets, width)`."""
+    return np.asarray(_bits(bits).sum(axis=-2, dtype=np.int64))
+
+
+def _packed(bits: Any) -> Result:
+    """The bits of each set and shot, eight to a byte, the first bit first."""
+    return np.packbits(_bits(bits), axis=-1)

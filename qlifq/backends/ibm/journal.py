@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from qlifq._files import PathLike, as_path
 from qlifq.backends.ibm.database import Database, packed, parsed, unpacked, unreadable
-from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.job_spec import JobSpec, Result
 from qlifq.backends.ibm.locks import holding, is_finished, mark_finished
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, STATES, SUBMITTED, Entry, Run
 from qlifq.errors import ArgumentError, FileError
@@ -187,7 +187,7 @@ class Journal:
             attempt=attempt,
             created=_now(),
             device=work.device,
-            circuit=work.circuit.draw(),
+            circuit=work.drawing,
             qubits=work.qubits,
             sets=work.sets,
             shots=work.shots,
@@ -227,9 +227,9 @@ class Journal:
             )
         return self.entry(request)
 
-    def store(self, request: str, ones: Counts) -> Entry:
+    def store(self, request: str, result: Result) -> Entry:
         """Keep a result; when this returns it is on the disk."""
-        return self.update(request, DONE, durable=True, result=packed(ones), cap_seconds=None, error=None)
+        return self.update(request, DONE, durable=True, result=packed(result), cap_seconds=None, error=None)
 
     def over(self, request: str, state: str, error: str, *, at_its_cap: bool = False) -> Entry:
         """Say that a submission came to nothing, and whether it took all that it was allowed; then it is on the disk."""
@@ -242,10 +242,10 @@ class Journal:
         open_still = entry.state in (INTENT, SUBMITTED)
         return self.over(request, CANCELLED, "was forgotten here", at_its_cap=True) if open_still else entry
 
-    def result(self, request: str) -> Counts:
-        """The ones of every set and qubit, `(sets, width)`."""
+    def result(self, request: str) -> Result:
+        """The ones of every set and qubit, `(sets, width)` int64, or packed spike trains, `(sets, shots, bytes)` uint8."""
         ((stored,),) = self._base.read("SELECT result FROM submission WHERE request = ?", (request,))
-        return np.asarray(unpacked(stored), dtype=np.int64)
+        return unpacked(stored)
 
     def angles(self, request: str) -> npt.NDArray[np.float64]:
         """The submitted angles, `(sets, width, num_angles)`."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from qlifq.backends.ibm.channel import Channel, Found, RetryPolicy
-from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.job_spec import JobSpec, Result
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, SUBMITTED, Entry
 from qlifq.errors import BackendError, BudgetError, FileFormatError, ServiceError
@@ -62,7 +62,7 @@ class JobRunner:
     watch: Callable[[str], None]
     ready: Callable[[Sequence[JobSpec]], None] = lambda works: None
 
-    def run(self, works: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Counts]], int]:
+    def run(self, works: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Result]], int]:
         """The result of each job, and how many of them the journal had already.
 
         What the journal lacks is submitted, all of it, and then waited for.
@@ -77,7 +77,7 @@ class JobRunner:
             error.args = (f"{error.said} Nothing that was submitted is lost: give the same command again once that is mended.",)
             raise
 
-    def _run(self, works: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Counts]], int]:
+    def _run(self, works: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Result]], int]:
         rows = [self.journal.find(self.run_name, work) for work in works]
         known = sum(row is not None and row.state == DONE for row in rows)
         rows = [self._known(work, row) for work, row in zip(works, rows, strict=True)]
@@ -318,7 +318,7 @@ class JobRunner:
                 self._pause(attempt)
         return self._charged(self.journal.over(entry.request, FAILED, f"has no result of use: {_clause(wrong)}"))
 
-    def _kept(self, entry: Entry, work: JobSpec) -> tuple[Entry, Counts]:
+    def _kept(self, entry: Entry, work: JobSpec) -> tuple[Entry, Result]:
         """The entry of a work that is done, and its result; a damaged one is requested from the service once more."""
         try:
             return entry, self.journal.result(entry.request)

@@ -1,11 +1,10 @@
 """Jobs that run here, on the snapshot of a device: each qubit with its own calibrated noise, and no other qubit."""
 
 import numpy as np
-import torch
 
 from qlifq.backends.aer.backend import AerBackend
 from qlifq.backends.ibm.channel import Found
-from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.job_spec import JobSpec, Result
 from qlifq.backends.ibm.submissions import DONE, FAILED, Entry
 
 __all__ = ["SnapshotChannel"]
@@ -16,23 +15,27 @@ class SnapshotChannel:
 
     Args:
         device: name of the snapshot.
-        qubits: the qubits that may be used.
     """
 
-    def __init__(self, device: str, qubits: tuple[int, ...]) -> None:
-        self._aer = AerBackend(device, qubits=qubits)
-        self._results: dict[str, Counts] = {}
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._backends: dict[tuple[int, ...], AerBackend] = {}
+        self._results: dict[str, Result] = {}
 
     def submit(self, work: JobSpec, entry: Entry, max_seconds: float | None) -> str:
         """Run it."""
         seed = None
         if work.seed is not None:
             seed = int(np.random.SeedSequence((work.seed, work.part)).generate_state(1, np.uint64)[0] >> 1)
-        outcome = self._aer.run(work.circuit, torch.from_numpy(work.values), shots=work.shots, seed=seed)
-        assert outcome.ones is not None
         job = f"local-{entry.request}"
-        self._results[job] = outcome.ones.numpy()
+        self._results[job] = work.simulate(self._on(work.qubits), seed)
         return job
+
+    def _on(self, qubits: tuple[int, ...]) -> AerBackend:
+        """The simulator of some qubits, site by site."""
+        if qubits not in self._backends:
+            self._backends[qubits] = AerBackend(self._device, qubits=qubits)
+        return self._backends[qubits]
 
     def find(self, entry: Entry) -> list[Found]:
         """What this process ran and did not hand over yet."""
@@ -47,8 +50,8 @@ class SnapshotChannel:
         """Done, while the process that ran it lives."""
         return DONE if job in self._results else FAILED
 
-    def result(self, job: str, entry: Entry) -> Counts:
-        """The counts, handed over once."""
+    def result(self, job: str, entry: Entry) -> Result:
+        """What came of it, handed over once."""
         return self._results.pop(job)
 
     def usage(self, job: str) -> float | None:

@@ -1,21 +1,39 @@
 """Translation of a spike train to a dynamic circuit of Qiskit."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Clbit
 from qiskit.circuit.classical import expr
 
-from qlifq.circuits.trains.circuit import REGISTER_BITS, Condition, SpikeTrainCircuit
+from qlifq.circuits.trains.circuit import REGISTER_BITS, Condition, Instruction, SpikeTrainCircuit
 
-__all__ = ["build", "empty", "holds"]
+__all__ = ["build", "empty", "holds", "register_names", "write"]
 
 
 def build(train: SpikeTrainCircuit, element: int) -> QuantumCircuit:
     """The dynamic circuit; see `SpikeTrainCircuit.to_qiskit`."""
     circuit, registers = empty(train)
-    for operation in train.instructions(element):
+    write(circuit, registers, train.instructions(element), holds)
+    return circuit
+
+
+def write(
+    circuit: QuantumCircuit,
+    registers: Sequence[Sequence[ClassicalRegister]],
+    operations: Iterable[Instruction],
+    condition_of: Callable[[Condition, Sequence[ClassicalRegister]], tuple[Clbit, int] | expr.Expr],
+) -> None:
+    """Append operations, whose angles may be parameters, to a circuit that `empty` gave.
+
+    Args:
+        circuit: the circuit.
+        registers: those of each site.
+        operations: what to append.
+        condition_of: writes a condition on the registers of one site, as `holds` does.
+    """
+    for operation in operations:
         site, step = operation.site, operation.step
         if operation.name == "Measure":
             circuit.measure(site, registers[site][step // REGISTER_BITS][step % REGISTER_BITS])
@@ -24,19 +42,24 @@ def build(train: SpikeTrainCircuit, element: int) -> QuantumCircuit:
         elif operation.condition is None:
             circuit.ry(operation.angle, site)
         else:
-            with circuit.if_test(holds(operation.condition, registers[operation.source])):
+            with circuit.if_test(condition_of(operation.condition, registers[operation.source])):
                 circuit.ry(operation.angle, site)
-    return circuit
 
 
 def empty(train: SpikeTrainCircuit) -> tuple[QuantumCircuit, list[list[ClassicalRegister]]]:
     """A circuit without operations, with a qubit and registers for each site."""
     sizes = [min(REGISTER_BITS, train.steps - first) for first in range(0, train.steps, REGISTER_BITS)]
     registers = [
-        [ClassicalRegister(size, f"spike{site}_{number}") for number, size in enumerate(sizes)] for site in range(train.sites)
+        [ClassicalRegister(size, name) for size, name in zip(sizes, names, strict=True)]
+        for names in register_names(train.steps, train.sites)
     ]
     every = [register for site in registers for register in site]
     return QuantumCircuit(QuantumRegister(train.sites, "q"), *every, name="SpikeTrain"), registers
+
+
+def register_names(steps: int, sites: int) -> list[list[str]]:
+    """The names of the registers of each site, the first steps first."""
+    return [[f"spike{site}_{number}" for number in range(-(-steps // REGISTER_BITS))] for site in range(sites)]
 
 
 def holds(condition: Condition, registers: Sequence[ClassicalRegister]) -> tuple[Clbit, int] | expr.Expr:

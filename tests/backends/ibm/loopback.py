@@ -408,10 +408,10 @@ def run_payload(payload: dict[str, Any], qubits: int) -> str:
         return _run_program(payload["params"])
     results = []
     for circuit, values, shots in (tuple(pub) for pub in payload["params"]["pubs"]):
-        bits = _sampled(circuit, np.asarray(values, dtype=float), shots)
-        array = np.packbits(_padded(bits), axis=-1)
-        data = DataBin(spike=BitArray(array, circuit.num_clbits), shape=bits.shape[:-2])
-        results.append(SamplerPubResult(data, {"circuit_metadata": circuit.metadata}))
+        registers = _sampled(circuit, np.asarray(values, dtype=float), shots)
+        shape = next(iter(registers.values())).shape[:-2]
+        arrays = {name: BitArray(np.packbits(_padded(bits), axis=-1), bits.shape[-1]) for name, bits in registers.items()}
+        results.append(SamplerPubResult(DataBin(**arrays, shape=shape), {"circuit_metadata": circuit.metadata}))
     return json.dumps(PrimitiveResult(results, {"version": 2}), cls=RuntimeEncoder)
 
 
@@ -423,9 +423,9 @@ def _run_program(params: dict[str, Any]) -> str:
     circuits = program.circuits.to_python()
     data = []
     for circuit, item in zip(circuits, program.items, strict=True):
-        bits = _sampled(circuit, item.circuit_arguments.to_numpy(), program.shots)
-        tensor = schemas.CompressedTensorModel.from_numpy(bits.astype(bool))
-        data.append({"results": {"spike": tensor.model_dump(mode="json")}, "metadata": {}})
+        registers = _sampled(circuit, item.circuit_arguments.to_numpy(), program.shots)
+        tensors = {name: schemas.CompressedTensorModel.from_numpy(bits.astype(bool)) for name, bits in registers.items()}
+        data.append({"results": {name: tensor.model_dump(mode="json") for name, tensor in tensors.items()}, "metadata": {}})
     passthrough = program.model_dump(mode="json")["passthrough_data"]
     content = {"data": data, "metadata": {"chunk_timing": []}, "passthrough_data": passthrough}
     return str(
@@ -433,8 +433,8 @@ def _run_program(params: dict[str, Any]) -> str:
     )
 
 
-def _sampled(circuit: Any, values: np.ndarray[Any, Any], shots: int) -> np.ndarray[Any, Any]:
-    """The bits `(sets, shots, width)`, bit 0 first, drawn with a seed that is made of what was submitted."""
+def _sampled(circuit: Any, values: np.ndarray[Any, Any], shots: int) -> dict[str, np.ndarray[Any, Any]]:
+    """The bits `(sets, shots, size)` of each register, bit 0 first, drawn with a seed that is made of what was submitted."""
     steps = [(step.operation.name, [circuit.find_bit(bit).index for bit in step.qubits]) for step in circuit.data]
     words = hashlib.sha256(repr((steps, shots)).encode() + np.ascontiguousarray(values.round(4)).tobytes()).digest()
     seed = int.from_bytes(words[:4], "little") >> 1
@@ -443,9 +443,7 @@ def _sampled(circuit: Any, values: np.ndarray[Any, Any], shots: int) -> np.ndarr
     result = (
         BackendSamplerV2(backend=simulator, options={"seed_simulator": seed}).run([(circuit, values)], shots=shots).result()
     )
-    found = result[0].data.spike
-    unpacked = np.unpackbits(found.array, axis=-1)[..., ::-1]
-    return np.asarray(unpacked[..., : circuit.num_clbits])
+    return {name: np.unpackbits(bits.array, axis=-1)[..., ::-1][..., : bits.num_bits] for name, bits in result[0].data.items()}
 
 
 def _padded(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -108,7 +108,7 @@ def test_a_wrong_number_of_shots_is_refused(build: Build, service: Loopback) -> 
         return real(payload)
 
     service.commit = with_seven_shots  # type: ignore[method-assign]
-    with pytest.raises(BackendError, match="gave 1 sets of 7 shots on 2 qubits, instead of 1 of 10 on 2"):
+    with pytest.raises(BackendError, match="gave 1 sets of 7 shots of 2 bits, instead of 1 of 10 of 2"):
         build().run(RY, angles(1, 2), shots=10, seed=1)
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from qlifq.backends.ibm.channel import Found, RetryPolicy
-from qlifq.backends.ibm.job_spec import Counts, JobSpec
+from qlifq.backends.ibm.job_spec import DecisionJob, JobSpec, Result
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, FAILED, INTENT, Entry, Run
 from qlifq.circuits import RYSpike
 from qlifq.errors import BackendError, BudgetError, ServiceError
 
-WORKS = [JobSpec(RYSpike(), np.ones((2, 3, 1)), (0, 1, 2), 10 * (part + 1), 1, part, "ibm_x") for part in range(3)]
+WORKS = [DecisionJob(RYSpike(), np.ones((2, 3, 1)), (0, 1, 2), 10 * (part + 1), 1, part, "ibm_x") for part in range(3)]
 
 
 class Service:
@@ -42,7 +42,7 @@ class Service:
     def state(self, job: str) -> str:
         return self.ends
 
-    def result(self, job: str, entry: Entry) -> Counts:
+    def result(self, job: str, entry: Entry) -> Result:
         return np.zeros((entry.sets, len(entry.qubits)), dtype=np.int64)
 
     def usage(self, job: str) -> float | None:

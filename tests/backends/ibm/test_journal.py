@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from qlifq.backends.ibm.database import named_errors
-from qlifq.backends.ibm.job_spec import JobSpec
+from qlifq.backends.ibm.job_spec import DecisionJob, JobSpec
 from qlifq.backends.ibm.journal import Journal, opened, unfinished
 from qlifq.backends.ibm.submissions import CANCELLED, DONE, INTENT, SUBMITTED, Run
 from qlifq.circuits import RYSpike
@@ -25,7 +25,7 @@ RUN = Run("a run", "fake_torino", (3, 1, 2), None, None, None)
 
 def work(seed: int = 0, sets: int = 2, change: float = 0.0) -> JobSpec:
     values = np.random.default_rng(seed).random((sets, 3, 1)) + change
-    return JobSpec(RYSpike(), values, (3, 1, 2), 10, seed, 0, "fake_torino")
+    return DecisionJob(RYSpike(), values, (3, 1, 2), 10, seed, 0, "fake_torino")
 
 
 def submit(journal: Journal, spec: JobSpec) -> str:

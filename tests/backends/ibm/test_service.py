@@ -11,7 +11,7 @@ import torch
 
 from qlifq.backends.ibm import protocol
 from qlifq.backends.ibm.channel import RetryPolicy
-from qlifq.backends.ibm.job_spec import JobSpec
+from qlifq.backends.ibm.job_spec import DecisionJob
 from qlifq.backends.ibm.journal import Journal
 from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.requests import ServiceRequests
@@ -263,7 +263,7 @@ def carried(monkeypatch: pytest.MonkeyPatch, until: float, error: ServiceError) 
     """A job whose service is away until then, with the patience that a user has."""
     clock, service, messages = Clock(monkeypatch), Service(), list[str]()
     monkeypatch.setattr(service, "state", away(service, clock, until, error))
-    work = JobSpec(RY, np.ones((1, 2, 1)), (0, 1), 10, 1, 0, "ibm_x")
+    work = DecisionJob(RY, np.ones((1, 2, 1)), (0, 1), 10, 1, 0, "ibm_x")
     with Journal(None) as journal:
         journal.begin(Run("r", "ibm_x", (0, 1), None, None, None))
         entry = journal.intend(journal.draft("r", work, attempt=1, estimated_seconds=1.0), work)

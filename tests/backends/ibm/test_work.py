@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, DelayGrid, JobSpec, job_sizes, laid_out
+from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, DecisionJob, DelayGrid, job_sizes, laid_out
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from tests.backends.ibm.conftest import RY
 
@@ -30,6 +30,6 @@ def test_constant_delays_are_rounded_too_and_count_as_time() -> None:
     grid = DelayGrid(1e-7, None)
     rounded = grid.constants(circuit)
     assert rounded.gates[1].angle == pytest.approx(1e-6)
-    work = JobSpec(rounded, np.zeros((1, 1, 1)), (0,), 1, 0, 0, "x")
+    work = DecisionJob(rounded, np.zeros((1, 1, 1)), (0,), 1, 0, 0, "x")
     assert work.longest_delay == pytest.approx(1e-6)
     assert grid.rounded(RY, np.zeros((1, 1, 1)))[1] is None
