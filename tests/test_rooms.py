@@ -98,7 +98,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
     "sklearn": ("training.*",),
     "matplotlib": ("plot", "reporting.*", "studies.*", "training.*"),
-    "pandas": ("reporting.*", "studies.*", "training.*", "dashboard*"),
+    "pandas": ("calibration.table", "reporting.*", "studies.*", "training.*", "dashboard*"),
     "typer": ("cli*",),
     "rich": ("cli.progress",),
     "streamlit": ("dashboard*",),

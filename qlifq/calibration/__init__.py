@@ -1,6 +1,7 @@
 """q_scale and q_bias from the target response, in closed form or from measurements.
 
-`solve` and `response` are for a qubit without errors. `fit` measures a backend, and what it returns serves three ends:
+`solve` and `response` are for a qubit without errors. `fit` measures a backend, `from_counts` and `from_probabilities` take
+what somebody else measured, and what they return serves three ends:
 
 - `Calibration.apply_to` corrects the *spikes*: it sets q_scale and q_bias so that each neuron spikes, on its own qubit, as
   often as it was designed to. One shot is one spike, so nothing can be put right afterwards.
@@ -11,19 +12,23 @@
 
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.closed_form import response, solve
-from qlifq.calibration.comparison import Comparison, compare
+from qlifq.calibration.comparison import Comparison, History, compare
 from qlifq.calibration.correction import Correction, Target
 from qlifq.calibration.design import shots_for
 from qlifq.calibration.fitting import fit
+from qlifq.calibration.given import from_counts, from_probabilities
 from qlifq.calibration.record import load, save
 
 __all__ = [
     "Calibration",
     "Comparison",
     "Correction",
+    "History",
     "Target",
     "compare",
     "fit",
+    "from_counts",
+    "from_probabilities",
     "load",
     "response",
     "save",

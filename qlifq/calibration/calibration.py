@@ -1,4 +1,4 @@
-"""A calibration: the counts, what they say, and what follows for a layer."""
+"""A calibration: the data, what they say, and what follows for a layer."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from qlifq.backends import Backend, DeviceNoise
 from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration.analysis import Analysis, analyse
 from qlifq.calibration.closed_form import solve
-from qlifq.calibration.correction import Correction, Target, at_a_point, over_a_range
+from qlifq.calibration.correction import Correction, Target, at_a_point, numbers_through, over_a_range
 from qlifq.calibration.likelihood import chi_squared_tail
 from qlifq.calibration.measurement import Measurement, json_values
 from qlifq.calibration.models import NEURON, RESPONSE
@@ -48,6 +48,10 @@ class Layer(Protocol):
         """The neuron's parameters."""
 
     @property
+    def circuit(self) -> SpikeCircuit:
+        """What a spike decision runs."""
+
+    @property
     def mapping(self) -> str:
         """The name of the mapping."""
 
@@ -73,7 +77,7 @@ class Calibration:
     It is also a model of the backend: `qlifq.backends.get("twin", record=calibration)`.
 
     Args:
-        measurement: the counts.
+        measurement: the data.
     """
 
     measurement: Measurement
@@ -97,7 +101,7 @@ class Calibration:
     @property
     def circuit(self) -> SpikeCircuit:
         """The circuit that was measured."""
-        return RYSpike()
+        return self.measurement.design.circuit
 
     @property
     def response(self) -> SinusoidalResponse:
@@ -119,12 +123,14 @@ class Calibration:
         fit, names = (self.analysis.response, RESPONSE) if parameter in RESPONSE else (self.analysis.neuron, NEURON)
         if not bool(fit.value[site, names.index(parameter)].isnan()):
             return None
+        if parameter in NEURON[:2] and not len(self.measurement.design.gaps):
+            return f"{parameter} of site {site} cannot be identified: no gap was measured, only angles that were set directly"
         if not bool(fit.converged[site]):
             return f"{parameter} of site {site} cannot be identified: the likelihood has no maximum near what was programmed"
         condition = float(fit.condition[site])
         if condition > 1e10:
             return f"{parameter} of site {site} cannot be identified: the angles are too similar to separate it from the others"
-        return f"{parameter} of site {site} cannot be identified: {self.measurement.total_shots:,} shots per angle are too few"
+        return f"{parameter} of site {site} cannot be identified: {self.measurement.data.describe()} are too few"
 
     @torch.inference_mode(False)  # a correction is made of derivatives
     def correct(
@@ -163,8 +169,7 @@ class Calibration:
         if (p0 is None) != (slope is None) or (q_scale is None) != (q_bias is None) or (p0 is not None and q_scale is not None):
             raise ArgumentError("The target must be given as `p0` and `slope`, or as `q_scale` and `q_bias`, or not at all.")
         if p0 is not None and slope is not None:
-            numbers = solve(design.mapping, p0, slope, **MAPPINGS[design.mapping].own(design))
-            scale, offset = (torch.full((neurons,), number, dtype=torch.float64) for number in numbers)
+            scale, offset = self._designed(p0, slope, neurons)
         elif q_scale is not None and q_bias is not None:
             for name, value in (("q_scale", q_scale), ("q_bias", q_bias)):
                 check.shape_of(name, check.finite(name, check.tensor(name, value)), (neurons,))
@@ -172,7 +177,7 @@ class Calibration:
             offset = offset - design.quantum_leak
         else:
             scale, offset = design.q_scale[::wires], design.q_bias[::wires] - design.quantum_leak
-        target = Target(design.mapping, scale.clone(), offset.clone(), design.theta_max)
+        target = Target(design.mapping, scale.clone(), offset.clone(), design.theta_max, design.ideal)
         if span is None:
             return at_a_point(target, response, covariance, design.quantum_leak)._replace(source=self.source)
         low, high = (check.real("span", end) for end in span)
@@ -213,6 +218,7 @@ class Calibration:
         required: dict[str, tuple[object, object]] = {
             "mapping": (layer.mapping, design.mapping),
             "quantum_leak": (layer.shared("quantum_leak"), design.quantum_leak),
+            "circuit": (layer.circuit.draw(), self.circuit.draw()),
         }
         for name, needed in MAPPINGS[design.mapping].own(design).items():
             required[name] = (layer.shared(name), needed)
@@ -246,10 +252,13 @@ class Calibration:
     def check_backend(self, backend: Backend) -> None:
         """Refuse a backend that is another than was calibrated, stands on other qubits or has another noise; runs nothing.
 
-        A record of an earlier qlifq does not state its noise; it is not compared then.
+        A record of an earlier qlifq does not state its noise; it is not compared then. The data of somebody else name no
+        backend: which one they describe is for the user to know, and every backend passes.
         """
         if not isinstance(backend, Backend):
             raise DtypeError(f"Argument `backend` must be a Backend, but is {type(backend).__name__}.")
+        if self.measurement.backend is None:
+            return
         if backend.name != self.measurement.backend:
             raise UnsupportedError(f"The calibration is of backend {self.measurement.backend}, but this is {backend.name}.")
         reported = backend.run(self.circuit, torch.zeros(0, self.sites, 1), shots=1, seed=0).metadata
@@ -265,8 +274,13 @@ class Calibration:
         readout errors, so all are in these two numbers. What is left is c, which no readout error can give.
 
         Raises:
-            QLIFError: if a site's response was not identified, its counts do not follow one, or c is not 0 within its error.
+            QLIFError: if the circuit is not `RYSpike`, a site's response was not identified, its counts do not follow one, or
+                c is not 0 within its error.
         """
+        if self.circuit.gates != RYSpike().gates:
+            raise UnsupportedError(
+                f"The readout errors follow from {RYSpike().draw()} alone, but this is {self.circuit.draw()}."
+            )
         response, _ = self._pooled(1)
         skewed = chi_squared_tail((response.c / self.analysis.response.standard_error[:, 2]).square(), 1)
         for p_value, why in ((self.analysis.p_value, "does not follow a + b cos θ + c sin θ"), (skewed, "has a part in sin θ")):
@@ -324,9 +338,26 @@ class Calibration:
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         head = (
             f"calibration of {self.source} · {self.sites:,} sites · mapping {measured.design.mapping} · "
-            f"{measured.total_shots:,} shots per angle in {len(measured.shots)} rounds · {measured.time_utc}"
+            f"{measured.data.describe()} in {measured.data.rounds} rounds · {measured.time_utc}"
         )
         return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
+
+    def _designed(self, p0: float, slope: float, neurons: int) -> tuple[Tensor, Tensor]:
+        """The q_scale and offset with which the circuit without errors has this P(1) and slope at gap 0."""
+        design = self.measurement.design
+        if self.circuit.gates == RYSpike().gates:
+            numbers = torch.tensor(
+                solve(design.mapping, p0, slope, **MAPPINGS[design.mapping].own(design)), dtype=torch.float64
+            )
+        else:
+            floor, ceiling = (float(end) for end in design.ideal.extremes())
+            given = torch.tensor(
+                [check.real("p0", p0, above=floor, below=ceiling), check.real("slope", slope)], dtype=torch.float64
+            )
+            numbers = torch.stack(numbers_through(design.mapping, design.ideal, given[0], given[1], design.theta_max))
+            if not bool(numbers.isfinite().all()):
+                raise ArgumentError(f"Argument `p0` must be within reach of mapping {design.mapping!r}, but is {p0:g}.")
+        return numbers[0].expand(neurons), numbers[1].expand(neurons)
 
     def _pooled(self, wires: int) -> tuple[SinusoidalResponse, Tensor]:
         """The response of each neuron, the mean over its wires, and its covariance."""

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qlifq.calibration.closed_form import at_angle, response
-from qlifq.circuits import SinusoidalResponse, excitation
+from qlifq.calibration.closed_form import angle_derivatives, at_angle
+from qlifq.calibration.models import ideal_response
+from qlifq.circuits import RYSpike, SinusoidalResponse
 from qlifq.neurons.mapping import MAPPINGS
 
-__all__ = ["Correction", "Target", "at_a_point", "over_a_range"]
+__all__ = ["Correction", "Target", "at_a_point", "numbers_through", "over_a_range"]
 
 #: Gaps at which the responses are compared over a range.
 _POINTS = 33
@@ -26,17 +27,24 @@ class Target(NamedTuple):
         q_scale: slope of the mapping, `(sites,)`.
         offset: q_bias less the quantum leak, same shape.
         theta_max: for `tanh`.
+        ideal: the response of the circuit without errors, each `()`; default that of `RYSpike`.
     """
 
     mapping: str
     q_scale: Tensor
     offset: Tensor
     theta_max: float
+    ideal: SinusoidalResponse = ideal_response(RYSpike())
 
     def probability(self, gaps: Tensor) -> Tensor:
         """P(1) at the gaps `(..., sites)`."""
         angle = MAPPINGS[self.mapping].angle(gaps, self.q_scale, self.offset, self.theta_max)
-        return excitation(angle)
+        return self.ideal.probability(angle)
+
+    def at_threshold(self) -> tuple[Tensor, Tensor]:
+        """P(1) and its slope at gap 0, `(sites,)`."""
+        at = angle_derivatives(self.mapping, torch.zeros_like(self.q_scale), self.q_scale, self.offset, self.theta_max)
+        return self.ideal.probability(at.angle), self.ideal.slope(at.angle) * at.gap
 
 
 class Correction(NamedTuple):
@@ -78,21 +86,28 @@ class Correction(NamedTuple):
 torch.serialization.add_safe_globals([Correction, Target])
 
 
-def at_a_point(target: Target, measured: SinusoidalResponse, covariance: Tensor, quantum_leak: float) -> Correction:
-    """Baseline and slope at gap 0 as the target has them.
+def numbers_through(
+    mapping: str, response: SinusoidalResponse, p0: Tensor, slope: Tensor, theta_max: float
+) -> tuple[Tensor, Tensor]:
+    """The q_scale and offset with which a qubit has this P(1) and slope at gap 0.
 
     With P(1) = a − R cos(θ − φ) the angle is θ₀ = φ ± arccos((a − p₀)/R), on the branch that rises or falls as the slope
-    does, and the rate is slope / (∂P/∂θ). The errors follow from the response's by the derivatives of just these formulas.
+    does, and the rate is slope / (∂P/∂θ).
     """
-    p0, slope = response(target.mapping, target.q_scale, target.offset, theta_max=target.theta_max)
+    a, b, c = response
+    swing, phase = torch.hypot(b, c), torch.atan2(-c, -b)
+    branch = torch.where(slope < 0, -1.0, 1.0)
+    angle = phase + branch * ((a - p0) / swing).acos()
+    rate = slope / (branch * (swing.square() - (a - p0).square()).sqrt())
+    return at_angle(mapping, angle, rate, theta_max=theta_max)
+
+
+def at_a_point(target: Target, measured: SinusoidalResponse, covariance: Tensor, quantum_leak: float) -> Correction:
+    """Baseline and slope at gap 0 as the target has them; the errors follow from the response's by the derivatives."""
+    p0, slope = target.at_threshold()
     leaves = [part.detach().clone().requires_grad_() for part in measured]
     with torch.enable_grad():
-        a, b, c = leaves
-        swing, phase = torch.hypot(b, c), torch.atan2(-c, -b)
-        branch = torch.where(slope < 0, -1.0, 1.0)
-        angle = phase + branch * ((a - p0) / swing).acos()
-        rate = slope / (branch * (swing.square() - (a - p0).square()).sqrt())
-        q_scale, offset = at_angle(target.mapping, angle, rate, theta_max=target.theta_max)
+        q_scale, offset = numbers_through(target.mapping, SinusoidalResponse(*leaves), p0, slope, target.theta_max)
         rows = [torch.stack(torch.autograd.grad(value.sum(), leaves, retain_graph=True), dim=-1) for value in (q_scale, offset)]
     derivative = torch.stack(rows, dim=1)
     floor, ceiling = reach(target, measured)

@@ -1,4 +1,4 @@
-"""Which gaps to measure, and how many shots it takes, before any is spent."""
+"""Which angles to measure, and how many shots it takes, before any is spent."""
 
 import math
 
@@ -7,15 +7,18 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.calibration.closed_form import checked_settings
-from qlifq.calibration.likelihood import information
-from qlifq.calibration.models import NEURON, neuron_model, neuron_units
+from qlifq.calibration.likelihood import Binomial, Model, information
+from qlifq.calibration.models import NEURON, ideal_response, neuron_model, neuron_units
+from qlifq.circuits import RYSpike, SpikeCircuit
 from qlifq.errors import ArgumentError, ShapeError
 from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
 
 __all__ = ["CORNERS", "CalibrationDesign", "informative_gaps", "shots_for"]
 
-#: The angles of the readout corners |0⟩ and |1⟩, radians.
+#: The angles of the readout corners |0⟩ and |1⟩ from where a circuit is least excited, radians.
 CORNERS = torch.tensor([0.0, math.pi], dtype=torch.float64)
+#: An angle beyond this, radians, is a mistake, and its cosine has lost half of its digits.
+_GREATEST_ANGLE = 1e6
 
 #: Gaps in a default design. Four parameters need four cells; the others are there to catch a wrong model.
 _POINTS = 10
@@ -34,12 +37,15 @@ class CalibrationDesign:
         quantum_leak: the layer's `quantum_leak`.
         theta_max: the layer's `theta_max`, radians, for `tanh` alone.
         gaps: Δ, `(points,)` or `(points, neurons)`; None for `informative_gaps`.
+        set_angles: angles that are set directly, radians, `(angles,)` or `(angles, neurons)`; None for the readout corners.
+        circuit: what runs; None for `RYSpike`.
 
     Raises:
         QLIFError: if an argument cannot be used.
 
     Attributes:
-        angles: the corners and then the angle of every gap, `(2 + points, neurons)`, radians.
+        ideal: the response of the circuit without errors, each `()`.
+        angles: those set directly and then that of every gap, `(angles + points, neurons)`, radians.
     """
 
     def __init__(
@@ -52,7 +58,11 @@ class CalibrationDesign:
         quantum_leak: float = 0.0,
         theta_max: float = THETA_MAX,
         gaps: Tensor | None = None,
+        set_angles: Tensor | None = None,
+        circuit: SpikeCircuit | None = None,
     ) -> None:
+        self.circuit = RYSpike() if circuit is None else circuit
+        self.ideal = ideal_response(self.circuit)
         self.quantum_leak, self.theta_max = checked_settings(mapping, quantum_leak, theta_max)
         defaults = MAPPINGS[mapping]
         self.mapping = mapping
@@ -62,12 +72,27 @@ class CalibrationDesign:
         if bool((self.q_scale == 0).any()):
             raise ArgumentError("Argument `q_scale` must not be 0, or every gap gives the same angle.")
         offset = self.q_bias - self.quantum_leak
+        self.set_angles = _per_cell("angles", self._corners() if set_angles is None else set_angles, self.neurons)
         if gaps is None:
             self.gaps = informative_gaps(mapping, self.q_scale, offset)
         else:
-            self.gaps = _checked_gaps(gaps, self.neurons)
+            self.gaps = _per_cell("gaps", gaps, self.neurons, least=int(set_angles is None))
         turned = MAPPINGS[mapping].angle(self.gaps, self.q_scale, offset, self.theta_max)
-        self.angles = torch.cat((CORNERS[:, None].expand(-1, self.neurons), turned))
+        self.angles = torch.cat((self.set_angles, turned))
+        for name, angles in (("angles", self.set_angles), ("gaps", turned)):
+            if not bool((angles.abs() <= _GREATEST_ANGLE).all()):
+                raise ArgumentError(
+                    f"Argument `{name}` must give angles of at most {_GREATEST_ANGLE:,.0f} radians, "
+                    f"but gives {float(angles.abs().max()):g}."
+                )
+
+    def _corners(self) -> Tensor:
+        """Where the circuit has its least and its greatest P(1): 0 and π for `RYSpike`."""
+        return CORNERS + torch.atan2(-self.ideal.c, -self.ideal.b)
+
+    def neuron_model(self) -> Model:
+        """The probabilities of all cells from the parameters `NEURON`."""
+        return neuron_model(self.mapping, self.gaps.T, self.set_angles.T, self.quantum_leak, self.theta_max, self.ideal)
 
 
 def informative_gaps(mapping: str, q_scale: Tensor, offset: Tensor, *, points: int = _POINTS) -> Tensor:
@@ -101,6 +126,7 @@ def shots_for(
     quantum_leak: float = 0.0,
     theta_max: float = THETA_MAX,
     gaps: Tensor | None = None,
+    circuit: SpikeCircuit | None = None,
 ) -> int:
     """The shots per angle with which `fit` will know a parameter to a standard error, from the Fisher information.
 
@@ -118,6 +144,7 @@ def shots_for(
         quantum_leak: as for `fit`.
         theta_max: as for `fit`.
         gaps: as for `fit`.
+        circuit: as for `fit`.
 
     Returns:
         Shots per angle.
@@ -136,12 +163,19 @@ def shots_for(
         for name, value in (("readout_p01", readout_p01), ("readout_p10", readout_p10))
     ]
     plan = CalibrationDesign(
-        mapping, 1, q_scale=q_scale, q_bias=q_bias, quantum_leak=quantum_leak, theta_max=theta_max, gaps=gaps
+        mapping,
+        1,
+        q_scale=q_scale,
+        q_bias=q_bias,
+        quantum_leak=quantum_leak,
+        theta_max=theta_max,
+        gaps=gaps,
+        circuit=circuit,
     )
     at = torch.stack((plan.q_scale, plan.q_bias, *torch.tensor(errors, dtype=torch.float64)[:, None]), dim=-1)
-    model = neuron_model(mapping, plan.gaps.T, CORNERS, plan.quantum_leak, plan.theta_max)
     units = neuron_units(plan.gaps.T)
-    covariance, _ = information(model, at, torch.tensor(_MANY, dtype=torch.float64), units)
+    shots = torch.full_like(plan.angles.T, _MANY)
+    covariance, _ = information(plan.neuron_model(), at, Binomial(torch.zeros_like(shots), shots), units)
     variance = float(covariance[0, place, place]) * _MANY
     if not variance < _MANY * float(units[0, place]) ** 2:
         raise ArgumentError(
@@ -158,11 +192,12 @@ def _per_neuron(name: str, value: Tensor | float, neurons: int) -> Tensor:
     return value.detach().to("cpu", torch.float64)
 
 
-def _checked_gaps(gaps: Tensor, neurons: int) -> Tensor:
-    check.finite("gaps", check.tensor("gaps", gaps))
-    if gaps.ndim not in {1, 2} or not len(gaps) or (gaps.ndim == 2 and gaps.shape[1] != neurons):
+def _per_cell(name: str, value: Tensor, neurons: int, *, least: int = 0) -> Tensor:
+    """One column for all, or `(cells, neurons)`; float64 on the CPU and apart from any graph."""
+    check.finite(name, check.tensor(name, value))
+    if value.ndim not in {1, 2} or len(value) < least or (value.ndim == 2 and value.shape[1] != neurons):
         raise ShapeError(
-            f"Argument `gaps` must have shape (points,) or (points, {neurons}), but has shape {tuple(gaps.shape)}."
+            f"Argument `{name}` must have shape (points,) or (points, {neurons}), but has shape {tuple(value.shape)}."
         )
-    per_neuron = gaps if gaps.ndim == 2 else gaps[:, None].expand(-1, neurons)
+    per_neuron = value if value.ndim == 2 else value[:, None].expand(-1, neurons)
     return per_neuron.detach().to("cpu", torch.float64)

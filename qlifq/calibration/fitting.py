@@ -12,6 +12,7 @@ from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Rounds
 from qlifq.calibration.models import NEURON
+from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.mapping import THETA_MAX
 from qlifq.random import MAX_SEED
@@ -35,6 +36,7 @@ def fit(
     standard_error: float | None = None,
     parameter: str | None = None,
     max_shots: int | None = None,
+    circuit: SpikeCircuit | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Measure the response of a backend and fit it.
@@ -58,6 +60,7 @@ def fit(
         standard_error: goes on until the largest standard error of `parameter` is at most this.
         parameter: "q_scale", "q_bias", "readout_p01" or "readout_p10"; goes with `standard_error`.
         max_shots: the most per angle and site that may be spent on `standard_error`.
+        circuit: what runs, a circuit with one angle in one rotation; None for `RYSpike`.
         progress: called as progress(rounds done, shots done) after every round.
 
     Returns:
@@ -80,7 +83,14 @@ def fit(
         raise UnsupportedError(f"Argument `backend` must give counts, but {backend.name} has no shots.")
     backend.check_bounded("a calibration")
     design = CalibrationDesign(
-        mapping, neurons, q_scale=q_scale, q_bias=q_bias, quantum_leak=quantum_leak, theta_max=theta_max, gaps=gaps
+        mapping,
+        neurons,
+        q_scale=q_scale,
+        q_bias=q_bias,
+        quantum_leak=quantum_leak,
+        theta_max=theta_max,
+        gaps=gaps,
+        circuit=circuit,
     )
     check.integer("rounds", rounds, at_least=1)
     check.integer("shots", shots, at_least=rounds)
@@ -93,7 +103,7 @@ def fit(
     if goal is None:
         return calibration
     target, place, most = goal
-    while (spent := calibration.measurement.total_shots) < most:
+    while (spent := measuring.spent) < most:
         worst = float(calibration.analysis.neuron.standard_error[:, place].max())
         # NaN, where a site does not identify the parameter at all, ends this too: more of the same shots would not help.
         if not worst > target:

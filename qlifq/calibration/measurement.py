@@ -12,38 +12,35 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq._files import stamp
 from qlifq.backends import Backend, Plan, describe_source
+from qlifq.calibration.data import Counts, Probabilities
 from qlifq.calibration.design import CalibrationDesign
-from qlifq.circuits import RYSpike
-from qlifq.errors import BackendError
+from qlifq.circuits import SpikeCircuit
+from qlifq.errors import BackendError, UnsupportedError
 
-__all__ = ["Measurement", "Rounds", "json_values", "round_plan"]
+__all__ = ["Measurement", "Rounds", "json_values", "library_versions", "round_plan"]
 
 _LIBRARIES = ("torch", "numpy", "pennylane", "pennylane-lightning", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The counts of a calibration, and all that is needed to understand them.
+    """The data of a calibration, and all that is needed to understand them.
 
     Args:
-        backend: name of the backend that was measured.
-        details: what the backend reported of itself, such as its qubits.
+        backend: name of the backend that was measured; None for data that somebody else measured.
+        details: what the backend reported of itself, such as its qubits; `measured_by` for the data of somebody else.
         design: what was set on the neurons.
-        shots: shots per angle and site of each round.
-        ones: shots that gave 1, `(rounds, 2 + points, sites)` int64; the corners |0⟩ and |1⟩ come first.
-        order: when in its round each of them ran, same shape: cells with the same number ran side by side.
-        seed: root of the shots' seeds and of the order.
+        data: the counts of every round, or estimates; cell by cell as `design.angles`.
+        seed: root of the shots' seeds and of the order; None for data that somebody else measured.
         time_utc: when it began.
         versions: of qlifq and of the libraries under it.
     """
 
-    backend: str
+    backend: str | None
     details: Mapping[str, object]
     design: CalibrationDesign
-    shots: tuple[int, ...]
-    ones: Tensor
-    order: Tensor
-    seed: int
+    data: Counts | Probabilities
+    seed: int | None
     time_utc: str
     versions: Mapping[str, str]
 
@@ -53,14 +50,22 @@ class Measurement:
         return self.design.neurons
 
     @property
-    def source(self) -> str:
-        """Description of what was measured: the backend, the device or snapshot and the noise."""
-        return describe_source(self.backend, self.details)
+    def counts(self) -> Counts:
+        """The data as counts.
+
+        Raises:
+            UnsupportedError: where only probabilities are known.
+        """
+        if not isinstance(self.data, Counts):
+            raise UnsupportedError("The calibration holds probabilities, of which no counts are known.")
+        return self.data
 
     @property
-    def total_shots(self) -> int:
-        """Shots per angle and site over all rounds."""
-        return sum(self.shots)
+    def source(self) -> str:
+        """Description of what was measured: the backend, the device or snapshot and the noise, or whose data they are."""
+        if self.backend is None:
+            return f"data measured by {self.details.get('measured_by')}"
+        return describe_source(self.backend, self.details)
 
 
 class Rounds:
@@ -99,7 +104,7 @@ class Rounds:
         shuffled = np.random.default_rng(order_seed).random((cells, sites)).argsort(axis=0)
         at_time = torch.from_numpy(shuffled)
         angles = self.design.angles.gather(0, at_time).unsqueeze(-1)
-        outcome = self.backend.run(RYSpike(), angles, shots=shots, seed=int(shot_seed >> 1), where=None)
+        outcome = self.backend.run(self.design.circuit, angles, shots=shots, seed=int(shot_seed >> 1), where=None)
         if outcome.ones is None:
             raise BackendError(f"Backend {self.backend.name} was run with {shots} shots, but gave no counts.")
         # The order that undoes the shuffle is also when each cell ran.
@@ -109,25 +114,31 @@ class Rounds:
         self._shots.append(shots)
         self._details = outcome.metadata
         if self.progress is not None:
-            self.progress(len(self._shots), sum(self._shots))
+            self.progress(len(self._shots), self.spent)
+
+    @property
+    def spent(self) -> int:
+        """Shots per angle and site until now."""
+        return sum(self._shots)
 
     def measurement(self) -> Measurement:
         """What was measured until now."""
+        ones = torch.stack(self._ones)
+        shots = torch.tensor(self._shots)[:, None, None].expand_as(ones)
         return Measurement(
             backend=self.backend.name,
             details=json_values(self._details),
             design=self.design,
-            shots=tuple(self._shots),
-            ones=torch.stack(self._ones),
-            order=torch.stack(self._order),
+            data=Counts(ones, shots, torch.stack(self._order)),
             seed=self.seed,
             time_utc=self._stamp["time_utc"],
-            versions={"qlifq": self._stamp["qlifq_version"], **_library_versions()},
+            versions=library_versions(self._stamp["qlifq_version"]),
         )
 
 
-def _library_versions() -> dict[str, str]:
-    found = {}
+def library_versions(own: str) -> dict[str, str]:
+    """The versions of qlifq, which is `own`, and of the libraries under it that are installed."""
+    found = {"qlifq": own}
     for library in _LIBRARIES:
         try:
             found[library] = version(library)
@@ -141,8 +152,8 @@ def json_values(value: Mapping[str, object]) -> dict[str, object]:
     return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
 
 
-def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int) -> Plan:
+def round_plan(backend: Backend, neurons: int, *, shots: int, rounds: int, circuit: SpikeCircuit | None = None) -> Plan:
     """What each round of `qlifq.calibration.fit` would cost; spends nothing."""
-    cells = len(CalibrationDesign("sigmoid", neurons).angles)
+    design = CalibrationDesign("sigmoid", neurons, circuit=circuit)
     per_round = -(-check.integer("shots", shots, at_least=1) // check.integer("rounds", rounds, at_least=1))
-    return backend.plan(RYSpike(), cells, neurons, shots=per_round)
+    return backend.plan(design.circuit, len(design.angles), neurons, shots=per_round)

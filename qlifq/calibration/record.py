@@ -1,7 +1,7 @@
 """The calibration as a file: versioned JSON, written atomically, checked when it is read.
 
-It holds the counts, and beside them what follows from them, for people and for the backend `twin`. Reading it fits the
-counts again and refuses a file whose numbers do not follow from its counts.
+It holds the data, and beside them what follows from them, for people and for the backend `twin`. Reading it fits the data
+again and refuses a file whose numbers do not follow from them.
 """
 
 import math
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from qlifq._files import PathLike, as_path, parse_json, read_bytes, write_json
 from qlifq.calibration.calibration import Calibration
+from qlifq.calibration.data import Counts, Probabilities
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import NEURON, RESPONSE
-from qlifq.circuits import RYSpike
+from qlifq.circuits import Gate, RYSpike, Slot, SpikeCircuit
 from qlifq.errors import DtypeError, FileFormatError, QLIFError
 from qlifq.random import MAX_SEED
 
@@ -52,14 +53,14 @@ def save(calibration: Calibration, path: PathLike) -> None:
         "versions": dict(measured.versions),
         "backend": measured.backend,
         "details": dict(measured.details),
-        "circuit": calibration.circuit.name,
+        "circuit": _circuit_content(calibration.circuit),
         "mapping": design.mapping,
         "quantum_leak": design.quantum_leak,
         "theta_max": design.theta_max,
         "q_scale": design.q_scale.tolist(),
         "q_bias": design.q_bias.tolist(),
+        "set_angles": design.set_angles.tolist(),
         "gaps": design.gaps.tolist(),
-        "shots": list(measured.shots),
         "seed": measured.seed,
         "responses": {name: _listed(analysis.response.value[:, place]) for place, name in enumerate(RESPONSE)},
         "responses_covariance": [[_listed(row) for row in site] for site in analysis.response.covariance],
@@ -73,10 +74,28 @@ def save(calibration: Calibration, path: PathLike) -> None:
             "drift": _listed(analysis.drift_p_value),
             "crosstalk": _listed(analysis.crosstalk_p_value),
         },
-        "ones": measured.ones.tolist(),
-        "order": measured.order.tolist(),
+        **_data_content(measured.data),
     }
     write_json(path, content)
+
+
+def _circuit_content(circuit: SpikeCircuit) -> object:
+    if circuit == RYSpike():
+        return circuit.name
+    gates = [[gate.name, None if isinstance(gate.angle, Slot) else gate.angle] for gate in circuit.gates]
+    return {"name": circuit.name, "gates": gates}
+
+
+def _data_content(data: Counts | Probabilities) -> dict[str, object]:
+    if isinstance(data, Probabilities):
+        return {"probability": data.probability.tolist(), "standard_error": data.standard_error.tolist()}
+    per_round = data.shots[:, :1, :1]
+    equal = bool((data.shots == per_round).all())
+    return {
+        "shots": per_round.flatten().tolist() if equal else data.shots.tolist(),
+        "ones": data.ones.tolist(),
+        "order": None if data.order is None else data.order.tolist(),
+    }
 
 
 def load(path: PathLike) -> Calibration:
@@ -136,9 +155,9 @@ def parse(data: bytes, name: str) -> Calibration:
         QLIFError: as `load` does.
     """
     fields = _Fields(name, _envelope(data, name))
-    if fields.content.get("circuit") != RYSpike().name:
-        raise fields.wrong("circuit", repr(RYSpike().name))
     q_scale, q_bias = fields.floats("q_scale", 1), fields.floats("q_bias", 1)
+    # A record of version 1 has the corners and no other angles that were set directly.
+    set_angles = fields.cells("set_angles", len(q_scale)) if "set_angles" in fields.content else None
     try:
         design = CalibrationDesign(
             fields.text("mapping"),
@@ -147,39 +166,32 @@ def parse(data: bytes, name: str) -> Calibration:
             q_bias=q_bias,
             quantum_leak=fields.number("quantum_leak"),
             theta_max=fields.number("theta_max"),
-            gaps=fields.floats("gaps", 2),
+            gaps=fields.cells("gaps", len(q_scale)),
+            set_angles=set_angles,
+            circuit=fields.circuit(),
         )
     except FileFormatError:
         raise
     except QLIFError as error:
         raise FileFormatError(f"File {name} does not hold a calibration: {error}") from error
-    shots = fields.integers("shots", 1)
-    shape = (len(shots), *design.angles.shape)
-    ones, order = (fields.integers(field, 3) for field in ("ones", "order"))
-    for field, values in (("ones", ones), ("order", order)):
-        if tuple(values.shape) != shape:
-            raise fields.wrong(field, f"of shape {shape}", f"of shape {tuple(values.shape)}")
-    if bool((shots < 1).any()):
-        raise fields.wrong("shots", "at least 1 everywhere", str(shots.tolist()))
-    if bool(((ones < 0) | (ones > shots[:, None, None])).any()):
-        raise fields.wrong("ones", "between 0 and the shots of its round", f"{int(ones.min())} to {int(ones.max())}")
-    if bool((order.sort(dim=1).values != torch.arange(shape[1])[None, :, None]).any()):
-        raise fields.wrong("order", "a permutation of the angles for every round and site", "none")
+    cells = (len(design.angles), design.neurons)
+    measured = fields.probabilities(cells) if "probability" in fields.content else fields.counts(cells)
     time_utc, seed = fields.text("time_utc"), fields.content.get("seed")
     try:
         datetime.strptime(time_utc, "%Y-%m-%dT%H:%M:%SZ")
     except ValueError as error:
         raise fields.wrong("time_utc", "a time such as 2026-01-31T12:00:00Z", repr(time_utc)) from error
-    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
+    backend = fields.content.get("backend")
+    if backend is not None or "backend" not in fields.content:
+        backend = fields.text("backend")
+    if (type(seed) is not int or not 0 <= seed <= MAX_SEED) and (backend is not None or seed is not None):
         raise fields.wrong("seed", f"an integer from 0 to {MAX_SEED}")
     found = Calibration(
         Measurement(
-            backend=fields.text("backend"),
+            backend=backend,
             details=fields.table("details"),
             design=design,
-            shots=tuple(shots.tolist()),
-            ones=ones,
-            order=order,
+            data=measured,
             seed=seed,
             time_utc=time_utc,
             versions={library: str(version) for library, version in fields.table("versions").items()},
@@ -235,6 +247,59 @@ class _Fields:
 
     def integers(self, name: str, dimensions: int) -> Tensor:
         return self._numbers(name, dimensions, torch.int64)
+
+    def cells(self, name: str, sites: int) -> Tensor:
+        """Numbers cell by cell, `(cells, sites)`, of which there may be none."""
+        return torch.empty(0, sites, dtype=torch.float64) if self.content.get(name) == [] else self.floats(name, 2)
+
+    def circuit(self) -> SpikeCircuit:
+        """What ran: the name of `RYSpike`, or a name with gates."""
+        value, ours = self.content.get("circuit"), RYSpike()
+        if value == ours.name:
+            return ours
+        must = f"{ours.name!r}, or an object of `name` and `gates`"
+        if not isinstance(value, dict) or not isinstance(value.get("gates"), list):
+            raise self.wrong("circuit", must)
+        gates = value["gates"]
+        if not all(isinstance(gate, list) and len(gate) == 2 for gate in gates):
+            raise self.wrong("circuit", must)
+        try:
+            return SpikeCircuit(
+                value.get("name"),  # type: ignore[arg-type]
+                tuple(Gate(gate, Slot(0) if angle is None else angle) for gate, angle in gates),
+            )
+        except QLIFError as error:
+            raise self.wrong("circuit", must, f"refused: {error}") from error
+
+    def counts(self, cells: tuple[int, int]) -> Counts:
+        """The counts of every round."""
+        ones = self.integers("ones", 3)
+        per_round = self.content.get("shots")
+        listed = isinstance(per_round, list) and bool(per_round) and not isinstance(per_round[0], list)
+        shots = self.integers("shots", 1)[:, None, None].expand(-1, *cells) if listed else self.integers("shots", 3)
+        shape = (len(shots), *cells)
+        # A file that says null knows no order; one without the field has lost it.
+        order = None if self.content.get("order", 0) is None else self.integers("order", 3)
+        for name, values in (("ones", ones), ("shots", shots), ("order", order)):
+            if values is not None and tuple(values.shape) != shape:
+                raise self.wrong(name, f"of shape {shape}", f"of shape {tuple(values.shape)}")
+        if bool((shots < int(listed)).any()) or not bool((shots.sum((0, 1)) > 0).all()):
+            raise self.wrong("shots", "at least 1 everywhere" if listed else "at least 0, and above it on every site")
+        if bool(((ones < 0) | (ones > shots)).any()):
+            raise self.wrong("ones", "between 0 and the shots of its round", f"{int(ones.min())} to {int(ones.max())}")
+        if order is not None and bool((order.sort(dim=1).values != torch.arange(cells[0])[None, :, None]).any()):
+            raise self.wrong("order", "a permutation of the angles for every round and site", "none")
+        return Counts(ones, shots, order)
+
+    def probabilities(self, cells: tuple[int, int]) -> Probabilities:
+        """Estimates with their standard errors."""
+        values = [self.floats(name, 2) for name in ("probability", "standard_error")]
+        for name, value in zip(("probability", "standard_error"), values, strict=True):
+            if tuple(value.shape) != cells:
+                raise self.wrong(name, f"of shape {cells}", f"of shape {tuple(value.shape)}")
+        if bool((values[1] < 0).any()) or not bool((values[1].sum(0) > 0).all()):
+            raise self.wrong("standard_error", "at least 0, and above it on every site")
+        return Probabilities(*values)
 
     def _numbers(self, name: str, dimensions: int, dtype: torch.dtype) -> Tensor:
         kind = (int,) if dtype == torch.int64 else (int, float)

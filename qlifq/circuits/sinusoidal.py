@@ -58,6 +58,10 @@ class SinusoidalResponse(NamedTuple):
         # Rounding can leave [0, 1] by an ulp; the derivative vanishes there, so the clamp takes nothing from the gradient.
         return population.clamp(0.0, 1.0)
 
+    def slope(self, theta: Tensor) -> Tensor:
+        """dP(1)/dθ = c cos θ − b sin θ at the angles `theta`, radians, shape `(..., sites)`; returns the same shape."""
+        return self.c.to(theta) * theta.cos() - self.b.to(theta) * theta.sin()
+
     def extremes(self) -> tuple[Tensor, Tensor]:
         """The least and the greatest P(1) that any angle reaches, each shaped as `a`."""
         swing = torch.hypot(self.b, self.c)

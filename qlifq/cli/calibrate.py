@@ -1,5 +1,6 @@
 """The command `qlifq calibrate`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,14 +19,23 @@ from qlifq.cli.devices import (
     resumable,
 )
 from qlifq.cli.progress import progress_bar
+from qlifq.errors import ArgumentError
 
 __all__ = ["calibrate"]
+
+#: What goes with --counts; every other option is about a measurement.
+_OF_COUNTS = ("counts", "measured_by", "measured_at", "out", "mapping", "q_scale", "q_bias", "p0", "slope", "span", "force")
 
 
 def calibrate(
     context: typer.Context,
-    neurons: Annotated[int, typer.Option(help="How many neurons, each on its own qubit.")],
     out: Annotated[Path, typer.Option(help="Where the record goes, a .json file; its picture goes beside it.")],
+    neurons: Annotated[int | None, typer.Option(help="How many neurons, each on its own qubit.")] = None,
+    counts: Annotated[
+        Path | None, typer.Option(help="CSV of measured counts: site, angle or gap, shots, ones; in place of a backend.")
+    ] = None,
+    measured_by: Annotated[str | None, typer.Option(help="Whose --counts these are; default their file.")] = None,
+    measured_at: Annotated[str | None, typer.Option(help="When, such as 2026-01-31T12:00:00Z; default now.")] = None,
     backend: Annotated[str, typer.Option(help="What is measured, see `qlifq backends`.")] = "aer",
     noise: Noise = None,
     sampling: Sampling = None,
@@ -51,7 +61,16 @@ def calibrate(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier record.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Measure the response of every qubit; print the table, write the record and its figure."""
+    """Measure the response of every qubit, or take --counts; print the table, write the record and its figure."""
+    if counts is not None:
+        _refuse_what_measures(context)
+        _from_counts(context, counts, out, measured_by, measured_at, mapping, q_scale, q_bias, p0, slope, span, force)
+        return
+    for option, value in (("--measured-by", measured_by), ("--measured-at", measured_at)):
+        if value is not None:
+            raise ArgumentError(f"Option {option} would be ignored: it needs --counts.")
+    if neurons is None:
+        raise ArgumentError("Option --neurons must say how many neurons are measured, or --counts which file holds counts.")
     from qlifq.backends import get
     from qlifq.calibration import fit, shots_for
     from qlifq.cli.options import backend_options
@@ -61,6 +80,7 @@ def calibrate(
         describe_plan,
         record_run,
     )
+    from qlifq.studies.calibration_figures import calibration_figure
 
     place = record_run(out, command=context.obj, force=force)
     reporter = StatusReporter()
@@ -86,7 +106,49 @@ def calibrate(
             **programmed,  # type: ignore[arg-type]
         )
         result = check_correction(resolved, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
-        tell_problems(place.write(calibration_contents(out, result)))
+        tell_problems(place.write(calibration_contents(out, calibration, partial(calibration_figure, result))))
     print(calibration)
     print(result)
+    print(f"written to {out} and {out.with_suffix('.png')}")
+
+
+def _refuse_what_measures(context: typer.Context) -> None:
+    """Refuse options that the user gave and that --counts would ignore."""
+    for name in context.params:
+        if name not in _OF_COUNTS and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
+            raise ArgumentError(f"Option --{name.replace('_', '-')} would be ignored: with --counts nothing is measured.")
+
+
+def _from_counts(
+    context: typer.Context,
+    counts: Path,
+    out: Path,
+    measured_by: str | None,
+    measured_at: str | None,
+    mapping: str,
+    q_scale: float | None,
+    q_bias: float | None,
+    p0: float | None,
+    slope: float | None,
+    span: tuple[float, float] | None,
+    force: bool,
+) -> None:
+    """The calibration from a file of counts, with its record and its picture."""
+    from qlifq.calibration import from_counts
+    from qlifq.studies.calibration_check import calibration_contents, record_run
+    from qlifq.studies.calibration_figures import response_figure
+
+    place = record_run(out, command=context.obj, force=force)
+    calibration = from_counts(
+        counts,
+        measured_by=f"the file {counts.name}" if measured_by is None else measured_by,
+        time_utc=measured_at,
+        mapping=mapping,
+        q_scale=q_scale,
+        q_bias=q_bias,
+    )
+    correction = calibration.correct(p0=p0, slope=slope, span=span)
+    tell_problems(place.write(calibration_contents(out, calibration, partial(response_figure, calibration, correction))))
+    print(calibration)
+    print(correction)
     print(f"written to {out} and {out.with_suffix('.png')}")

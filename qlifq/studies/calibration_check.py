@@ -1,13 +1,11 @@
-"""A calibration put to the test: the response of a backend before and after its correction, and a picture of both."""
+"""A calibration put to the test: the response of a backend before and after its correction, and the files that it leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,38 +15,29 @@ from qlifq.backends import Backend
 from qlifq.calibration import Calibration, Correction, save
 from qlifq.calibration.measurement import round_plan
 from qlifq.calibration.record import read_record
-from qlifq.circuits import RYSpike, excitation
+from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
-from qlifq.reporting.figures import put_heading, write_picture
-from qlifq.reporting.intervals import binomial
-from qlifq.reporting.report import new_figure, styled
+from qlifq.reporting.figures import write_picture
 from qlifq.reporting.run_folder import Contents, RunFolder, is_unfinished, listed_files, same_command
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
     "CalibrationCheck",
     "calibration_contents",
-    "calibration_figure",
     "check_correction",
     "check_record_path",
     "describe_plan",
     "record_run",
-    "write_calibration_figure",
 ]
 
-Floats = npt.NDArray[np.float64]
 
 _GAPS = 13
 #: What is left out at either end of the reach of the neurons: there no correction can follow the target.
 _EDGE = 0.1
 _STEPS = 1000
-#: What a panel keeps free above its points for its legend, of its height.
-_HEAD_ROOM = 0.35
-_MEASURED, _TARGET, _CORRECTED, _READOUT = "#2f6db3", "#1d1d1f", "#14857a", "#d2691e"
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,12 +202,12 @@ def check_record_path(path: PathLike, *, force: bool = False) -> Path:
     return as_path("out", path)
 
 
-def calibration_contents(path: PathLike, result: CalibrationCheck) -> Contents:
-    """What a calibration leaves: the record at that path, and its picture beside it."""
+def calibration_contents(path: PathLike, calibration: Calibration, draw: "Callable[[], Figure]") -> Contents:
+    """What a calibration leaves: the record at that path, and beside it the picture that `draw` makes."""
     record = as_path("out", path)
     return Contents(
-        results={record.name: partial(save, result.calibration)},
-        pictures={record.with_suffix(".png").name: partial(write_picture, draw=partial(calibration_figure, result))},
+        results={record.name: partial(save, calibration)},
+        pictures={record.with_suffix(".png").name: partial(write_picture, draw=draw)},
     )
 
 
@@ -229,44 +218,6 @@ def describe_plan(backend: Backend, neurons: int, *, shots: int, rounds: int, ch
         ("check", backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots)),
     )
     return "\n".join([f"backend: {backend.description}", *(f"{name}: {plan}" for name, plan in plans)])
-
-
-def calibration_figure(result: CalibrationCheck) -> "Figure":
-    """The picture of a calibration.
-
-    Above, the neuron that was farthest from its target: points with 95 % intervals, the fitted response, the target, and the
-    points after correction; beside it the readout errors of all sites. Below, how far all neurons are from the target
-    before and after, and the root mean square of each.
-
-    Args:
-        result: what `check_correction` returned.
-
-    Returns:
-        A matplotlib figure; it belongs to no window and need not be closed.
-    """
-    with styled():
-        figure, axes = new_figure(13.5, 8.6, 2, 3, width_ratios=(1.25, 1.25, 1.1))
-        distance = [(ones / result.shots - result.target).square().mean(0).sqrt() for ones in (result.before, result.after)]
-        worst = int(distance[0].argmax())
-        _calibrated(axes[0][0], result, worst)
-        _checked(axes[0][1], result, worst)
-        _readout(axes[0][2], result.calibration)
-        limit = 1.15 * float((result.before / result.shots - result.target).abs().max())
-        _deviations(axes[1][0], result, result.before, f"Before: RMS {result.rms_before:.4f}", _MEASURED, limit)
-        _deviations(axes[1][1], result, result.after, f"After: RMS {result.rms_after:.4f}", _CORRECTED, limit)
-        _distances(axes[1][2], distance[0], distance[1], result.shot_noise)
-        measured = result.calibration.measurement
-        put_heading(
-            figure,
-            f"Calibration of {measured.source}, {measured.sites:,} neurons, mapping {measured.design.mapping}, "
-            f"{measured.total_shots:,} shots per angle, {measured.time_utc}",
-        )
-    return figure
-
-
-def write_calibration_figure(path: PathLike, result: CalibrationCheck) -> None:
-    """Write `calibration_figure` as PNG, atomically."""
-    write_picture(as_path("path", path), partial(calibration_figure, result))
 
 
 def _common_span(correction: Correction) -> tuple[float, float]:
@@ -283,83 +234,3 @@ def _common_span(correction: Correction) -> tuple[float, float]:
         within &= ((targets > floor + edge) & (targets < ceiling - edge)).all(1)
     half = max(1, int(within.to(torch.int64).cumprod(0).sum())) / _STEPS
     return -half, half
-
-
-def _calibrated(axes: "Axes", result: CalibrationCheck, site: int) -> None:
-    """What the calibration measured on one site, against the angle."""
-    measured = result.calibration.measurement
-    theta = measured.design.angles[:, site]
-    share, bars = _estimate(measured.ones.sum(0)[:, site], measured.total_shots)
-    axes.set_title(f"Neuron {site}, farthest from the target: response of its qubit")
-    turn = torch.linspace(float(theta.min()), float(theta.max()), 200, dtype=torch.float64)
-    a, b, c = (part[site] for part in result.calibration.response)
-    axes.plot(turn, excitation(turn), color=_TARGET, linestyle="--", linewidth=1.1, label="sin²(θ/2)")
-    fitted = a + b * turn.cos() + c * turn.sin()
-    axes.plot(turn, fitted, color=_MEASURED, linewidth=1.3, label="fit a + b cos θ + c sin θ")
-    axes.errorbar(theta, share, bars, fmt="o", color=_MEASURED, markersize=4, capsize=2, label="measured, 95 %")
-    axes.set_xlabel("angle θ (radians)")
-    axes.set_ylabel("P(1)")
-    axes.legend(loc="upper left")
-
-
-def _estimate(ones: Tensor, shots: int) -> tuple[Floats, Floats]:
-    """Proportions `(n,)` and how far their exact intervals reach below and above, `(2, n)`."""
-    share = ones.numpy() / shots
-    return share, np.abs(np.stack(binomial(ones.numpy(), shots)) - share)
-
-
-def _checked(axes: "Axes", result: CalibrationCheck, site: int) -> None:
-    """The same site against the gap, before and after."""
-    axes.set_title(f"Neuron {site}: response to the gap")
-    axes.plot(result.gaps, result.target[:, site], color=_TARGET, linestyle="--", linewidth=1.2, label="target")
-    sets = (("before", result.before, _MEASURED, "o"), ("corrected", result.after, _CORRECTED, "s"))
-    for label, ones, colour, marker in sets:
-        share, bars = _estimate(ones[:, site], result.shots)
-        axes.errorbar(result.gaps, share, bars, fmt=marker, color=colour, markersize=4, capsize=2, label=f"{label}, 95 %")
-    axes.set_xlabel("gap Δ = V − threshold")
-    axes.set_ylabel("P(1)")
-    axes.legend(loc="upper left")
-
-
-def _readout(axes: "Axes", calibration: Calibration) -> None:
-    """The readout errors of all sites, in the order of their sum."""
-    fits = calibration.analysis.neuron
-    order = (fits.value[:, 2] + fits.value[:, 3]).argsort()
-    axes.set_title("Readout errors of all qubits, 95 %")
-    for place, colour, label in ((2, _READOUT, "readout_p01: |0⟩ read as 1"), (3, _MEASURED, "readout_p10: |1⟩ read as 0")):
-        value, error = fits.value[order, place], 1.96 * fits.standard_error[order, place]
-        axes.errorbar(range(len(order)), value, error, fmt=".", color=colour, markersize=5, linewidth=0.8, label=label)
-    axes.set_xlabel("neurons, best first")
-    axes.set_ylabel("probability")
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(0.0, low), high + _HEAD_ROOM * (high - low))
-    axes.legend(loc="upper left")
-
-
-def _deviations(axes: "Axes", result: CalibrationCheck, ones: Tensor, title: str, colour: str, limit: float) -> None:
-    """Estimate − target of every neuron, with the band that shot noise alone would fill in 95 %."""
-    axes.set_title(title)
-    noise = 1.96 * (result.target * (1 - result.target) / result.shots).sqrt().mean(1)
-    axes.fill_between(result.gaps, -noise, noise, color="#d9d9de", linewidth=0, label="shot noise, 95 %")
-    strength = max(0.12, min(0.8, 12 / ones.shape[1]))
-    axes.plot(result.gaps, ones / result.shots - result.target, color=colour, linewidth=0.9, alpha=strength)
-    axes.plot(result.gaps, (ones / result.shots - result.target).mean(1), color=colour, linewidth=2.2, label="mean")
-    axes.axhline(0.0, color=_TARGET, linestyle="--", linewidth=1.0)
-    axes.set_ylim(-limit, limit)
-    axes.set_xlabel("gap Δ = V − threshold")
-    axes.set_ylabel("P(1) − target")
-    axes.legend(loc="upper right", ncols=2)
-
-
-def _distances(axes: "Axes", before: Tensor, after: Tensor, shot_noise: float) -> None:
-    """The root mean square of each neuron before and after, joined."""
-    order = before.argsort()
-    axes.set_title("Distance of each neuron from the target")
-    axes.vlines(range(len(order)), after[order], before[order], color="#b8b8c0", linewidth=0.8)
-    axes.plot(before[order], "o", color=_MEASURED, markersize=3.5, label="before")
-    axes.plot(after[order], "s", color=_CORRECTED, markersize=3.5, label="corrected")
-    axes.axhline(shot_noise, color=_TARGET, linestyle=":", linewidth=1.2, label="shot noise")
-    axes.set_ylim(0.0, (1 + _HEAD_ROOM) * axes.get_ylim()[1])
-    axes.set_xlabel("neurons, best first")
-    axes.set_ylabel("RMS of P(1) − target")
-    axes.legend(loc="upper left")

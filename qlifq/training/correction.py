@@ -54,6 +54,7 @@ def calibrate_layers(network: Network, *, shots: int, seed: int) -> list[Calibra
                 q_scale=layer.q_scale.detach().flatten().repeat_interleave(settings.quantum_wire),
                 q_bias=layer.q_bias.detach().flatten().repeat_interleave(settings.quantum_wire),
                 quantum_leak=layer.shared("quantum_leak"),
+                circuit=layer.circuit,
                 shots=shots,
                 rounds=_ROUNDS,
                 seed=seeds.next_seed(),
@@ -68,7 +69,7 @@ def calibration_plan(network: Network, *, shots: int) -> Plan:
     plans = []
     for layer in _layers(network):
         sites = layer.num_neurons * layer.settings.quantum_wire
-        plans.append(round_plan(layer.backend, sites, shots=shots, rounds=_ROUNDS).times(_ROUNDS))
+        plans.append(round_plan(layer.backend, sites, shots=shots, rounds=_ROUNDS, circuit=layer.circuit).times(_ROUNDS))
     return Plan.total(plans)
 
 

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
 from qlifq.backends import DeviceNoise, get
-from qlifq.calibration import fit, load
+from qlifq.calibration import fit, from_counts, load
 from qlifq.cli import main
 from qlifq.errors import ArgumentError, FileError, FileFormatError, UnsupportedError
-from qlifq.studies.calibration_check import calibration_figure, check_correction, check_record_path
+from qlifq.studies.calibration_check import check_correction, check_record_path
+from qlifq.studies.calibration_figures import calibration_figure, response_figure
 
 Captured = pytest.CaptureFixture[str]
 DEVICE = ["--backend", "aer", "--noise", "fake_torino", "--sampling", "law"]
@@ -82,7 +83,7 @@ def test_it_goes_on_until_the_standard_error_is_reached(capsys: Captured) -> Non
     succeed(capsys, "calibrate", *DEVICE, "--neurons", "3", *goal, "--out", "cal.json")
     calibration = load("cal.json")
     assert float(calibration.analysis.neuron.standard_error[:, 1].max()) <= 0.02
-    assert 500 < calibration.measurement.total_shots < 9000
+    assert 500 < int(calibration.measurement.counts.total_shots.max()) < 9000
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_the_picture_shows_what_was_measured(neurons: int) -> None:
     assert above.get_xlabel() == "angle θ (radians)"
     worst = int((result.before / 1000 - result.target).square().mean(0).argmax())
     points = _points(above)
-    share = calibration.measurement.ones.sum(0)[:, worst] / 2000
+    share = calibration.measurement.data.estimate[:, worst]
     torch.testing.assert_close(points[:, 1], share.double(), rtol=0, atol=1e-6)
     assert len(gap.containers) == 2
     assert len(_points(readout)) == neurons
@@ -173,6 +174,61 @@ def test_the_picture_shows_what_was_measured(neurons: int) -> None:
     assert np.size(distance.lines[0].get_xdata()) == neurons
     # Too many rows to read become three.
     assert len(calibration.table()) == (2 if neurons == 1 else 4)
+
+
+COUNTS = """site,angle,shots,ones
+0,0.0,1000,21
+0,1.0,1000,240
+0,2.0,500,334
+0,3.1,500,473
+1,0.0,2000,90
+1,1.5,1000,470
+1,3.0,800,707
+"""
+
+
+def test_calibrate_takes_the_counts_of_a_laboratory(capsys: Captured) -> None:
+    Path("lab.csv").write_text(COUNTS)
+    when = "2026-02-03T04:05:06Z"
+    whose = ["--measured-by", "Lab A, chip 7", "--measured-at", when, "--mapping", "linear"]
+    out = succeed(capsys, "calibrate", "--counts", "lab.csv", *whose, "--out", "cal.json")
+    record = load("cal.json")
+    assert out.startswith(str(record))
+    assert "data measured by Lab A, chip 7 · 2 sites · mapping linear · 500 to 2,000 shots per angle" in out
+    assert when in out
+    assert "correction of 2 neurons" in out
+    assert str(from_counts("lab.csv", measured_by="Lab A, chip 7", time_utc=when, mapping="linear")) == str(record)
+    figure = response_figure(record, record.correct())
+    measured, gap, readout = figure.axes
+    assert len(_points(measured)) in {3, 4}
+    assert len(gap.lines) == 3
+    assert len(_points(readout)) == 2
+    assert Path("cal.png").read_bytes().startswith(b"\x89PNG")
+    assert "data measured by the file lab.csv" in succeed(capsys, "calibrate", "--counts", "lab.csv", "--out", "other.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--counts", "lab.csv", "--shots", "9"], "Option --shots would be ignored: with --counts nothing is measured"),
+        (["--counts", "lab.csv", "--backend", "aer"], "Option --backend would be ignored: with --counts nothing is measured"),
+        (["--counts", "lab.csv", "--dry-run"], "Option --dry-run would be ignored: with --counts nothing is measured"),
+        (["--neurons", "2", "--measured-by", "us"], "Option --measured-by would be ignored: it needs --counts"),
+        (["--neurons", "2", "--measured-at", "now"], "Option --measured-at would be ignored: it needs --counts"),
+        ([], "Option --neurons must say how many neurons are measured, or --counts which file holds counts"),
+        (["--counts", "none.csv"], "File none.csv cannot be read: no such file or directory"),
+        (["--counts", "bad.csv"], "File bad.csv, line 3: `ones` must be at most its 1,000 shots, but is 1,240"),
+        (
+            ["--counts", "lab.csv", "--measured-at", "now"],
+            "`time_utc` must be a time such as 2026-01-31T12:00:00Z, but is 'now'",
+        ),
+    ],
+)
+def test_what_counts_do_not_go_with_is_refused_and_leaves_nothing(capsys: Captured, options: list[str], message: str) -> None:
+    Path("lab.csv").write_text(COUNTS)
+    Path("bad.csv").write_text(COUNTS.replace(",240", ",1240"))
+    assert message in refuse(capsys, "calibrate", *options, "--out", "cal.json")
+    assert sorted(path.name for path in Path().iterdir()) == ["bad.csv", "lab.csv"]
 
 
 def test_check_correction_refuses_another_backend_and_no_shots() -> None:

@@ -10,12 +10,12 @@ import torch
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.calibration import fit, shots_for
-from qlifq.calibration.design import CORNERS, CalibrationDesign
-from qlifq.calibration.likelihood import Model, information, maximise
-from qlifq.calibration.models import NEURON, neuron_model, neuron_units, response_model
+from qlifq.calibration.design import CalibrationDesign
+from qlifq.calibration.likelihood import Binomial, Model, information, maximise
+from qlifq.calibration.models import NEURON, neuron_units, response_model
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, BackendError, DtypeError, QLIFError, ShapeError, UnsupportedError
-from qlifq.neurons.mapping import MAPPINGS, THETA_MAX
+from qlifq.neurons.mapping import MAPPINGS
 
 DEVICE = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.06))
 
@@ -52,7 +52,7 @@ def test_the_model_has_the_derivatives_of_autograd(mapping: str) -> None:
     design = CalibrationDesign(mapping, 2, quantum_leak=0.1)
     at = torch.tensor([[1.3, 0.2, 0.04, 0.11], [0.7, -0.3, 0.0, 0.02]], dtype=torch.float64)
     models: list[tuple[Model, torch.Tensor]] = [
-        (neuron_model(mapping, design.gaps.T, CORNERS, design.quantum_leak, design.theta_max), at),
+        (design.neuron_model(), at),
         (response_model(design.angles.T), at[:, :3]),
     ]
     for model, values in models:
@@ -65,26 +65,27 @@ def test_the_model_has_the_derivatives_of_autograd(mapping: str) -> None:
 def test_what_ran_is_what_is_recorded() -> None:
     backend = Recording()
     calibration = fit(backend, neurons=3, shots=101, rounds=2, seed=9)
-    measured = calibration.measurement
-    assert [shots for _, shots, _ in backend.calls] == [51, 50] == list(measured.shots)
+    measured, counts = calibration.measurement, calibration.measurement.counts
+    assert [shots for _, shots, _ in backend.calls] == [51, 50] == counts.shots[:, 5, 1].tolist()
+    assert counts.order is not None
     assert len({seed for _, _, seed in backend.calls}) == 2
-    for (angles, _, _), order in zip(backend.calls, measured.order, strict=True):
+    for (angles, _, _), order in zip(backend.calls, counts.order, strict=True):
         # Cell by cell, what ran at that moment was the angle of the design.
         torch.testing.assert_close(angles[..., 0].gather(0, order), measured.design.angles, rtol=0, atol=0)
     # On a qubit without errors the corners are certain: row 0 is |0⟩ and row 1 is |1⟩.
-    assert measured.ones[:, 0].tolist() == [[0] * 3] * 2
-    assert measured.ones[:, 1].tolist() == [[51] * 3, [50] * 3]
+    assert counts.ones[:, 0].tolist() == [[0] * 3] * 2
+    assert counts.ones[:, 1].tolist() == [[51] * 3, [50] * 3]
 
 
 def test_the_same_seed_gives_the_same_calibration_and_another_seed_another() -> None:
-    one, same, other = (fit(DEVICE, neurons=2, shots=100, seed=seed).measurement.ones for seed in (1, 1, 2))
+    one, same, other = (fit(DEVICE, neurons=2, shots=100, seed=seed).measurement.counts.ones for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 def test_one_neuron_one_round_one_shot() -> None:
     calibration = fit(DEVICE, neurons=1, shots=1, rounds=1, seed=1)
-    assert calibration.measurement.ones.shape == (1, 12, 1)
+    assert calibration.measurement.counts.ones.shape == (1, 12, 1)
     assert bool(calibration.analysis.drift_p_value.isnan().all())
     assert bool(calibration.analysis.crosstalk_p_value.isnan().all())
     assert "drift none · crosstalk none" in str(calibration)
@@ -96,10 +97,9 @@ def test_the_default_gaps_are_as_informative_as_the_best_even_grid(mapping: str)
 
     def size(gaps: torch.Tensor | None) -> float:
         design = CalibrationDesign(mapping, 1, gaps=gaps)
-        model = neuron_model(mapping, design.gaps.T, CORNERS, 0.0, THETA_MAX)
         at = torch.tensor([[MAPPINGS[mapping].q_scale, MAPPINGS[mapping].q_bias, 0.02, 0.02]], dtype=torch.float64)
-        shots = torch.tensor(1e6, dtype=torch.float64)
-        return float(information(model, at, shots, neuron_units(design.gaps.T))[0].det() ** 0.125)
+        planned = Binomial(torch.zeros_like(design.angles.T), torch.full_like(design.angles.T, 1e6))
+        return float(information(design.neuron_model(), at, planned, neuron_units(design.gaps.T))[0].det() ** 0.125)
 
     # Up to one turn of `linear`: beyond it an even grid identifies more, and may be one period off.
     widths = (0.25, 0.5, 1.0) if mapping == "linear" else (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -131,16 +131,16 @@ def test_it_stops_when_the_standard_error_is_reached() -> None:
         max_shots=100_000,
         progress=lambda *done: seen.append(done),
     )
-    spent = calibration.measurement.total_shots
+    spent = int(calibration.measurement.counts.total_shots.max())
     assert float(calibration.analysis.neuron.standard_error[:, 1].max()) <= 0.01
     # Not far beyond what the Fisher information asks for.
     assert spent < 1.3 * shots_for(0.01, parameter="q_bias", readout_p01=0.03, readout_p10=0.06)
-    assert seen[-1] == (len(calibration.measurement.shots), spent)
+    assert seen[-1] == (calibration.measurement.data.rounds, spent)
 
 
 def test_it_stops_at_the_most_shots_too() -> None:
     calibration = fit(DEVICE, neurons=2, shots=500, seed=3, standard_error=1e-4, parameter="readout_p01", max_shots=3000)
-    assert calibration.measurement.total_shots == 3000
+    assert int(calibration.measurement.counts.total_shots.max()) == 3000
     assert float(calibration.analysis.neuron.standard_error[:, 2].max()) > 1e-4
 
 
@@ -183,10 +183,9 @@ def test_too_few_shots_are_reported() -> None:
 
 def test_a_flat_direction_does_not_stop_the_others() -> None:
     angles = torch.tensor([[0.0, 0.0, math.pi, math.pi]], dtype=torch.float64)
-    shots = torch.tensor(1000.0, dtype=torch.float64)
     ones = torch.tensor([[20.0, 30.0, 950.0, 960.0]], dtype=torch.float64)
     start, units = torch.full((1, 3), 0.1, dtype=torch.float64), torch.full((1, 3), 0.25, dtype=torch.float64)
-    found = maximise(response_model(angles), start, ones, shots, units)
+    found = maximise(response_model(angles), start, Binomial(ones, torch.full_like(ones, 1000.0)), units)
     assert bool(found.converged.all())
     assert found.value[0, 0].item() == pytest.approx(0.49, abs=1e-6)
     assert found.value[0, 1].item() == pytest.approx(-0.465, abs=1e-6)

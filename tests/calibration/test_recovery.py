@@ -13,6 +13,7 @@ from torch import Tensor
 from qlifq.backends import DeviceNoise, get
 from qlifq.backends.sampling import draw
 from qlifq.calibration import Calibration, fit
+from qlifq.calibration.data import Counts
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement
 from qlifq.calibration.models import NEURON
@@ -50,7 +51,8 @@ def simulated(mapping: str, truth: Tensor) -> Calibration:
     ones = [draw(chance, shots, seed).ones for seed, shots in enumerate(SHOTS, start=21)]
     order = torch.arange(len(angles))[None, :, None].expand(len(SHOTS), -1, SITES)
     counts = torch.stack([each for each in ones if each is not None])
-    return Calibration(Measurement("simulated", {}, design, SHOTS, counts, order, 0, "2026-01-31T12:00:00Z", {}))
+    spent = torch.tensor(SHOTS)[:, None, None].expand_as(counts)
+    return Calibration(Measurement("simulated", {}, design, Counts(counts, spent, order), 0, "2026-01-31T12:00:00Z", {}))
 
 
 @pytest.fixture(scope="module", params=sorted(MAPPINGS))

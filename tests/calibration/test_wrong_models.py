@@ -1,18 +1,22 @@
 """Drift, a response that is no RY, and crosstalk each give a small p-value; an honest device gives none."""
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.container import ErrorbarContainer
 from scipy.stats import kstest
 from torch import Tensor
 
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, get
 from qlifq.backends.sampling import draw
 from qlifq.calibration import Calibration, compare, fit
-from qlifq.circuits import SpikeCircuit
-from qlifq.errors import UnsupportedError
+from qlifq.circuits import LeakySpike, SpikeCircuit
+from qlifq.errors import DtypeError, QLIFError, UnsupportedError
+from qlifq.studies.calibration_figures import history_figure
 
 NEURONS = 16
 NOISE = DeviceNoise(readout_p01=0.02, readout_p10=0.05)
@@ -158,7 +162,8 @@ def test_the_p_value_of_crosstalk_between_two_honest_sites_is_uniform() -> None:
 
 
 def test_the_order_is_another_for_every_site_and_round() -> None:
-    order = measured(Device()).measurement.order
+    order = measured(Device()).measurement.counts.order
+    assert order is not None
     assert order.shape == (2, 12, NEURONS)
     columns = {tuple(column) for each in order.permute(0, 2, 1).tolist() for column in each}
     assert len(columns) == 2 * NEURONS
@@ -178,6 +183,75 @@ def test_compare_tells_drift_from_noise() -> None:
     again = compare(later, fit(drifting, neurons=NEURONS, shots=20_000, rounds=1, seed=7))
     assert not bool(again.drifted(FALSE_FAIL).any())
     assert str(again).startswith("no drift beyond the noise")
+
+
+def test_a_history_of_two_says_what_their_comparison_says() -> None:
+    records = [fit(Drifting(), neurons=NEURONS, shots=3000, rounds=rounds, seed=rounds) for rounds in (1, 2)]
+    pair, history = compare(*records), compare(records)
+    torch.testing.assert_close(history.p_value, pair.p_value, rtol=1e-9, atol=0)
+    torch.testing.assert_close(history.shift[1], pair.shift, rtol=0, atol=0)
+    assert history.shift[0].tolist() == [0.0] * NEURONS
+
+
+def test_the_p_value_of_a_history_without_drift_is_uniform() -> None:
+    device = get("analytic", noise=NOISE)
+    history = compare([fit(device, neurons=400, shots=1000 + 500 * seed, seed=seed) for seed in range(4)])
+    # 400 values, false-fail 1e-9; sees a distribution function that is off by 0.17.
+    assert kstest(history.p_value.numpy(), "uniform").pvalue > FALSE_FAIL
+    assert not bool(history.drifted(FALSE_FAIL).any())
+
+
+def at(record: Calibration, time_utc: str) -> Calibration:
+    return Calibration(replace(record.measurement, time_utc=time_utc))
+
+
+def test_a_history_is_in_the_order_of_time_and_its_figure_shows_who_drifted() -> None:
+    device = Drifting()
+    records = [fit(device, neurons=NEURONS, shots=20_000, rounds=1, seed=seed) for seed in range(4)]
+    dated = [at(record, f"2026-02-0{day}T12:00:00Z") for day, record in enumerate(records, start=1)]
+    history = compare([dated[2], dated[0], dated[3], dated[1]])
+    assert history.times == tuple(f"2026-02-0{day}T12:00:00Z" for day in (1, 2, 3, 4))
+    assert torch.equal(history.value[0], records[0].analysis.response.value)
+    assert history.drifted().nonzero().flatten().tolist() == [3]
+    text = str(history)
+    assert text.startswith("4 records from 2026-02-01T12:00:00Z to 2026-02-04T12:00:00Z · 1 of 16 sites drifted: 3 · ")
+    figure = history_figure(history)
+    last = figure.axes[2]
+    # The line of site 3 at θ = π fell by the planted 0.05 from the first record to the second, and stayed there.
+    (bars,) = [drawn for drawn in last.containers if drawn.get_label() == "site 3, drifted"]
+    assert isinstance(bars, ErrorbarContainer)
+    line = bars.lines[0]
+    assert line is not None
+    change = [float(value) for value in np.asarray(line.get_ydata())]
+    assert change[0] == 0.0
+    # Six standard errors of a difference, about 0.0022 each.
+    assert all(abs(value + 0.05) < 0.013 for value in change[1:])
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "`a` must hold at least 2 calibrations, but holds 0"),
+        ([0], "`a` must hold at least 2 calibrations, but holds 1"),
+        ([0, 3], r"`a\[1\]` must be a Calibration, but is int"),
+        ([1, 0], r"`a\[1\]` must have the 2 sites of `a\[0\]`, but has 1"),
+        ([0, 2], r"`a\[1\]` must be of the circuit of `a\[0\]`, "),
+    ],
+)
+def test_records_that_cannot_be_compared_are_refused(records: list[int], message: str) -> None:
+    device = get("analytic")
+    known: list[object] = [
+        fit(device, neurons=1, shots=10, seed=1),
+        fit(device, neurons=2, shots=10, seed=1),
+        fit(device, neurons=1, shots=10, seed=1, circuit=LeakySpike(0.3)),
+        3,
+    ]
+    with pytest.raises(QLIFError, match=message):
+        compare([known[place] for place in records])  # type: ignore[misc]
+    with pytest.raises(DtypeError, match="`a` must be a list of calibrations where `b` is None, but is Calibration"):
+        compare(known[0])  # type: ignore[call-overload]
+    with pytest.raises(DtypeError, match="`history` must be a History, but is int"):
+        history_figure(3)  # type: ignore[arg-type]
 
 
 def test_the_noise_of_the_library_is_no_wrong_model() -> None:

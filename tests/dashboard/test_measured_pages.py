@@ -126,7 +126,7 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     assert list(rows["neuron"]) == [0, 1]
     assert abs(rows["readout_p10"] - 0.05).max() < 0.1
     names, printed = executed(calibration_code(view, None))
-    assert torch.equal(names["measured"].measurement.ones, record.measurement.ones)
+    assert torch.equal(names["measured"].measurement.counts.ones, record.measurement.counts.ones)
     assert "correction of 2 neurons" in printed
     assert picture(calibration_charts(again, correction, 1), "png", again.source)
     with pytest.raises(QLIFError, match=r"File record\.json must hold JSON"):

@@ -55,7 +55,7 @@ def test_every_layer_is_calibrated_with_its_own_numbers_and_answers_as_it_was_de
     design = replace(DESIGN, neuron=neuron, parameters={"q_scale": 2.0, **(TANH if neuron == "qlif-tanh" else {})})
     network = build(design, backend=device, seed=0)
     found = calibrate_layers(network, shots=40_000, seed=5)
-    assert [(record.sites, len(record.measurement.shots)) for record in found] == [(7, 2), (4, 2)]
+    assert [(record.sites, record.measurement.data.rounds) for record in found] == [(7, 2), (4, 2)]
     assert len({record.measurement.seed for record in found}) == 2
     for layer, record in zip(qlifs(network), found, strict=True):
         programme = record.measurement.design
@@ -74,7 +74,7 @@ def test_every_layer_is_calibrated_with_its_own_numbers_and_answers_as_it_was_de
 def test_the_plan_is_what_runs(device: Backend, records: list[Calibration]) -> None:
     shots = 40_000
     planned = calibration_plan(build(DESIGN, backend=device, seed=0), shots=shots)
-    assert planned.evaluations == sum(record.measurement.ones.numel() for record in records)
+    assert planned.evaluations == sum(record.measurement.counts.ones.numel() for record in records)
     # Where a call executes, both rounds of both layers do.
     executed = calibration_plan(build(DESIGN, backend=get("lightning"), seed=0), shots=shots).executions
     points = len(records[0].measurement.design.angles)

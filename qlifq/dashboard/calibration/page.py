@@ -86,12 +86,12 @@ def _show(view: CalibrationView) -> None:
     measurement = record.measurement
     correction = record.correct(p0=view.p0, slope=view.slope)
     charts = calibration_charts(record, correction, view.site)
-    source = f"{record.source}, {measurement.total_shots:,} shots per angle"
+    source = f"{record.source}, {measurement.data.describe()}"
     figures(
         {
             "neurons": f"{record.sites}",
             "mapping": measurement.design.mapping,
-            "shots per angle": f"{measurement.total_shots:,}",
+            "measured": measurement.data.describe(),
             "out of reach of the target": f"{int((~correction.reachable).sum())}",
         }
     )

@@ -10,14 +10,13 @@ import torch
 
 from qlifq.calibration import Calibration, Correction, fit, save
 from qlifq.calibration.models import NEURON
-from qlifq.circuits import excitation
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
 from qlifq.dashboard.noise import CAPABILITIES, IMPORTS, NOISES, backend_code, build, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS
 from qlifq.neurons.parameters import Need
-from qlifq.reporting.intervals import binomial
+from qlifq.reporting.intervals import CONFIDENCE
 from qlifq.studies.calibration_check import describe_plan
 
 __all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "table", "written"]
@@ -110,8 +109,10 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     measured = calibration.measurement
     design, site = measured.design, min(site, calibration.sites - 1)
     theta = design.angles[:, site].numpy()
-    ones = measured.ones.sum(0)[:, site].numpy()
-    low, high = binomial(ones, measured.total_shots)
+    share = measured.data.estimate[:, site].numpy()
+    known = ~np.isnan(share)
+    theta, share = theta[known], share[known]
+    low, high = (end[:, site].numpy()[known] for end in measured.data.interval(CONFIDENCE))
     fitted = calibration.response
     # The curve on an even grid, the points where they were measured: one column of angles for both.
     grid = np.linspace(theta.min(), theta.max(), 121)
@@ -120,9 +121,9 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     between = np.full(len(grid), np.nan)
     columns = {
         "angle": angle,
-        "ideal": excitation(torch.from_numpy(angle)).numpy(),
+        "ideal": design.ideal.probability(torch.from_numpy(angle)).numpy(),
         "fit": float(fitted.a[site]) + float(fitted.b[site]) * np.cos(angle) + float(fitted.c[site]) * np.sin(angle),
-        "measured": np.concatenate([between, ones / measured.total_shots]),
+        "measured": np.concatenate([between, share]),
         "low": np.concatenate([between, low]),
         "high": np.concatenate([between, high]),
     }
