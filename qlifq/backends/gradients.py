@@ -16,7 +16,7 @@ from qlifq.circuits import SpikeCircuit
 from qlifq.errors import UnsupportedError
 from qlifq.random import MAX_SEED
 
-__all__ = ["GRADIENTS", "check_gradient", "evaluate", "parameter_shift"]
+__all__ = ["GRADIENTS", "check_gradient", "evaluate", "parameter_shift", "with_derivative"]
 
 GRADIENTS = ("auto", "analytic", "parameter-shift", "none")
 
@@ -83,8 +83,18 @@ def evaluate(
             where=where,
         )
 
-    probability = _WithDerivative.apply(angles, outcome.probability, derivative)  # type: ignore[no-untyped-call]
-    return replace(outcome, probability=probability)
+    return replace(outcome, probability=with_derivative(angles, outcome.probability, derivative))
+
+
+def with_derivative(angles: Tensor, probability: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+    """A probability that was measured outside autograd, part of the graph of its angles.
+
+    Args:
+        angles: `(batch, sites, num_angles)`.
+        probability: `(batch, sites)`.
+        derivative: from the angles, without a graph, to ∂P(1)/∂angle in their shape; called when it is needed.
+    """
+    return cast(Tensor, _WithDerivative.apply(angles, probability, derivative))  # type: ignore[no-untyped-call]
 
 
 def check_gradient(backend: Backend, circuit: SpikeCircuit, gradient: str, gradient_shots: int | None) -> None:

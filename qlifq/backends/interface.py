@@ -307,15 +307,19 @@ class Backend(abc.ABC):
         self.check_train(train, shots=shots, seed=None)
         return Plan(train.base.numel(), circuits=0, qubits=0, jobs=0, executions=0, conditionals=train.conditionals)
 
+    def check_trains(self) -> None:
+        """Refuse a backend that runs no spike trains."""
+        if not self.capabilities.trains:
+            raise UnsupportedError(
+                f"Backend {self.name} runs no spike trains, since it measures a circuit once, at its end: take loop='host', or "
+                "a backend whose capabilities declare `trains`."
+            )
+
     def check_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> None:
         """Refuse a train that cannot be executed, in one sentence that names the argument."""
         if not isinstance(train, SpikeTrainCircuit):
             raise DtypeError(f"Argument `train` must be a SpikeTrainCircuit, but is {type(train).__name__}.")
-        if not self.capabilities.trains:
-            raise UnsupportedError(
-                f"Argument `train` cannot run on backend {self.name}, which measures each circuit once: run the neuron with "
-                "loop='host', or take a backend that declares `trains`."
-            )
+        self.check_trains()
         integer("shots", shots)
         self.check_size(train.batch, train.sites, shots)
         if self.sites is not None and train.sites != self.sites:

@@ -84,6 +84,13 @@ class TrainOutcome:
         number = integer("number", number, at_least=0, at_most=self.shots - 1)
         return self._unpacked(self.packed[number : number + 1])[0]
 
+    def pick(self, shots: Tensor, elements: Tensor) -> Tensor:
+        """Some of the trains, `(time, picks, sites)` bool: pick i is shot `shots[i]` of element `elements[i]` of the batch."""
+        time, batch, sites = self.shape
+        shots, elements = (value.cpu()[None, :, None] for value in (shots, elements))
+        place = (torch.arange(time)[:, None, None] * batch + elements) * sites + torch.arange(sites)
+        return (self.packed[shots, place >> 3] >> (7 - (place & 7)) & 1).bool()
+
     def _unpacked(self, packed: Tensor) -> Tensor:
         time, batch, sites = self.shape
         bits = np.unpackbits(packed.numpy(), axis=1, count=time * batch * sites)

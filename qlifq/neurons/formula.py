@@ -11,12 +11,13 @@ from qlifq.backends.sampling import straight_through
 from qlifq.circuits import SinusoidalResponse, SpikeCircuit
 from qlifq.neurons.dynamics import Dynamics, integrate, settle, threshold
 from qlifq.neurons.kernels import Formula
-from qlifq.neurons.mapping import AngleMapping
+from qlifq.neurons.mapping import MAPPINGS, AngleMapping
 from qlifq.neurons.membrane import Membrane
+from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
 
-__all__ = ["Decision", "Structure", "formula_of", "slope"]
+__all__ = ["Decision", "Structure", "angle_of", "formula_of", "slope"]
 
 #: Every constant of the dynamics, without the three that are no tensors.
 _DYNAMICS = tuple(name for name in Dynamics._fields if name not in {"membrane", "neuromod_mode", "decay_input"})
@@ -72,6 +73,34 @@ def slope(base: Tensor, dynamic: Tensor | None, strength: Tensor | None, modulat
     if modulation is not None and strength is not None:
         base = base * (1 + strength * modulation)
     return base
+
+
+def angle_of(
+    settings: Settings,
+    values: Mapping[str, Tensor],
+    state: QLIFState,
+    gap: Tensor,
+    dynamics: Dynamics,
+    modulation: Tensor | None,
+) -> Tensor:
+    """The angle θ of a step from the gap, `(batch, num_neurons)`, radians.
+
+    Args:
+        settings: the neuron's parameters.
+        values: those with one value per neuron, `(num_neurons,)` each, `q_scale` and `q_bias` among them.
+        state: as `integrate` returned it.
+        gap: as `integrate` returned it.
+        dynamics: the constants.
+        modulation: as for `integrate`.
+    """
+    scale = slope(
+        values["q_scale"],
+        state.dynamic if settings.allow_dynamic_spike_probability else None,
+        dynamics.neuromod_strength,
+        modulation if settings.neuromod_mode == "prob_slope" else None,
+    )
+    leak, span = (values.get(name, getattr(settings, name)) for name in ("quantum_leak", "theta_max"))
+    return MAPPINGS[settings.mapping].angle(gap, scale, values["q_bias"] - leak, span)
 
 
 @functools.lru_cache(maxsize=256)

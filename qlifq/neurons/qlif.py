@@ -1,7 +1,8 @@
 """The QLIF layer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from typing import NamedTuple, Unpack, cast
 
 import torch
@@ -11,17 +12,16 @@ from qlifq import _validation as check
 from qlifq._transforms import constant, transformed, uncompiled
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
-from qlifq.circuits import RYSpike, SpikeCircuit
+from qlifq.circuits import RYSpike, SpikeCircuit, SpikeTrainCircuit
 from qlifq.errors import ArgumentError, DtypeError, MissingConstantError, UnsupportedError
 from qlifq.neurons import kernels
 from qlifq.neurons.activity import ActivityMonitor
 from qlifq.neurons.closed_form import ClosedForm, Obstacle, closed_form
 from qlifq.neurons.decision import QuantumDecision
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle, threshold
-from qlifq.neurons.formula import formula_of, slope
+from qlifq.neurons.formula import angle_of, formula_of
 from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
 from qlifq.neurons.keywords import NeuronParameters
-from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.recorder import Recorder
@@ -29,7 +29,10 @@ from qlifq.neurons.rules import PerNeuron
 from qlifq.neurons.shapes import given_per_neuron, reduced, shape_of_layer
 from qlifq.neurons.state import QLIFState, check_state
 from qlifq.neurons.temporal import TemporalModule
-from qlifq.random import SeedStream, philox
+from qlifq.neurons.trains.compiler import TOLERANCE, Neuron, compile_train
+from qlifq.neurons.trains.loop import LOOPS, DrawnTrains, drawn_trains
+from qlifq.neurons.trains.obstacles import check_trainable
+from qlifq.random import MAX_SEED, SeedStream, philox
 
 __all__ = ["QLIF", "Sequence", "Step"]
 _PARAMETERS = {item.name: item for item in fields(Settings)}
@@ -112,6 +115,10 @@ class QLIF(TemporalModule):
         kernel: "auto" runs a sequence as one compiled operation where the decision has a closed form and a kernel can be built,
             which takes a second when a layer of its kind runs for the first time on a machine; "off" runs it step by step. The
             spikes are the same, up to ties at rounding.
+        loop: "host" decides step by step. "circuit" submits a sequence as one spike-train circuit, see `train_circuit`: one
+            shot is one whole train, and rows of a batch with the same input and state are shots of one circuit. It is the
+            same neuron; a device runs one job instead of one per step.
+        angle_tolerance: the largest error of an angle with loop="circuit", radians, as for `train_circuit`; None for 2e-4.
         **parameters: the neuron's parameters, see `qlifq.neurons.Settings`. Numbers may be given per neuron, all but `dt` and
             `quantum_threshold`. Those named in `learnable` are trained, each within its own range.
 
@@ -144,6 +151,8 @@ class QLIF(TemporalModule):
         mapping: str = "sigmoid",
         circuit: SpikeCircuit | None = None,
         kernel: str = "auto",
+        loop: str = "host",
+        angle_tolerance: float | None = None,
         **parameters: Unpack[NeuronParameters],
     ) -> None:
         super().__init__()
@@ -158,6 +167,8 @@ class QLIF(TemporalModule):
         self.circuit = _checked_circuit(circuit)
         self.gradient = gradient
         self.gradient_shots = gradient_shots
+        self.loop = check.choice("loop", loop, LOOPS)
+        self.angle_tolerance = self._angle_tolerance(angle_tolerance)
         self.shots = self._shots(shots)
         if self.settings.quantum_mode:
             check_gradient(self.backend, self.circuit, gradient, gradient_shots)
@@ -217,12 +228,23 @@ class QLIF(TemporalModule):
         return self._shape.shaped(found.outputs["spikes"][0]), self._recorded(found, state)
 
     @uncompiled
-    def steps(self, current: Tensor, state: QLIFState | None = None, modulation: Tensor | None = None) -> Iterator[Step]:
+    def steps(
+        self,
+        current: Tensor,
+        state: QLIFState | None = None,
+        modulation: Tensor | None = None,
+        *,
+        loop: str | None = None,
+    ) -> Iterator[Step]:
         """Run a sequence step by step and yield what each one produced; arguments as for `forward`.
 
-        The inputs are checked before the first step, not in each.
+        The inputs are checked before the first step, not in each. `loop` takes the place of the layer's own: with "circuit" the
+        spikes of all steps are drawn before the first one is yielded.
         """
-        return map(self._shaped_step, self._run(*self._checked(current, state, modulation, timed=True, check_values=True)))
+        loop = self.loop if loop is None else check.choice("loop", loop, LOOPS)
+        self._check_loop(loop)
+        checked = self._checked(current, state, modulation, timed=True, check_values=True)
+        return map(self._shaped_step, self._run(*checked, loop=loop))
 
     @uncompiled
     def sequence(
@@ -258,11 +280,47 @@ class QLIF(TemporalModule):
         shaped = {name: self._shape.shaped(value) for name, value in found.outputs.items()}
         return Sequence(shaped, self._shape.shaped_state(found.state))
 
+    @uncompiled
+    def train_circuit(
+        self,
+        current: Tensor,
+        state: QLIFState | None = None,
+        modulation: Tensor | None = None,
+        *,
+        tolerance: float | None = None,
+    ) -> SpikeTrainCircuit:
+        """The sequence as one circuit, whose every shot is one spike train of each neuron, exactly this layer's.
+
+        The closed loop runs in the circuit: rotations on the condition of earlier spikes do what reset and adaptation do. This
+        holds for neurons whose angle follows the last spike alone (`reset="hard"`), or is a sum over all spikes
+        (`reset="soft"` with `mapping="linear"`).
+
+        Args:
+            current: as for `forward`.
+            state: as for `forward`.
+            modulation: as for `forward`.
+            tolerance: the largest error of an angle, radians, for which conditional rotations are left out; None for the
+                layer's `angle_tolerance`. P(1) changes by half of it at most.
+
+        Returns:
+            The program of `(time, batch, num_neurons)`; its `error` is the largest error that was made, its `conditionals` the
+            rotations that are left.
+
+        Raises:
+            UnsupportedError: for a neuron that no circuit holds, by the name of the parameter that stands in the way.
+            ArgumentError: for a tolerance below 0, or where spikes could carry a mechanism to its bound.
+        """
+        checked = self._checked(current, state, modulation, timed=True, check_values=True)
+        check_trainable(self.settings, self.circuit)
+        return compile_train(self._neuron(), *checked, self.angle_tolerance if tolerance is None else tolerance)
+
     def why_stepwise(self) -> str | None:
         """The setting that keeps this layer from running a sequence as one operation; None where none does.
 
         Even then a sequence is run step by step where no kernel can be built, or a derivative goes forward.
         """
+        if self.loop == "circuit":
+            return "loop='circuit'"
         if self.kernel == "off":
             return "kernel='off'"
         form = self._closed_form()
@@ -325,6 +383,7 @@ class QLIF(TemporalModule):
                 str(self.num_neurons if len(self.shape) == 1 else self.shape),
                 f"backend={self.backend.description}",
                 f"shots={shots}",
+                *([f"loop={self.loop!r}"] if self.loop != "host" else []),
                 *changed,
             ]
         )
@@ -399,7 +458,12 @@ class QLIF(TemporalModule):
         self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, outputs: tuple[str, ...] = ()
     ) -> Sequence | None:
         """What `sequence` says, of inputs that were checked."""
-        if self.kernel == "off" or not current.numel() or transformed(current, modulation, *state, *self.parameters()):
+        if (
+            self.kernel == "off"
+            or self.loop == "circuit"
+            or not current.numel()
+            or transformed(current, modulation, *state, *self.parameters())
+        ):
             return None
         form = self._closed_form()
         if isinstance(form, Obstacle) or (self.shots is not None and "probability" in outputs):
@@ -424,7 +488,7 @@ class QLIF(TemporalModule):
     ) -> Sequence:
         """What `_in_one` gives, step by step."""
         kept: dict[str, list[Tensor]] = {name: [] for name in ("spikes", *outputs)}
-        for step in self._run(current, state, modulation):
+        for step in self._run(current, state, modulation, loop=self.loop):
             state = step.state
             for name, values in kept.items():
                 values.append(getattr(state if name in QLIFState._fields else step, name))
@@ -445,20 +509,47 @@ class QLIF(TemporalModule):
         fraction = float((self.settings.dt / self.tau.detach()).mean())
         return f"dt/tau = {fraction:.3g} scales its input; use decay_input=False to add it as it is, a smaller tau, {larger}"
 
-    def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Iterator[Step]:
+    def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, loop: str) -> Iterator[Step]:
         form = self._closed_form()
+        drawn = self._drawn(current, state, modulation) if loop == "circuit" and current.numel() else None
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
             steps = self.seeds.next_steps(1)
             place = philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons)
             noise = constant(now, place.normal) if self.settings.uses("noise_std") else None
-            if isinstance(form, Obstacle):
-                step = self._measured_step(state, now, m, noise, steps.seeds(0)[:2], place)
+            if isinstance(form, ClosedForm):
+                step = _exact_step(form, state, now, m, noise, place, None if drawn is None else drawn.spikes[time])
+            elif drawn is None:
+                decide = partial(self._decision.decide, seeds=steps.seeds(0)[:2], uniform=place.uniform)
+                step = self._measured_step(state, now, m, noise, decide)
             else:
-                step = _exact_step(form, state, now, m, noise, place)
+                step = self._measured_step(state, now, m, noise, partial(drawn.decide, time))
             state = step.state
+            if drawn is not None and self.settings.refractory_period:
+                # A spike that was read wrongly within the period begins it again.
+                state = state._replace(refractory=state.refractory.clamp(max=self.settings.refractory_period))
+                step = step._replace(state=state)
             yield step
         checked_end(state)
+
+    def _drawn(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> DrawnTrains:
+        """The trains of a sequence, drawn in one call of the backend."""
+        if transformed(current, modulation, *state, *self.parameters()):
+            raise UnsupportedError(
+                "Argument `loop` must be 'host' under forward-mode differentiation and torch.func: call `backward` or "
+                "`torch.autograd.grad`."
+            )
+        steps = self.seeds.next_steps(1)
+        seed, gradient_seed, *_ = steps.seeds(0)
+        # The rows of another process have noise of their own.
+        seed = (seed + steps.first_row * 0x9E3779B97F4A7C15) % (MAX_SEED + 1)
+        spikes = drawn_trains(
+            self.backend, self._neuron(), current, state, modulation, tolerance=self.angle_tolerance, seed=seed
+        )
+        return DrawnTrains(self._decision, spikes, gradient_seed)
+
+    def _neuron(self) -> Neuron:
+        return Neuron.of(self.settings, self._values())
 
     def _measured_step(
         self,
@@ -466,24 +557,15 @@ class QLIF(TemporalModule):
         current: Tensor,
         modulation: Tensor | None,
         noise: Tensor | None,
-        seeds: list[int],
-        place: philox.Place,
+        decide: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]],
     ) -> Step:
-        """One step whose decisions a backend makes."""
+        """One step whose decisions a backend makes: `decide` takes the angles and which neurons decide."""
         settings, values = self.settings, self._values()
         dynamics = Dynamics.of(settings, values)
         active = state.refractory == 0 if settings.refractory_period else None
         state, gap = integrate(state, current, dynamics, modulation=modulation, noise=noise)
-        scale = slope(
-            values["q_scale"],
-            state.dynamic if settings.allow_dynamic_spike_probability else None,
-            dynamics.neuromod_strength,
-            modulation if settings.neuromod_mode == "prob_slope" else None,
-        )
-        mapping = MAPPINGS[settings.mapping]
-        leak, span = (values.get(name, getattr(settings, name)) for name in ("quantum_leak", "theta_max"))
-        angle = mapping.angle(gap, scale, values["q_bias"] - leak, span)
-        spikes, probability = self._decision.decide(angle, active, seeds, place.uniform)
+        angle = angle_of(settings, values, state, gap, dynamics, modulation)
+        spikes, probability = decide(angle, active)
         after = settle(state, spikes, dynamics, modulation=modulation)
         compared = threshold(state, dynamics, modulation)
         return Step(after, spikes, gap, state.voltage, compared, angle, probability, active)
@@ -539,9 +621,31 @@ class QLIF(TemporalModule):
             kept[name] = PerNeuronValue(name, value, shape, learnable=name in trained, low=low, high=high)
         return nn.ModuleDict(kept)
 
+    def _check_loop(self, loop: str) -> None:
+        """Refuse a loop in the circuit that the neuron or the backend does not have."""
+        if loop == "circuit":
+            check_trainable(self.settings, self.circuit)
+            self.backend.check_trains()
+
+    def _angle_tolerance(self, tolerance: float | None) -> float:
+        """The tolerance of the angles, or why it would be ignored."""
+        self._check_loop(self.loop)
+        if self.loop != "circuit" and tolerance is not None:
+            raise UnsupportedError(
+                f"Argument `angle_tolerance` would be ignored: it needs loop='circuit', but is {tolerance!r}."
+            )
+        return TOLERANCE if tolerance is None else check.real("angle_tolerance", tolerance, at_least=0.0)
+
     def _shots(self, shots: int | None) -> int | None:
         """The shots a step uses, or the reason why it cannot."""
         settings, can = self.settings, self.backend.capabilities
+        if self.loop == "circuit":
+            if shots not in {None, 1}:
+                raise UnsupportedError(
+                    f"Argument `shots` must be 1 with loop='circuit', where one shot is one train, but is {shots}: "
+                    "`simulate(..., mode='circuit', shots=...)` keeps more."
+                )
+            shots = 1
         if not settings.quantum_mode:
             given: dict[str, object] = {
                 "shots": shots,
@@ -577,15 +681,18 @@ def _exact_step(
     modulation: Tensor | None,
     noise: Tensor | None,
     place: philox.Place,
+    drawn: Tensor | None,
 ) -> Step:
-    """One step by the formula that kernels are made of, in torch."""
+    """One step by the formula that kernels are made of, in torch; `drawn` are its spikes where they were decided before."""
     formula = formula_of(form.structure(modulated=modulation is not None, outputs=()))
     values = {**state._asdict(), **form.constants, "current": current}
     if modulation is not None:
         values["modulation"] = modulation.expand_as(current)
     if noise is not None:
         values["noise"] = noise
-    if formula.random:
+    if drawn is not None:
+        values["drawn"] = drawn
+    elif formula.random:
         values["uniform"] = constant(current, place.uniform)
     found = formula.step(values)
     angle = found.get("angle")

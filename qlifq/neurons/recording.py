@@ -14,6 +14,7 @@ from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.inputs import FLOATING
 from qlifq.neurons.qlif import QLIF, Sequence
 from qlifq.neurons.state import QLIFState
+from qlifq.neurons.trains.loop import LOOPS
 
 __all__ = ["RECORDABLE", "Recording", "circuit_decisions", "simulate", "spike_trace", "unrecordable"]
 
@@ -36,6 +37,7 @@ class Recording:
         state: the state after the last step, a `QLIFState`, or a `BrandPetruccioneState` of such a layer.
         evaluations: how many spike decisions a qubit made.
         decided_by: who decided them, as a phrase, see `describe_decisions`.
+        shots: how often every row of the batch is there, shot after shot.
     """
 
     spikes: Tensor
@@ -43,6 +45,7 @@ class Recording:
     state: Any
     evaluations: int
     decided_by: str
+    shots: int = 1
 
     def __getitem__(self, name: str) -> Tensor:
         """A trace by name, or the spikes."""
@@ -56,6 +59,12 @@ class Recording:
     def names(self) -> tuple[str, ...]:
         """The names of what was kept."""
         return ("spikes", *self.traces)
+
+    @property
+    def trains(self) -> Tensor:
+        """The spikes by shot, `(shots, time, batch, num_neurons)`."""
+        time, rows, *shape = self.spikes.shape
+        return self.spikes.reshape(time, self.shots, rows // self.shots, *shape).movedim(1, 0)
 
     def __str__(self) -> str:
         time, batch, *shape = self.spikes.shape
@@ -79,6 +88,8 @@ def simulate(
     modulation: Tensor | None = None,
     trace_tau: float = 20.0,
     progress: Callable[[int, int], None] | None = None,
+    mode: str | None = None,
+    shots: int | None = None,
 ) -> Recording:
     """Run a layer and keep what `record` names; without `record` nothing is kept but the spikes.
 
@@ -92,13 +103,16 @@ def simulate(
         modulation: as for `QLIF.forward`.
         trace_tau: time constant of the spike trace, in the unit of dt.
         progress: called as `progress(done, steps)` after every step.
+        mode: where the closed loop runs, "host" or "circuit", as the layer's `loop`; None for that.
+        shots: with mode "circuit", trains of each row of the batch; None for 1. They come from one call of the backend, and the
+            recording has a batch of `shots` × batch rows, shot after shot; its `trains` are the spikes by shot.
 
     Returns:
         A `Recording`.
 
     Raises:
         ArgumentError: for an unknown name, a time constant that is not above 0, or an input that is not finite.
-        UnsupportedError: for a name that this layer does not have.
+        UnsupportedError: for a name that this layer does not have, or a neuron or backend that runs no spike trains.
         ShapeError: for an input of another shape.
         DtypeError: for one that is no tensor, or has another dtype or device than the layer.
         BackendError: if the backend fails while it runs.
@@ -112,11 +126,15 @@ def simulate(
     check.tensor("current", current, dtypes=FLOATING)
     decay = math.exp(-layer.settings.dt / check.real("trace_tau", trace_tau, above=0.0))
     outputs = tuple(name for name in names if name != "trace")
+    loop = layer.loop if mode is None else check.choice("mode", mode, LOOPS)
+    copies = _shots(shots, loop)
+    if copies > 1 and current.ndim > 1:
+        current, state, modulation = _repeated(copies, current, state, modulation)
     before = None if state is None else state.refractory
-    in_one = progress is None and layer.why_stepwise() is None
+    in_one = progress is None and loop == "host" and layer.why_stepwise() is None
     found = layer.sequence(current, state, modulation, outputs=outputs) if in_one else None
     if found is None:
-        found = _stepwise(layer, current, state, modulation, outputs, progress)
+        found = _stepwise(layer, current, state, modulation, outputs, progress, loop)
     kept = dict(found.outputs)
     spikes = kept.pop("spikes")
     if "trace" in names:
@@ -126,8 +144,29 @@ def simulate(
         traces={name: kept[name] for name in names},
         state=found.state,
         evaluations=circuit_decisions(layer, spikes, before),
-        decided_by=describe_decisions(layer),
+        decided_by=describe_decisions(layer) if loop == "host" else f"{layer.backend.describe(copies)}, whole trains",
+        shots=copies,
     )
+
+
+def _shots(shots: int | None, loop: str) -> int:
+    """How many trains of each row there are."""
+    if loop == "circuit":
+        return 1 if shots is None else check.integer("shots", shots, at_least=1)
+    if shots is not None:
+        raise UnsupportedError(f"Argument `shots` would be ignored: it needs mode='circuit', but is {shots!r}.")
+    return 1
+
+
+def _repeated(
+    copies: int, current: Tensor, state: QLIFState | None, modulation: Tensor | None
+) -> tuple[Tensor, QLIFState | None, Tensor | None]:
+    """What a layer runs on, every row of the batch this often."""
+    if state is not None:
+        state = QLIFState(*(value.repeat(copies, *[1] * (value.ndim - 1)) for value in state))
+    if modulation is not None and modulation.ndim > 1 and modulation.shape[1] > 1:
+        modulation = modulation.repeat(1, copies, *[1] * (modulation.ndim - 2))
+    return current.repeat(1, copies, *[1] * (current.ndim - 2)), state, modulation
 
 
 def _stepwise(
@@ -137,10 +176,11 @@ def _stepwise(
     modulation: Tensor | None,
     outputs: tuple[str, ...],
     progress: Callable[[int, int], None] | None,
+    loop: str,
 ) -> Sequence:
     """What `QLIF.sequence` keeps, step by step."""
     kept: dict[str, list[Tensor]] = {name: [] for name in ("spikes", *outputs)}
-    for step in layer.steps(current, state, modulation):
+    for step in layer.steps(current, state, modulation, loop=loop):
         state = step.state
         for name, values in kept.items():
             values.append(getattr(state if name in QLIFState._fields else step, name))

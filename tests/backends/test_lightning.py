@@ -20,7 +20,7 @@ from torch import Tensor
 from qlifq.backends import Backend, DeviceNoise, Outcome, evaluate, get, lightning
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.lightning import LightningBackend
-from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
+from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit, SpikeTrainCircuit
 from qlifq.errors import QLIFError, UnsupportedError
 
 THREE_GATES = SpikeCircuit("ThreeGates", (Gate("RY", Slot(0)), Gate("RZ", Slot(1)), Gate("RX", Slot(2))))
@@ -303,3 +303,9 @@ def test_bad_calls_are_refused(angles: Tensor, shots: int | None, message: str) 
 def test_a_backend_can_be_copied_and_pickled() -> None:
     backend = LightningBackend(wires=5)
     assert copy.deepcopy(backend).wires == pickle.loads(pickle.dumps(backend)).wires == 5
+
+
+def test_spike_trains_are_refused_in_a_sentence() -> None:
+    train = SpikeTrainCircuit(torch.zeros(3, 1, 1), (), torch.zeros(0, 1, 1))
+    with pytest.raises(UnsupportedError, match="Backend lightning runs no spike trains, since it measures a circuit once"):
+        LightningBackend().run_train(train, shots=1, seed=0)

@@ -260,7 +260,10 @@ def test_openqasm_and_the_drawing_of_a_small_train() -> None:
         *("ry(1.5) q[0];", "if (spike0_0 >= 1) { ry(-0.25) q[0]; }", "if (spike0_0[1] == true) { ry(0.75) q[0]; }"),
         *("spike0_0[2] = measure q[0];", "reset q[0];"),
     ]
-    assert (train.conditionals, str(train)) == (2, "steps 3 · batch 1 · sites 1 · conditionals 2 per circuit")
+    assert (train.conditionals, str(train)) == (
+        2,
+        "steps 3 · batch 1 · sites 1 · conditionals 2 per circuit · angles within 0 rad",
+    )
 
 
 ONE = torch.zeros(3, 1, 2)
@@ -293,11 +296,6 @@ ONE = torch.zeros(3, 1, 2)
         (lambda: a_train([Condition(20, 1, 1)], 21).moments(), UnsupportedError, "at most 14 steps back .* reaches 19 steps"),
         (lambda: a_train([], 3).moments(3), ArgumentError, "`max_lag` must be at least 0 and at most 2, but is 3"),
         (lambda: a_train([], 3).to_qiskit(2), ArgumentError, "`element` must be at least 0 and at most 1, but is 2"),
-        (
-            lambda: get("lightning").run_train(a_train([], 3), shots=1, seed=0),
-            UnsupportedError,
-            "cannot run on backend lightning",
-        ),
         (
             lambda: get("analytic", noise=GATES).run_train(a_train([], 3, sites=3), shots=1, seed=0),
             ShapeError,

@@ -107,9 +107,16 @@ EFFECTS: dict[str, Effect] = {
 
 
 def parameters() -> set[str]:
-    """The names of everything that a layer takes, apart from its size, its circuit and whether it runs as a kernel."""
+    """The names of everything that a layer takes, apart from its size, its circuit, and how and where its loop runs."""
     keywords = inspect.signature(QLIF).parameters
-    return {item.name for item in fields(Settings)} | set(keywords) - {"num_neurons", "circuit", "kernel", "parameters"}
+    return {item.name for item in fields(Settings)} | set(keywords) - {
+        "num_neurons",
+        "circuit",
+        "kernel",
+        "loop",
+        "angle_tolerance",
+        "parameters",
+    }
 
 
 def test_every_parameter_has_an_entry_in_the_table() -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,6 +115,8 @@ class SpikeTrainCircuit:
         conditions: when the conditional rotations act, those of one step in the order in which they run.
         angles: `(len(conditions), batch, sites)`, radians, same dtype and device.
         reset: whether the qubit is reset after each measurement; without, it goes on from the state that was measured.
+        error: the largest error of an angle, radians, that was accepted for the sake of fewer conditional rotations; P(1)
+            differs by at most half of it.
 
     Raises:
         QLIFError: if the shapes or dtypes do not fit, or a condition looks at a bit that is not read yet.
@@ -129,6 +131,7 @@ class SpikeTrainCircuit:
     conditions: tuple[Condition, ...]
     angles: Tensor
     reset: bool = True
+    error: float = 0.0
 
     def __post_init__(self) -> None:
         flag("reset", self.reset)
@@ -248,7 +251,7 @@ class SpikeTrainCircuit:
 
     def select(self, elements: Tensor) -> "SpikeTrainCircuit":
         """The program of some elements of the batch; `elements` are their numbers."""
-        return SpikeTrainCircuit(self.base[:, elements], self.conditions, self.angles[:, elements], self.reset)
+        return replace(self, base=self.base[:, elements], angles=self.angles[:, elements])
 
     def to_qiskit(self, element: int = 0) -> "QuantumCircuit":
         """The dynamic circuit of one element of the batch: qubit i is site i, its bits stand in registers of 32 steps.
@@ -276,4 +279,4 @@ class SpikeTrainCircuit:
 
     def __str__(self) -> str:
         sizes = f"steps {self.steps:,} · batch {self.batch:,} · sites {self.sites:,}"
-        return f"{sizes} · conditionals {self.conditionals:,} per circuit"
+        return f"{sizes} · conditionals {self.conditionals:,} per circuit · angles within {self.error:.2g} rad"

@@ -1,0 +1,245 @@
+"""From the settings of a neuron and its input to the angles of a spike-train circuit.
+
+Two kinds of neurons have histories that rotations can hold. With s_j the spikes so far and V_free the potential without any,
+
+    additive  (reset="soft", mapping="linear", leaky)   θ(t) = θ_free(t) + Σ_j w(t, j) s_j
+    renewal   (reset="hard")                            θ(t) = f(t, steps since the last spike)
+
+and an adaptive threshold that is not clipped adds its own sum to a renewal neuron with mapping="linear". Both are read off the
+trains with one spike alone: w(t, j) is what a spike at j changes at t, and f(t, d) is the angle at t where the only spike was d
+steps before. So the neuron itself is written nowhere but in `dynamics` and `mapping`.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qlifq._validation import real
+from qlifq.circuits import Condition, SpikeTrainCircuit
+from qlifq.errors import ArgumentError
+from qlifq.neurons.dynamics import AHP_MAX, Dynamics, integrate, settle
+from qlifq.neurons.formula import angle_of
+from qlifq.neurons.parameters import Settings
+from qlifq.neurons.state import QLIFState
+
+__all__ = ["TOLERANCE", "Angles", "Neuron", "compile_train", "single_spikes"]
+
+#: The default error of an angle, radians: P(1) = sin²(θ/2) changes by half of it at most, which is 1e-4.
+TOLERANCE = 2e-4
+#: How many angles of trains with one spike are worked out at once.
+_AT_ONCE = 2**24
+
+
+class Neuron(NamedTuple):
+    """The neurons of a layer, in a row, in float64.
+
+    Args:
+        settings: the parameters.
+        values: those with one value per neuron, `(num_neurons,)` each.
+    """
+
+    settings: Settings
+    values: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, settings: Settings, values: Mapping[str, Tensor]) -> "Neuron":
+        """The neurons with these values, in float64 and without a graph."""
+        return cls(settings, {name: value.detach().double() for name, value in values.items()})
+
+
+class Angles(NamedTuple):
+    """The angles of a program before they become one, each `(..., batch, neurons)`.
+
+    Args:
+        base: `(time, ...)`.
+        conditions: of the conditional rotations.
+        conditional: `(len(conditions), ...)`.
+        error: the largest error of an angle, radians.
+    """
+
+    base: Tensor
+    conditions: list[Condition]
+    conditional: Tensor
+    error: float
+
+
+def compile_train(
+    neuron: Neuron, current: Tensor, state: QLIFState, modulation: Tensor | None, tolerance: float
+) -> SpikeTrainCircuit:
+    """The program of a sequence.
+
+    Args:
+        neuron: neurons that `check_trainable` lets pass.
+        current: `(time, batch, num_neurons)`.
+        state: before the first step, `(batch, num_neurons)` each.
+        modulation: transformed, `(time, 1 or batch, 1 or num_neurons)`, or None.
+        tolerance: the largest error of an angle, radians, for which conditional rotations are left out.
+
+    Returns:
+        A program whose `error` is at most the tolerance, per batch element and neuron.
+
+    Raises:
+        ArgumentError: for a tolerance below 0, or if spikes could carry a mechanism to its bound.
+    """
+    tolerance = real("tolerance", tolerance, at_least=0.0)
+    steps, batch, neurons = current.shape
+    if not current.numel():
+        return SpikeTrainCircuit(current.detach().double(), (), current.new_zeros(0, batch, neurons).double())
+    part = max(1, _AT_ONCE // (steps * (steps + 1) * neurons))
+    parts = []
+    for first in range(0, batch, part):
+        rows = slice(first, first + part)
+        own = modulation if modulation is None or modulation.shape[1] == 1 else modulation[:, rows]
+        parts.append(_compile(neuron, current[:, rows], QLIFState(*(value[rows] for value in state)), own, tolerance))
+    return _joined(parts)
+
+
+def _compile(neuron: Neuron, current: Tensor, state: QLIFState, modulation: Tensor | None, tolerance: float) -> Angles:
+    dynamics = Dynamics.of(neuron.settings, neuron.values)
+    _check_unclipped(dynamics, state, len(current))
+    angles = single_spikes(neuron, dynamics, current, state, modulation)
+    if neuron.settings.reset == "soft":
+        return _sums(angles, tolerance)
+    if dynamics.eta is None:
+        return _since_last(angles, tolerance)
+    # The threshold is the sum over the spikes, and what is left without it follows the last one; each has half of the error.
+    level = single_spikes(neuron, dynamics._replace(eta=torch.zeros_like(dynamics.eta)), current, state, modulation)
+    last, added = _since_last(level, tolerance / 2), _sums(angles - level, tolerance / 2)
+    return Angles(
+        last.base + added.base,
+        last.conditions + added.conditions,
+        torch.cat((last.conditional, added.conditional)),
+        last.error + added.error,
+    )
+
+
+def single_spikes(
+    neuron: Neuron,
+    dynamics: Dynamics,
+    current: Tensor,
+    state: QLIFState,
+    modulation: Tensor | None,
+    *,
+    spikes: int | None = None,
+) -> Tensor:
+    """The angles at every step of the trains that have one spike alone.
+
+    Returns:
+        `(time, time + 1, batch, num_neurons)`: at a step, where the only spike was at each step; in the last place without any.
+        A neuron in its refractory period has the angle 0.
+    """
+    steps, found = len(current), []
+    lone = torch.eye(steps, steps + 1, dtype=torch.float64, device=current.device)[:, :, None, None]
+    now = QLIFState(*(value.detach().double().expand(steps + 1, -1, -1) for value in state))
+    for step, given in enumerate(current.detach().double()):
+        m = None if modulation is None else modulation[step].detach().double()
+        active = now.refractory == 0
+        now, gap = integrate(now, given, dynamics, modulation=m)
+        angle = angle_of(neuron.settings, neuron.values, now, gap, dynamics, m)
+        found.append(angle * active if neuron.settings.refractory_period else angle)
+        now = settle(now, lone[step].expand_as(gap), dynamics, modulation=m)
+    return torch.stack(found)
+
+
+def _since_last(angles: Tensor, tolerance: float) -> Angles:
+    """Conditions on the time since the last spike, for angles of single spikes that are steps of one function of it.
+
+    From "never" towards "at the last step", neighbours that differ by at most twice the tolerance share the angle midway
+    between their extremes: the fewest levels with that error. Each further level is one rotation by the difference, on the
+    condition that there was a spike since.
+    """
+    steps = len(angles)
+    free = angles[:, -1]
+    low, high = free.clone(), free.clone()
+    level, first = free.clone(), torch.full(free.shape, steps, dtype=torch.int64, device=free.device)
+    conditional = free.new_zeros(steps + 1, *free.shape)
+
+    def close(where: Tensor) -> None:
+        """Give the levels that end here their angle: the base, or a rotation from the level before."""
+        middle = (low + high) / 2
+        rise = torch.where(first == steps, middle, middle - level)
+        place = first.unsqueeze(0)
+        conditional.scatter_(0, place, torch.where(where, rise, conditional.gather(0, place)[0]).unsqueeze(0))
+        level.copy_(torch.where(where, middle, level))
+
+    error = free.new_zeros(())
+    for ago in range(steps - 1, 0, -1):
+        value = free.clone()
+        value[ago:] = angles.diagonal(-ago).movedim(-1, 0)
+        inside = (torch.arange(steps, device=free.device) >= ago)[:, None, None]
+        least, most = torch.minimum(low, value), torch.maximum(high, value)
+        leaves = inside & (most - least > 2 * tolerance)
+        error = torch.maximum(error, ((high - low) / 2).max())
+        close(leaves)
+        low = torch.where(leaves, value, torch.where(inside, least, low))
+        high = torch.where(leaves, value, torch.where(inside, most, high))
+        first = torch.where(leaves, ago, first)
+    close(torch.ones_like(first, dtype=torch.bool))
+    error = torch.maximum(error, ((high - low) / 2).max())
+    places = [(step, ago) for step in range(steps) for ago in range(step, 0, -1) if bool(conditional[ago, step].any())]
+    conditions = [Condition(step, step - ago, step - 1) for step, ago in places]
+    kept = [conditional[ago, step] for step, ago in places]
+    return Angles(conditional[steps], conditions, _stacked(kept, free), float(error))
+
+
+def _sums(angles: Tensor, tolerance: float) -> Angles:
+    """Conditions on single bits, for angles that are sums over the spikes.
+
+    The smallest weights of a step are left out as long as they add up to at most twice the tolerance; half of their sum, which
+    is midway between none and all of them, goes into the base.
+    """
+    steps = len(angles)
+    weights = angles[:, :-1] - angles[:, -1:]
+    size, order = weights.abs().sort(dim=1)
+    small = torch.zeros_like(weights, dtype=torch.bool).scatter(1, order, size.cumsum(1) <= 2 * tolerance)
+    dropped = torch.where(small, weights, 0.0)
+    kept = torch.where(small, 0.0, weights)
+    places = [(step, spike) for step in range(steps) for spike in range(step) if bool(kept[step, spike].any())]
+    conditions = [Condition(step, spike, spike) for step, spike in places]
+    stacked = _stacked([kept[step, spike] for step, spike in places], angles[:, -1])
+    return Angles(angles[:, -1] + dropped.sum(1) / 2, conditions, stacked, float(dropped.abs().sum(1).max()) / 2)
+
+
+def _stacked(values: list[Tensor], like: Tensor) -> Tensor:
+    return torch.stack(values) if values else like.new_zeros(0, *like.shape[1:])
+
+
+def _joined(parts: list[Angles]) -> SpikeTrainCircuit:
+    """One program of the parts of a batch; where a part has no use for a condition its angle is 0."""
+    every = sorted({condition for part in parts for condition in part.conditions}, key=lambda c: (c.step, c.last, c.first))
+    places = {condition: number for number, condition in enumerate(every)}
+    spread = []
+    for part in parts:
+        own = part.base.new_zeros(len(every), *part.base.shape[1:])
+        # One bit can be a window and a weight at once: what both turn is one rotation.
+        numbers = torch.tensor([places[condition] for condition in part.conditions], dtype=torch.int64, device=own.device)
+        own.index_add_(0, numbers, part.conditional)
+        spread.append(own)
+    base = torch.cat([part.base for part in parts], dim=1)
+    return SpikeTrainCircuit(base, tuple(every), torch.cat(spread, dim=1), error=max(part.error for part in parts))
+
+
+def _check_unclipped(dynamics: Dynamics, state: QLIFState, steps: int) -> None:
+    """Refuse what a spike at every step would carry to its bound: beyond it nothing adds up any more."""
+    if dynamics.ahp_jump is not None:
+        ahp = state.ahp.double()
+        for _ in range(steps - 1):
+            ahp = ahp * dynamics.ahp_decay + dynamics.ahp_jump
+        if bool((ahp > AHP_MAX).any()):
+            raise ArgumentError(
+                f"Argument `ahp_jump` must keep H below {AHP_MAX:g} for a spike train in one circuit, but spikes at all "
+                f"{steps} steps bring it to {float(ahp.max()):.4g}."
+            )
+    if dynamics.eta is not None:
+        lowest = highest = state.threshold_shift.double()
+        for _ in range(steps - 1):
+            lowest, highest = lowest * dynamics.threshold_decay, highest * dynamics.threshold_decay + dynamics.eta
+        if bool((dynamics.V_th + highest > dynamics.highest_threshold).any()):
+            raise ArgumentError(
+                "Argument `max_threshold` must not be reached in a spike train of one circuit, but spikes at all "
+                f"{steps} steps bring the threshold to {float((dynamics.V_th + highest).max()):.4g}."
+            )
+        if bool((dynamics.V_th + torch.minimum(lowest, state.threshold_shift) < dynamics.lowest_threshold).any()):
+            raise ArgumentError("Argument `min_threshold` must not be reached in a spike train of one circuit, but is.")
