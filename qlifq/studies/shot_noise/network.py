@@ -4,6 +4,8 @@ A `qlifq.training.Design` describes the same network, but averages the spikes be
 in another order, and the tables of the study would change.
 """
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,9 @@ class SmallNetwork:
     def __init__(self, images: Tensor, labels: Tensor, decision: str, *, epochs: int, seed: int) -> None:
         self.decision = decision
         self.sizes = images.shape[1], int(labels.max()) + 1
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # With decision "threshold" the first batches are nearly silent, and the network learns from them nevertheless.
+            warnings.filterwarnings("ignore", message="A layer of .* stayed silent", category=RuntimeWarning)
             # torch draws initial weights from its global generator alone.
             torch.manual_seed(seed)
             self.trained = self._build(get("analytic"), None, seed)
