@@ -96,6 +96,9 @@ VENDORS: dict[str, tuple[str, ...]] = {
     ),
     "qiskit_aer": ("backends.aer*", "backends.ibm*", "backends.snapshots"),
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
+    "cloudpickle": ("backends.distributed*",),
+    "dask": ("backends.distributed*",),
+    "distributed": ("backends.distributed*",),
     "sklearn": ("training.*",),
     "matplotlib": ("plot", "reporting.*", "studies.*", "training.*"),
     "pandas": ("calibration.table", "reporting.*", "studies.*", "training.*", "dashboard*"),
@@ -180,7 +183,7 @@ def test_every_room_of_the_package_is_checked() -> None:
 def test_a_package_that_is_imported_is_declared(package: str) -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["ibm"], *extras["dashboard"]]
+    declared = [*project["dependencies"], *extras["ibm"], *extras["dashboard"], *extras["distributed"]]
     name = {"sklearn": "scikit-learn", "PIL": "pillow"}.get(package, package.replace("_", "-"))
     assert name in {re.split("[^a-z0-9-]", requirement)[0] for requirement in declared}
 

@@ -72,6 +72,13 @@ BUILT_IN = MappingProxyType(
         "ibm": BuiltIn(
             "qlifq.backends.ibm.backend", "IBMBackend", "qiskit_ibm_runtime", "'qlifq[ibm]'", Summary(remote=True, device=True)
         ),
+        "distributed": BuiltIn(
+            "qlifq.backends.distributed.backend",
+            "DistributedBackend",
+            "distributed",
+            "'qlifq[distributed]'",
+            Summary(noisy=True, snapshots=True, sampling=("shots", "law")),
+        ),
         # Named and not imported, as one of another package is: it stands on the calibrations, which stand on the interface.
         "twin": BuiltIn("qlifq.calibration.twin", "TwinBackend", summary=Summary(exact=True, differentiable=True, record=True)),
         "reference": BuiltIn("qlifq.backends.reference", "ReferenceBackend", summary=Summary(exact=True, noisy=True)),

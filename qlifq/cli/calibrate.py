@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DryRun, Noise, Sampling, tell_problems
+from qlifq.cli.arguments import DryRun, Noise, Sampling, Scheduler, tell_problems
 from qlifq.cli.devices import (
     Account,
     Device,
@@ -39,6 +39,7 @@ def calibrate(
     backend: Annotated[str, typer.Option(help="What is measured, see `qlifq backends`.")] = "aer",
     noise: Noise = None,
     sampling: Sampling = None,
+    scheduler: Scheduler = None,
     device: Device = None,
     max_device_seconds: MaxDeviceSeconds = None,
     account: Account = None,
@@ -71,9 +72,8 @@ def calibrate(
             raise ArgumentError(f"Option {option} would be ignored: it needs --counts.")
     if neurons is None:
         raise ArgumentError("Option --neurons must say how many neurons are measured, or --counts which file holds counts.")
-    from qlifq.backends import get
     from qlifq.calibration import fit, shots_for
-    from qlifq.cli.options import backend_options
+    from qlifq.cli.options import backend_options, build_backend
     from qlifq.studies.calibration_check import (
         calibration_contents,
         check_correction,
@@ -85,7 +85,7 @@ def calibrate(
     place = record_run(out, command=context.obj, force=force)
     reporter = StatusReporter()
     on_device = device_options(context, reporter)
-    resolved = get(backend, **backend_options(noise, sampling, on_device))
+    resolved = build_backend(backend, backend_options(noise, sampling, on_device), scheduler)
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
     if standard_error is not None and parameter is not None:
         needed = shots_for(standard_error, parameter=parameter, **programmed)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import Force, Noise, Out, Sampling, tell_problems
+from qlifq.cli.arguments import Force, Noise, Out, Sampling, Scheduler, tell_problems
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
@@ -32,6 +32,7 @@ def shot_noise(
     backend: _Backend = "analytic",
     noise: Noise = None,
     sampling: Sampling = None,
+    scheduler: Scheduler = None,
     shots: _Shots = None,
     seed: _Seed = 0,
     quick: _Quick = False,
@@ -45,7 +46,7 @@ def shot_noise(
     from qlifq.training import digits
 
     check_folder(out, command=context.obj, files=FILES, force=force)
-    resolved = _backend(backend, noise, sampling)
+    resolved = _backend(backend, noise, sampling, scheduler)
     counts = SHOTS if shots is None else _counts(shots)
     setup = {} if sampling is None else {"sampling": sampling}
     size = QUICK if quick else PAPER
@@ -60,6 +61,7 @@ def brand_petruccione(
     context: typer.Context,
     backend: _Backend = "analytic",
     sampling: Sampling = None,
+    scheduler: Scheduler = None,
     shots: _Shots = None,
     snapshot: Annotated[str, typer.Option(help="Device snapshot that the circuits are counted on.")] = "fake_torino",
     seed: _Seed = 0,
@@ -73,7 +75,7 @@ def brand_petruccione(
     from qlifq.studies.brand_petruccione.study import PAPER, QUICK, SHOTS, run_brand_petruccione
 
     check_folder(out, command=context.obj, files=FILES, force=force)
-    resolved = _backend(backend, None, sampling)
+    resolved = _backend(backend, None, sampling, scheduler)
     counts = SHOTS if shots is None else _counts(shots)
     setup = {} if sampling is None else {"sampling": sampling}
     size = QUICK if quick else PAPER
@@ -83,11 +85,10 @@ def brand_petruccione(
         _finish(folder, brand_petruccione_report(study, setup))
 
 
-def _backend(name: str, noise: str | None, sampling: str | None) -> "Backend":
-    from qlifq.backends import get
-    from qlifq.cli.options import backend_options
+def _backend(name: str, noise: str | None, sampling: str | None, scheduler: str | None) -> "Backend":
+    from qlifq.cli.options import backend_options, build_backend
 
-    return get(name, **backend_options(noise, sampling))
+    return build_backend(name, backend_options(noise, sampling), scheduler)
 
 
 def _counts(text: str) -> list[int]:

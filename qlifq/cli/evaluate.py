@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, tell_problems
+from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, Scheduler, tell_problems
 from qlifq.cli.devices import (
     Account,
     Device,
@@ -42,6 +42,7 @@ def evaluate(
             help="For aer: law (default), counts drawn from the distribution of the outcomes; or shots, every shot is run."
         ),
     ] = None,
+    scheduler: Scheduler = None,
     device: Device = None,
     max_device_seconds: MaxDeviceSeconds = None,
     account: Account = None,
@@ -86,7 +87,7 @@ def evaluate(
         records = one_for_each(records, design.neuron_layers)
     if not dry_run:
         check_folder(out, command=context.obj, files=FILES, force=force)
-    backends = _backends(backend, options, records, design.neuron_layers)
+    backends = _backends(backend, options, records, design.neuron_layers, scheduler)
     plan = plan_evaluation(
         run_read,
         backends,
@@ -122,16 +123,18 @@ def evaluate(
     print(f"{'written to':<12} {folder.path}")
 
 
-def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":
+def _backends(
+    name: str, options: dict[str, object], records: "list[Calibration]", layers: int, scheduler: str | None
+) -> "list[Backend]":
     """One for each layer: the twin of its own record, and of any other backend the same for all."""
-    from qlifq.backends import get
     from qlifq.backends.registry import summary
+    from qlifq.cli.options import build_backend
 
     if summary(name).record:
-        return [get(name, **options, record=record) for record in records]
+        return [build_backend(name, {**options, "record": record}, scheduler) for record in records]
     # The layers share the qubits of the widest.
     qubits = measured_qubits(max(records, key=lambda record: record.sites)) if summary(name).device and records else {}
-    return [get(name, **options, **qubits)] * layers
+    return [build_backend(name, {**options, **qubits}, scheduler)] * layers
 
 
 def _print_corrections(corrections: "Sequence[Correction]") -> None:

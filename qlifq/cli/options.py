@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qlifq._validation import unknown
 from qlifq.backends import DeviceNoise
 from qlifq.errors import ArgumentError
 from qlifq.neurons.parameters import Settings, spec_of
 
-__all__ = ["parse_noise", "parse_parameters"]
+if TYPE_CHECKING:
+    from qlifq.backends import Backend
+
+__all__ = ["backend_options", "build_backend", "parse_noise", "parse_parameters"]
 
 #: Parameters with an option of their own.
 _OPTIONS = ("decision", "mapping", "membrane")
@@ -46,6 +49,19 @@ def backend_options(
     """What `qlifq.backends.get` is given: the options that the user gave, with those of `qlifq.cli.devices.device_options`."""
     given = {"noise": None if noise is None else parse_noise(noise), "sampling": sampling, **device}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def build_backend(name: str, options: Mapping[str, object], scheduler: str | None) -> "Backend":
+    """The backend of a command, over the workers of a scheduler where one is given.
+
+    Raises:
+        QLIFError: if it cannot be built, cannot be distributed, or no scheduler answers.
+    """
+    from qlifq.backends import get
+
+    if scheduler is None:
+        return get(name, **options)
+    return get("distributed", inner=name, scheduler=scheduler, **options)
 
 
 def parse_parameters(items: Iterable[str]) -> dict[str, Any]:

@@ -56,6 +56,15 @@ def test_calibrate_prints_the_table_and_writes_record_and_picture(capsys: Captur
     assert load("cal.json").sites == 4
 
 
+def test_a_record_that_a_cluster_measured_holds_without_one(capsys: Captured) -> None:
+    """One process stands for the cluster: the record names what gave the counts, and not where."""
+    spread = ["--neurons", "64", "--shots", "500", "--check-shots", "100", "--scheduler", "synchronous", "--out"]
+    succeed(capsys, "calibrate", *DEVICE, *spread, "cal.json")
+    succeed(capsys, "simulate", *DEVICE, "--samples", "1", "--steps", "3", "--calibration", "cal.json", "--out", "run")
+    on_device = ["--backend", "ibm", "--device", "fake_manila"]
+    assert "runs where it is called, but is ibm" in refuse(capsys, "calibrate", *on_device, *spread, "other.json")
+
+
 def test_simulate_uses_a_calibration_on_the_device_and_on_the_twin(capsys: Captured) -> None:
     succeed(capsys, "calibrate", *DEVICE, "--neurons", "64", "--shots", "500", "--check-shots", "100", "--out", "cal.json")
     small = ["--samples", "2", "--steps", "10", "--calibration", "cal.json"]

@@ -68,6 +68,16 @@ def test_noise_and_sampling_reach_the_backend(capsys: Captured) -> None:
     assert floor["bias"].iloc[0] == pytest.approx(0.196, abs=0.02)
 
 
+def test_a_scheduler_spreads_the_calls_and_the_report_stays(capsys: Captured) -> None:
+    """Calls of one block, so that the numbers are those without a scheduler."""
+    options = ["--backend", "aer", "--sampling", "law", "--noise", "readout_p01=0.2"]
+    succeed(capsys, "compare", "shot-noise", *SHOTS, *options, "--scheduler", "synchronous", "--out", "spread")
+    succeed(capsys, "compare", "shot-noise", *SHOTS, *options, "--out", "alone")
+    assert "--scheduler synchronous" in Path("spread/report.md").read_text(encoding="utf-8")
+    network = Path("spread/network.csv").read_bytes()
+    assert network == Path("alone/network.csv").read_bytes()
+
+
 def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None:
     out = succeed(capsys, "compare", "shot-noise", *SHOTS)
     assert re.search(r"written to runs/\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ/report\.md", out)
@@ -82,6 +92,7 @@ def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None
         (["shot-noise", "--sampling", "law"], "Backend analytic has no option `sampling`"),
         (["brand-petruccione", "--backend", "nowhere"], "Unknown backend `nowhere`"),
         (["brand-petruccione", "--snapshot", "fake_nowhere"], "but is 'fake_nowhere'"),
+        (["shot-noise", "--scheduler", "nowhere"], "`scheduler` must be local, synchronous or an address such as tcp://"),
         (["everything"], "No such command 'everything'"),
         ([], "Missing command"),
     ],

@@ -215,6 +215,19 @@ def test_an_exact_backend_gives_the_closed_form_s_answers(
     assert backends["loss" if "loss" in backends else "accuracy"].nunique() == 1
 
 
+def test_an_evaluation_over_a_scheduler_gives_the_same_answers(run: tuple[Path, str], capsys: Captured) -> None:
+    """Calls of one block; each layer has its own backend, and a record reaches each."""
+    folder, _ = run
+    common = ["evaluate", str(folder), "--samples", "20", "--shots", "1", "--backend", "reference"]
+    assert main([*common, "--out", "here"]) == 0
+    assert main([*common, "--scheduler", "synchronous", "--out", "spread"]) == 0
+    here, spread = (pd.read_csv(f"{folder}/backends.csv") for folder in ("here", "spread"))
+    assert {"accuracy", "evaluations"} <= set(here)
+    pd.testing.assert_frame_equal(here.drop(columns=["seconds"]), spread.drop(columns=["seconds"]))
+    capsys.readouterr()
+    assert "such as tcp://10.0.0.1:8786, but is 'x'" in refuse(capsys, *common, "--scheduler", "x", "--out", "other")
+
+
 def test_records_are_applied_one_to_each_layer(run: tuple[Path, str], capsys: Captured) -> None:
     folder, _ = run
     noise = ["--noise", "readout_p01=0.02,readout_p10=0.2"]

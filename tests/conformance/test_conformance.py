@@ -53,6 +53,7 @@ _LAW = AnalyticBackend(NOISES["noise per site"]).law(RYSpike(), torch.device("cp
 OPTIONS: dict[str, dict[str, object]] = {
     "twin": {"record": Measured(RYSpike(), _LAW)},
     "ibm": {"device": "fake_manila", "qubits": (0, 1, 3)},
+    "distributed": {"scheduler": "synchronous", "block": 7},
 }
 _SNAPSHOT = DeviceNoise.from_snapshot("fake_manila", (0, 1, 3))
 KNOWN: dict[str, tuple[Backend, int]] = {
@@ -64,10 +65,11 @@ KNOWN: dict[str, tuple[Backend, int]] = {
 @pytest.mark.parametrize("name", qlifq.backends.names())
 def test_every_registered_backend_conforms(name: str) -> None:
     oracle, sites = KNOWN.get(name, (None, None))
-    report = check(get(name, **OPTIONS.get(name, {})), oracle=oracle, sites=sites)
+    backend = get(name, **OPTIONS.get(name, {}))
+    report = check(backend, oracle=oracle, sites=sites)
     report.raise_for_failure()
     assert report.passed
-    assert report.backend.split(",")[0].split(" of ")[0] == name
+    assert report.backend == backend.description
     assert "passed" in {line.result for line in report.lines if line.check in {"exact RYSpike", "shots RYSpike"}}
 
 

@@ -1,0 +1,1 @@
+"""Calls of any backend, spread over the workers of a Dask cluster."""
