@@ -15,12 +15,14 @@ from typing import BinaryIO
 from qlifq.errors import ArgumentError, DtypeError, FileError, FileFormatError
 
 __all__ = [
+    "MOST_BYTES_OF_JSON",
     "PathLike",
     "as_path",
     "atomic_write",
     "is_temporary",
     "named_errors",
     "parse_json",
+    "parse_json_of_any_text",
     "read_bytes",
     "read_json",
     "stamp",
@@ -151,32 +153,40 @@ def read_bytes(path: PathLike, *, at_most: int | None = None) -> bytes:
     raise FileFormatError(f"File {file} must have at most {at_most:,} bytes, but has {size:,}.")
 
 
-def read_json(path: PathLike, *, at_most: int = MOST_BYTES_OF_JSON, any_names: bool = False) -> dict[str, object]:
+def read_json(path: PathLike, *, at_most: int = MOST_BYTES_OF_JSON) -> dict[str, object]:
     """Read a JSON object, see `parse_json`.
 
     Raises:
         FileFormatError: if there is no such file, it cannot be read, or it does not hold a JSON object.
     """
-    return parse_json(read_bytes(path, at_most=at_most), str(as_path("path", path)), any_names=any_names)
+    return parse_json(read_bytes(path, at_most=at_most), str(as_path("path", path)))
 
 
-def parse_json(content: bytes, name: str, *, any_names: bool = False) -> dict[str, object]:
+def parse_json(content: bytes, name: str) -> dict[str, object]:
     """The JSON object that a file holds, each name in it once and every text one that can be written down.
 
     Args:
         content: the bytes of the file.
         name: what it is called in an error.
-        any_names: whether it may hold names of files whose bytes are no text, as `write_json` writes them.
 
     Raises:
         FileFormatError: if it holds anything else.
     """
+    found = parse_json_of_any_text(content, name)
+    if b"\\u" in content:
+        # Half of a pair of surrogates, which only an escape can bring in, is no text: nothing can print or keep it.
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise FileFormatError(f"File {name} must hold JSON, but does not: {error}.") from error
+    return found
+
+
+def parse_json_of_any_text(content: bytes, name: str) -> dict[str, object]:
+    """As `parse_json`, for a file with names of other files, whose bytes may be no text; `write_json` writes them escaped."""
     try:
         # Decoded here: the parser lets through what is no text when it decodes bytes itself.
         found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
-        if not any_names and b"\\u" in content:
-            # Half of a pair of surrogates, which only an escape can bring in, is no text: nothing can print or keep it.
-            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"File {name} must hold JSON, but does not: {error}.") from error
     if not isinstance(found, dict):

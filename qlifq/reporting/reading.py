@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qlifq._arrays import parse_npz
-from qlifq._files import PathLike, as_path, read_bytes, read_json
+from qlifq._files import PathLike, as_path, read_bytes
 from qlifq._packages import load
 from qlifq.errors import FileFormatError
-from qlifq.reporting.run_folder import FORMAT, MARKER, VERSION, is_unfinished, listed_files
+from qlifq.reporting.run_folder import FORMAT, MARKER, VERSION, is_unfinished, listed_files, read_marker
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -79,7 +79,7 @@ def read_run(folder: PathLike) -> SavedRun:
         FileFormatError: if the folder holds no finished run, or one of its files cannot be read.
     """
     path = as_path("folder", folder)
-    summary = read_json(path / MARKER)
+    summary = read_marker(path / MARKER)
     if summary.get("format") != FORMAT:
         raise FileFormatError(f"File {path / MARKER} must be the summary of a run of qlifq, but is none.")
     if summary.get("format_version") != VERSION:

@@ -15,7 +15,17 @@ from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
-from qlifq._files import PathLike, as_path, is_temporary, named_errors, read_json, stamp, write_json
+from qlifq._files import (
+    MOST_BYTES_OF_JSON,
+    PathLike,
+    as_path,
+    is_temporary,
+    named_errors,
+    parse_json_of_any_text,
+    read_bytes,
+    stamp,
+    write_json,
+)
 from qlifq.errors import FileError, FileFormatError
 
 __all__ = [
@@ -27,6 +37,7 @@ __all__ = [
     "check_folder",
     "is_unfinished",
     "listed_files",
+    "read_marker",
     "run_folder",
     "same_command",
 ]
@@ -156,6 +167,15 @@ class RunFolder:
         write_json(self._marker, {**known, "finished": finished, "files": sorted(self._files), **facts})
 
 
+def read_marker(path: Path, *, at_most: int = MOST_BYTES_OF_JSON) -> dict[str, object]:
+    """Read the marker of a run, which may list files, and give a command, whose names are bytes that are no text.
+
+    Raises:
+        FileFormatError: if there is no such file, it cannot be read, or it does not hold a JSON object.
+    """
+    return parse_json_of_any_text(read_bytes(path, at_most=at_most), str(path))
+
+
 def listed_files(marker: Mapping[str, object]) -> list[str] | None:
     """The files that a marker lists; None where it lists none, as before there were lists.
 
@@ -278,7 +298,7 @@ def _opened(path: Path, command: str, files: Collection[str], *, force: bool) ->
     if all(is_temporary(left) for left in path.iterdir()):
         return RunFolder(marker, command)
     try:
-        known = {} if marker.is_symlink() else read_json(marker, any_names=True)
+        known = {} if marker.is_symlink() else read_marker(marker)
         listed = listed_files(known)
     except FileFormatError:
         known = {}

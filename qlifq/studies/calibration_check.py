@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._files import PathLike, as_path, named_errors, read_json
+from qlifq._files import PathLike, as_path, named_errors
 from qlifq.backends import Backend
 from qlifq.calibration import Calibration, Correction, save
 from qlifq.calibration.measurement import round_plan
@@ -19,7 +19,7 @@ from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.reporting.figures import write_picture
-from qlifq.reporting.run_folder import Contents, RunFolder, is_unfinished, listed_files, same_command
+from qlifq.reporting.run_folder import Contents, RunFolder, is_unfinished, listed_files, read_marker, same_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,7 +171,7 @@ def record_run(path: PathLike, *, command: str = "", force: bool = False) -> Run
         if not record.absolute().parent.is_dir():
             raise FileError(f"File {record} cannot be written: {record.absolute().parent} is not a folder.")
         if marker.exists():
-            known = read_json(marker, any_names=True)
+            known = read_marker(marker)
             if not is_unfinished(known):
                 raise FileError(f"File {record} cannot be written: {marker} is not of an unfinished calibration.")
             if not force and not same_command(known, command):

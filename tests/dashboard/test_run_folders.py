@@ -1,6 +1,7 @@
 """The page of the comparisons, without a browser: run folders, whole and broken."""
 
 import io
+import json
 import shutil
 import zipfile
 import zlib
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from qlifq._files import write_json
 from qlifq.dashboard.comparisons.view import code, find_runs, open_run
 from qlifq.errors import FileFormatError
+from qlifq.studies import read_run
 from tests.dashboard.harness import executed
 
 
@@ -50,6 +53,19 @@ def test_summaries_behind_a_link_or_too_many_are_no_run(runs: Path, tmp_path: Pa
     assert find_runs(tmp_path) == []
     with pytest.raises(FileFormatError, match="must hold the summary"):
         open_run(tmp_path, "link")
+
+
+def test_a_run_of_files_whose_names_are_no_text_is_found_and_read(runs: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(runs / "digits-a", tmp_path / "run")
+    facts = json.loads((run / "summary.json").read_bytes())
+    name = "current-\udcff.npy"
+    write_json(run / "summary.json", {**facts, "command": f"qlifq simulate --input {name}", "decided_by": name})
+    assert find_runs(tmp_path) == ["run"]
+    found = open_run(tmp_path, "run")
+    for shown in (found.command, found.source, code(found)):
+        assert "current-.npy" in shown
+        shown.encode()
+    assert read_run(run).command == f"qlifq simulate --input {name}"
 
 
 def test_files_of_a_run_that_are_broken_give_a_sentence(runs: Path, tmp_path: Path) -> None:

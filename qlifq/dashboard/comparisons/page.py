@@ -4,6 +4,7 @@ import json
 
 import streamlit as st
 
+from qlifq._text import printable
 from qlifq.dashboard.comparisons.view import RunFolder, code, find_runs, open_run, spikes_chart
 from qlifq.dashboard.folder import folder
 from qlifq.dashboard.widgets import downloads, draw, figures, refused, said
@@ -40,9 +41,12 @@ def _show(run: RunFolder) -> None:
     if not run.text:
         st.subheader(said(run.path.name))
     st.caption(said(f"numbers of {run.source}"))
-    st.code(str(run.summary.get("command", "")), language=None, wrap_lines=True)
+    st.code(run.command, language=None, wrap_lines=True)
     figures(
-        {name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in facts.items()}
+        {
+            name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+            for name, value in facts.items()
+        }
     )
     charts = []
     if run.spikes is not None:

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from qlifq._files import read_bytes, read_json
+from qlifq._files import read_bytes
+from qlifq._text import printable
 from qlifq.backends import describe_source
 from qlifq.dashboard.charts import Chart, raster
 from qlifq.errors import FileFormatError, QLIFError
 from qlifq.reporting.reading import read_spikes, read_table, read_text
-from qlifq.reporting.run_folder import FORMAT, VERSION
+from qlifq.reporting.run_folder import FORMAT, MARKER, VERSION, read_marker
 
 __all__ = ["RunFolder", "code", "find_runs", "open_run"]
 
@@ -56,9 +57,14 @@ class RunFolder:
         """What the numbers were computed on, as the run wrote it; for a run of an earlier version, what its summary holds."""
         for name in ("decided_by", "source"):
             if isinstance(self.summary.get(name), str):
-                return str(self.summary[name])
+                return printable(str(self.summary[name]))
         known = {name: self.summary[name] for name in ("device", "noise") if self.summary.get(name)}
-        return describe_source(str(self.summary.get("backend", "a backend that was not named")), known)
+        return printable(describe_source(str(self.summary.get("backend", "a backend that was not named")), known))
+
+    @property
+    def command(self) -> str:
+        """The command that made it, without the bytes of a file's name that are no text."""
+        return printable(str(self.summary.get("command", "")))
 
 
 def find_runs(root: Path) -> list[str]:
@@ -69,7 +75,7 @@ def find_runs(root: Path) -> list[str]:
         path = Path(folder)
         depth = len(path.relative_to(base).parts)
         below[:] = sorted(name for name in below if not name.startswith(".") and _shown(name)) if depth < _DEEPEST else []
-        if "summary.json" in files and _summary(path, base) is not None:
+        if MARKER in files and _summary(path, base) is not None:
             found.append(str(path.relative_to(base)))
         if len(found) >= _MOST_RUNS:
             break
@@ -115,11 +121,11 @@ def _shown(name: str) -> bool:
 
 def _summary(path: Path, base: Path) -> dict[str, object] | None:
     """The facts of a run, or None where there are none under `base` that this version reads."""
-    file = path / "summary.json"
+    file = path / MARKER
     try:
         if not file.resolve().is_relative_to(base):
             return None
-        facts = read_json(file, at_most=_MOST_BYTES_OF_FACTS)
+        facts = read_marker(file, at_most=_MOST_BYTES_OF_FACTS)
     except (QLIFError, OSError):
         return None
     return facts if facts.get("format") == FORMAT and facts.get("format_version") == VERSION else None
@@ -166,7 +172,7 @@ def spikes_chart(run: RunFolder, sample: int) -> list[Chart]:
 def code(run: RunFolder) -> str:
     """How the run was made, and the lines that read it."""
     lines = [
-        f"# made by: {' '.join(str(run.summary.get('command', '')).split())}",
+        f"# made by: {' '.join(run.command.split())}",
         "import json",
         "from pathlib import Path",
         "",
