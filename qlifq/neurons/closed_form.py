@@ -93,7 +93,10 @@ def closed_form(
         # The qubits of one neuron are pooled: with one angle for all, so are their responses.
         constants |= {name: value.reshape(-1, wires).mean(-1) if value.ndim else value for name, value in parts.items()}
     mapping = MAPPINGS[settings.mapping]
-    constants |= {"q_scale": parameters["q_scale"], "offset": parameters["q_bias"] - number("quantum_leak")}
+    # Without a leak the bias itself: another tensor would take memory for each neuron.
+    leaks = "quantum_leak" in parameters or settings.quantum_leak != 0
+    offset = parameters["q_bias"] - number("quantum_leak") if leaks else parameters["q_bias"]
+    constants |= {"q_scale": parameters["q_scale"], "offset": offset}
     constants |= {name: number(name) for name in mapping.parameters}
     if settings.decision == "threshold":
         level = just_above(excitation_at(settings.quantum_threshold), like.dtype)

@@ -82,7 +82,7 @@ class Dynamics(NamedTuple):
         def value(name: str) -> Tensor | float:
             return parameters[name] if name in parameters else getattr(settings, name)
 
-        constants: dict[str, Tensor | float] = {"V_th": like, "step": dt / value("tau")}
+        constants: dict[str, Tensor | float] = {"V_th": like, "step": like.new_full((), dt) / value("tau")}
         row = MEMBRANES[settings.membrane]
         constants |= {
             name: value(name) for name in row.parameters if name in parameters or value(name) != row.neutral.get(name)
@@ -146,13 +146,14 @@ def initial_state(
         like: a tensor of the layer.
         parameters: as for `Dynamics.of`.
     """
-    zeros = torch.zeros(batch, neurons, dtype=like.dtype, device=like.device)
+    # One number stands for all that a state without its mechanism never changes: no memory for each neuron.
+    zeros, ones = (like.new_full((), value).expand(batch, neurons) for value in (0.0, 1.0))
     name = MEMBRANES[settings.membrane].rest
     rest: Any = 0.0 if name is None else parameters.get(name, getattr(settings, name))
     return QLIFState(
         voltage=zeros + (zeros.new_tensor(rest) if isinstance(rest, tuple) else rest),
         adaptation=zeros,
-        efficiency=torch.ones_like(zeros),
+        efficiency=ones,
         ahp=zeros,
         dynamic=zeros,
         threshold_shift=zeros,
@@ -278,4 +279,4 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
 
 def _within(shift: Tensor, rested: Tensor, dynamics: Dynamics) -> Tensor:
     """The shift kept such that the threshold, `rested` + shift, stays within its bounds."""
-    return torch.minimum(torch.maximum(shift, dynamics.lowest_threshold - rested), dynamics.highest_threshold - rested)
+    return shift.clamp(dynamics.lowest_threshold - rested, dynamics.highest_threshold - rested)

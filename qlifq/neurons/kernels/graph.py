@@ -5,7 +5,7 @@ Every operation is scalar: one instruction per element, whatever the shapes were
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -70,6 +70,20 @@ class Graph(NamedTuple):
     operations: tuple[Operation, ...]
     outputs: Mapping[str, Operand]
 
+    def only(self, outputs: Iterable[str]) -> "Graph":
+        """The program of some of its outputs, without what none of them needs."""
+        chosen = {name: self.outputs[name] for name in outputs}
+        needed = {item for item in chosen.values() if isinstance(item, str)}
+        # An operation stands after its operands: backwards, all that read a result are known before it.
+        for operation in reversed(self.operations):
+            if operation.name in needed:
+                needed |= {item for item in operation.operands if isinstance(item, str)}
+        return Graph(
+            inputs=tuple(name for name in self.inputs if name in needed),
+            operations=tuple(operation for operation in self.operations if operation.name in needed),
+            outputs=chosen,
+        )
+
 
 def trace(function: Callable[[dict[str, Tensor]], dict[str, Tensor]], inputs: Sequence[str]) -> Graph:
     """Trace an elementwise function of named tensors to a program.
@@ -122,7 +136,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.inputs = list(inputs)
         self.operations: dict[tuple[str, tuple[Operand, ...]], Operation] = {}
-        self.kinds: dict[str, str] = {}
+        self.by_name: dict[str, Operation] = {}
         # By identity: every known tensor is kept, so that no other takes its place in memory.
         self.known: dict[int, tuple[Tensor, Any]] = {id(value): (value, name) for name, value in inputs.items()}
 
@@ -151,7 +165,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def program(self, outputs: Mapping[str, Tensor]) -> Graph:
         """What was recorded, without what no output needs."""
-        return self._pruned({name: self._operand(value) for name, value in outputs.items()})
+        found = {name: self._number(self._operand(value)) for name, value in outputs.items()}
+        return Graph(tuple(self.inputs), tuple(self.operations.values()), found).only(found)
 
     def _operand(self, item: Any) -> Any:
         """What stands for an argument: a recorded value, or a number."""
@@ -244,41 +259,49 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operands = tuple(
             self._number(item) if place not in takes_truth else self._truth(item) for place, item in enumerate(operands)
         )
-        if (known := _folded(kind, operands)) is not None:
+        known = _folded(kind, operands)
+        if known is None and kind == "mul":
+            known = self._double_angle(*operands)
+        if known is not None:
             return known
         key = (kind, operands)
         if key not in self.operations:
             self.operations[key] = Operation(f"v{len(self.operations)}", kind, operands)
-            self.kinds[self.operations[key].name] = kind
+            self.by_name[self.operations[key].name] = self.operations[key]
         return self.operations[key].name
+
+    def _double_angle(self, product: Operand, cosine: Operand) -> Operand | None:
+        """G · 2 sin x · cos x, as autograd differentiates sin² x, as g · sin 2x: one function in place of two."""
+        turned = self._made("cos", cosine)
+        factors = self._made("mul", product)
+        doubled = self._made("mul", factors.operands[1]) if factors else None
+        if not (turned and factors and doubled) or doubled.operands[1] != 2.0:
+            return None
+        sine = self._made("sin", doubled.operands[0])
+        if sine is None or sine.operands != turned.operands:
+            return None
+        (x,) = turned.operands
+        half = self._made("div", x)
+        whole = half.operands[0] if half and half.operands[1] == 2.0 else self.op("mul", x, 2.0)
+        return self.op("mul", factors.operands[0], self.op("sin", whole))
+
+    def _made(self, kind: str, item: Operand) -> Operation | None:
+        """The operation that an operand is the result of, where it is of this kind."""
+        operation = self.by_name.get(item) if isinstance(item, str) else None
+        return operation if operation and operation.kind == kind else None
+
+    def _is_truth(self, item: Operand) -> bool:
+        return isinstance(item, str) and item in self.by_name and self.by_name[item].is_truth
 
     def _number(self, item: Operand) -> Operand:
         if isinstance(item, bool | int):
             return float(item)
-        return self.op("number", item) if isinstance(item, str) and self.kinds.get(item) in _TRUTHS else item
+        return self.op("number", item) if self._is_truth(item) else item
 
     def _truth(self, item: Operand) -> Operand:
-        if isinstance(item, str) and self.kinds.get(item) not in _TRUTHS:
+        if isinstance(item, str) and not self._is_truth(item):
             return self.op("ne", item, 0.0)
         return item
-
-    def _pruned(self, outputs: Mapping[str, Operand]) -> Graph:
-        """The program without what no output needs."""
-        outputs = {name: self._number(item) for name, item in outputs.items()}
-        by_name = {operation.name: operation for operation in self.operations.values()}
-        needed: set[str] = set()
-        pending = [item for item in outputs.values() if isinstance(item, str)]
-        while pending:
-            name = pending.pop()
-            if name not in needed:
-                needed.add(name)
-                if name in by_name:
-                    pending += [item for item in by_name[name].operands if isinstance(item, str)]
-        return Graph(
-            inputs=tuple(name for name in self.inputs if name in needed),
-            operations=tuple(operation for operation in self.operations.values() if operation.name in needed),
-            outputs=outputs,
-        )
 
 
 def _folded(kind: str, operands: tuple[Operand, ...]) -> Operand | None:

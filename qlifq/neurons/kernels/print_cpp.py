@@ -60,8 +60,7 @@ class _Printer:
     def __init__(self, program: Program, shape: Shape) -> None:
         self.program, self.shape = program, shape
         formula = program.formula
-        graphs = [program.forward, *(program.derivative or ())]
-        used = {name for graph in graphs for name in graph.inputs}
+        used = {name for graph in program.graphs for name in graph.inputs}
         self.inputs = formula.inputs
         self.constants = tuple(name for name in formula.constants if name in used)
         self.places = {name: place for place, name in enumerate(arrays(program))}
@@ -78,7 +77,7 @@ class _Printer:
             *([f"sound[i] += real(0) * {_text(graph.outputs['checked'])};"] if formula.checked else []),
         ]
         step = [
-            *_block("if (kept && t % K == 0)", *(_copy(self._kept(name, "t"), f"b_{name}") for name in states)),
+            *_block("if (kept && t && t % K == 0)", *(_copy(self._kept(name, "t"), f"b_{name}") for name in states)),
             *self._draws(random=formula.random, noisy=formula.noisy, begins="t == 0"),
             *(["const real *noise_row = normal[word];"] if formula.noisy else []),
             *self._input_rows(),
@@ -103,7 +102,7 @@ class _Printer:
 
     def backward(self, derivative: Derivative) -> str:
         """From the last step to the first, in stretches of K: states are computed again from the last that was kept."""
-        replay, backward = derivative
+        replay, backward, carried = derivative
         program, formula, states = self.program, self.program.formula, self.program.states
         inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.repeated]
         repeated = [name for name in formula.inputs if name in program.gradients and name in self.shape.repeated]
@@ -128,32 +127,35 @@ class _Printer:
             ),
         ]
         cotangents = {f"grad_out_{name}": f"g_{name}[i]" for name in formula.outputs}
-        cotangents |= {f"grad_next_{name}": f"gs_{name}[i]" for name in states}
-        found = {name: _text(backward.outputs["grad_" + name]) for name in (*states, *inputs, *repeated, *constants)}
+        cotangents |= {f"grad_next_{name}": f"gs_{name}[i]" for name in carried}
+        found = {name: _text(backward.outputs["grad_" + name]) for name in (*carried, *inputs, *repeated, *constants)}
         pull = [
             *rows,
-            *(f"const real *g_{name} = {self._at('grad_out_' + name)} + t * M + c;" for name in formula.outputs),
+            *(
+                f"const real *g_{name} = {self._at('grad_out_' + name)} + t * {self._grad_stride(name)} + c;"
+                for name in formula.outputs
+            ),
             *(f"real *gi_{name} = {self._at('grad_' + name)} + t * M + c;" for name in inputs),
             *_over_lanes(
                 *self._loads(backward, {**cells, **cotangents}),
                 *self._body(backward),
-                *(f"gs_{name}[i] = {found[name]};" for name in states),
+                *(f"gs_{name}[i] = {found[name]};" for name in carried),
                 *(f"gi_{name}[i] = {found[name]};" for name in inputs),
                 *(f"a_{name}[i] += {found[name]};" for name in (*repeated, *constants)),
             ),
         ]
         stretch = [
             "first = (last - 1) / K * K;",
-            *(_copy(f"s_{name}[0]", self._kept(name, "first")) for name in states),
+            *(_copy(f"s_{name}[0]", f"(first ? {self._kept(name, 'first')} : {self._at(name)} + c)") for name in states),
             *_block("for (int64_t t = first; t < last; t++)", *again),
             *_block("for (int64_t t = last - 1; t >= first; t--)", *pull),
         ]
         chunk = [
             *self._chunk(),
-            *(line for name in states for line in _buffer(f"gs_{name}", f"{self._at('grad_next_' + name)} + c")),
+            *(line for name in carried for line in _buffer(f"gs_{name}", f"{self._at('grad_next_' + name)} + c")),
             *(f"real a_{name}[LANES] = {{}};" for name in (*repeated, *constants)),
             *_block("for (int64_t last = T, first; last > 0; last = first)", *stretch),
-            *(_copy(f"{self._at('grad_first_' + name)} + c", f"gs_{name}") for name in states),
+            *(_copy(f"{self._at('grad_' + name)} + c", f"gs_{name}") for name in program.first),
             *(_copy(f"{self._at('grad_' + name)} + c", f"a_{name}") for name in repeated),
             *(self._summed(name) for name in constants),
         ]
@@ -194,9 +196,9 @@ class _Printer:
         return f"collect(a_{name}, c, N, gc_{name}, n);"
 
     def _kept(self, name: str, step: str) -> str:
-        """Where the state before the current step is kept."""
+        """Where the state before a step is kept; the first one is given."""
         states = self.program.states
-        return f"kept + (({step} / K) * {len(states)} + {states.index(name)}) * M + c"
+        return f"kept + (({step} / K - 1) * {len(states)} + {states.index(name)}) * M + c"
 
     def _header(self) -> list[str]:
         return [
@@ -260,6 +262,10 @@ class _Printer:
 
     def _stride(self, name: str, dimension: int) -> str:
         return f"call->strides[{3 * self.inputs.index(name) + dimension}]"
+
+    def _grad_stride(self, name: str) -> str:
+        """That in time of the gradient of an output."""
+        return f"call->strides[{3 * len(self.inputs) + self.program.formula.outputs.index(name)}]"
 
 
 def _block(head: str, *lines: str) -> list[str]:

@@ -106,7 +106,8 @@ class _Printer:
     def __init__(self, program: Program, shape: Shape) -> None:
         self.program, self.shape, self.formula = program, shape, program.formula
         self.single = shape.dtype == "float"
-        numbers = [*(f"s_{name}_{place}" for name in self.formula.inputs for place in range(3)), *NUMBERS]
+        strides = [f"s_{name}_{place}" for name in self.formula.inputs for place in range(3)]
+        numbers = [*strides, *(f"s_grad_{name}" for name in self.formula.outputs), *NUMBERS]
         self.arguments = ", ".join([*(f"p_{name}" for name in arrays(program)), *numbers, "LANES: tl.constexpr"])
         # Else another kernel would be compiled for every number that 16 divides.
         self.decorator = f"@triton.jit(do_not_specialize={numbers!r})"
@@ -115,9 +116,9 @@ class _Printer:
         """All steps, four at a time, since one call of the generator serves four."""
         program, formula, states = self.program, self.formula, self.program.states
         body = [
-            "if (t % K == 0) & KEEP:",
+            "if (t % K == 0) & (t > 0) & KEEP:",
             *(
-                f"    tl.store(p_kept + ((t // K) * {len(states)} + {place}) * M + i, b_{name}, mask=m)"
+                f"    tl.store(p_kept + ((t // K - 1) * {len(states)} + {place}) * M + i, b_{name}, mask=m)"
                 for place, name in enumerate(states)
             ),
             *self._input_loads(program.forward),
@@ -147,7 +148,7 @@ class _Printer:
 
     def backward(self, derivative: Derivative) -> str:
         """From the last step to the first: the state before each is computed again from the last that was kept."""
-        replay, backward = derivative
+        replay, backward, carried = derivative
         program, formula, states = self.program, self.formula, self.program.states
         inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.repeated]
         # What does not depend on the step is added up over the steps.
@@ -171,33 +172,36 @@ class _Printer:
         pull = [
             *drawn,
             *noise,
-            *(f"x_grad_out_{name} = {self._loaded(f'p_grad_out_{name} + t * M + i')}" for name in formula.outputs),
+            *(f"x_grad_out_{name} = {self._loaded(f'p_grad_out_{name} + t * s_grad_{name} + i')}" for name in formula.outputs),
             *self._input_loads(backward),
-            *self._renamed(backward, {**own, **{f"grad_next_{name}": f"g_{name}" for name in states}}),
+            *self._renamed(backward, {**own, **{f"grad_next_{name}": f"g_{name}" for name in carried}}),
             *self._body(backward),
-            *(f"n_{name} = {self._text(backward.outputs['grad_' + name])} + zero" for name in states),
-            *(f"g_{name} = n_{name}" for name in states),
+            *(f"n_{name} = {self._text(backward.outputs['grad_' + name])} + zero" for name in carried),
+            *(f"g_{name} = n_{name}" for name in carried),
             *(self._stored(f"p_grad_{name} + t * M + i", backward.outputs[f"grad_{name}"]) for name in inputs),
             *(f"a_{name} += {self._text(backward.outputs['grad_' + name])} + zero" for name in constants),
         ]
         lines = [
             *self._begin(replay, backward),
-            *(f"g_{name} = {self._loaded(f'p_grad_next_{name} + i')}" for name in states),
+            *(f"g_{name} = {self._loaded(f'p_grad_next_{name} + i')}" for name in carried),
             *(f"a_{name} = zero" for name in constants),
             "for back in range(T):",
             "    last = T - 1 - back",
             "    first = last // K * K",
+            *_indented([f"b_{name} = {self._loaded(f'p_{name} + i')}" for name in states]),
+            "    if first > 0:",
             *_indented(
                 [
-                    f"b_{name} = {self._loaded(f'p_kept + ((first // K) * {len(states)} + {place}) * M + i')}"
+                    f"b_{name} = {self._loaded(f'p_kept + ((first // K - 1) * {len(states)} + {place}) * M + i')}"
                     for place, name in enumerate(states)
-                ]
+                ],
+                2,
             ),
             "    for t in range(first, last):",
             *_indented(again, 2),
             "    t = last",
             *_indented(pull),
-            *(self._stored(f"p_grad_first_{name} + i", f"g_{name}", text=True) for name in states),
+            *(self._stored(f"p_grad_{name} + i", f"g_{name}", text=True) for name in program.first),
             *(self._stored(f"p_grad_{name} + i", f"a_{name}", text=True) for name in constants),
         ]
         return f"{self.decorator}\ndef backward({self.arguments}):\n" + "\n".join(_indented(lines)) + "\n"

@@ -49,11 +49,13 @@ class Derivative(NamedTuple):
 
     Args:
         replay: to the next states, from spikes that were drawn.
-        backward: from the gradients of outputs and next states to those of states and of the program's `gradients`.
+        backward: from the gradients of outputs and next states to those of `carried` states and of the program's `gradients`.
+        carried: the states whose gradient is carried from a step to the one before, since one that is needed depends on it.
     """
 
     replay: Graph
     backward: Graph
+    carried: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class Program:
         states: the states that a step changes or reads, in the order of the formula.
         forward: to the outputs and the next states.
         derivative: the graphs of the backward pass; None where no gradient is needed.
-        gradients: the inputs and constants whose gradient is computed.
+        gradients: the inputs, constants and states before the first step whose gradient is computed.
     """
 
     formula: Formula
@@ -73,6 +75,17 @@ class Program:
     forward: Graph
     derivative: Derivative | None
     gradients: tuple[str, ...]
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """All of them."""
+        back = () if self.derivative is None else (self.derivative.replay, self.derivative.backward)
+        return (self.forward, *back)
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The states whose gradient before the first step is computed."""
+        return tuple(name for name in self.states if name in self.gradients)
 
 
 class Shape(NamedTuple):
@@ -104,8 +117,9 @@ def arrays(program: Program) -> list[str]:
         "lost",
     ]
     if program.derivative is not None:
-        names += [*(f"grad_out_{name}" for name in formula.outputs), *(f"grad_{name}" for name in program.gradients)]
-        names += [f"grad_{kind}_{name}" for name in program.states for kind in ("next", "first")]
+        names += [f"grad_out_{name}" for name in formula.outputs]
+        names += [f"grad_next_{name}" for name in program.derivative.carried]
+        names += [f"grad_{name}" for name in program.gradients]
     return names
 
 
@@ -114,7 +128,7 @@ def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
 
     Args:
         formula: the step.
-        gradients: the inputs and constants whose gradient is needed, beside that of the states; None for no gradient at all.
+        gradients: the inputs, constants and states before the first step whose gradient is needed; None for no gradient at all.
     """
     draws = (*(("uniform",) if formula.random else ()), *(("noise",) if formula.noisy else ()))
     given = (*formula.states, *formula.inputs, *formula.constants)
@@ -124,16 +138,32 @@ def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
 
     traced = trace(forward, (*given, *draws))
     live = tuple(name for name in formula.states if traced.outputs[f"next_{name}"] != name or name in _read(traced, formula))
-    needed = {"checked", *(f"out_{name}" for name in formula.outputs), *(f"next_{name}" for name in live)}
-    forward_graph = trace(lambda values: _only(forward(values), needed), (*given, *draws))
+    checked = () if formula.checked is None else ("checked",)
+    outputs = (*(f"out_{name}" for name in formula.outputs), *(f"next_{name}" for name in live), *checked)
+    forward_graph = traced.only(outputs)
     if gradients is None:
         return Program(formula, live, forward_graph, None, ())
     again = tuple(name for name in draws if name != "uniform")
     drawn = ("drawn",) if formula.binary else ()
-    states = {f"next_{name}" for name in live}
-    replay = trace(lambda values: _only(forward(values), states), (*given, *again, *drawn))
-    backward = trace(_pullback(formula, forward, live, tuple(gradients)), (*given, *again, *drawn, *_cotangents(formula, live)))
-    return Program(formula, live, forward_graph, Derivative(replay, backward), tuple(gradients))
+    replay = trace(forward, (*given, *again, *drawn)).only([f"next_{name}" for name in live])
+    gradients = tuple(name for name in gradients if name not in formula.states or name in live)
+    differentiated = dict.fromkeys((*live, *gradients))
+    pull = _pullback(formula, forward, live, tuple(differentiated))
+    backward = trace(pull, (*given, *again, *drawn, *_cotangents(formula, live)))
+    carried = _carried(backward, live, gradients)
+    backward = backward.only([f"grad_{name}" for name in dict.fromkeys((*carried, *gradients))])
+    return Program(formula, live, forward_graph, Derivative(replay, backward, carried), gradients)
+
+
+def _carried(backward: Graph, states: Sequence[str], gradients: Sequence[str]) -> tuple[str, ...]:
+    """The states whose gradient, directly or over several steps, one of the gradients depends on."""
+    carried: list[str] = []
+    while True:
+        graph = backward.only([f"grad_{name}" for name in dict.fromkeys((*carried, *gradients))])
+        read = [name for name in states if f"grad_next_{name}" in graph.inputs or name in gradients]
+        if read == carried:
+            return tuple(read)
+        carried = read
 
 
 def _prefixed(formula: Formula, found: Values) -> dict[str, Tensor]:
@@ -144,10 +174,6 @@ def _prefixed(formula: Formula, found: Values) -> dict[str, Tensor]:
         | checked
         | {f"next_{name}": found[name] for name in formula.states}
     )
-
-
-def _only(values: Values, names: set[str]) -> dict[str, Tensor]:
-    return {name: value for name, value in values.items() if name in names}
 
 
 def _read(graph: Graph, formula: Formula) -> set[str]:
@@ -164,13 +190,12 @@ def _pullback(
     formula: Formula,
     forward: Callable[[dict[str, Tensor]], dict[str, Tensor]],
     live: Sequence[str],
-    gradients: Sequence[str],
+    differentiated: Sequence[str],
 ) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     """The vector-Jacobian product of a step as a function of named tensors."""
 
     def pull(values: dict[str, Tensor]) -> dict[str, Tensor]:
         cotangents = {name: values[name] for name in _cotangents(formula, live)}
-        differentiated = (*live, *gradients)
         with torch.enable_grad():
             leaves = {name: values[name].detach().requires_grad_() for name in differentiated}
             found = forward({**values, **leaves})

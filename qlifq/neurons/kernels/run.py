@@ -98,7 +98,7 @@ def prepare(
     batch, neurons = like.shape
     given = {**inputs, **constants}
     graph = torch.is_grad_enabled() and any(value.requires_grad for value in (*given.values(), *states.values()))
-    gradients = tuple(name for name, value in given.items() if value.requires_grad) if graph else None
+    gradients = tuple(name for name, value in {**states, **given}.items() if value.requires_grad) if graph else None
     program = _program(formula, gradients)
     if program is None:
         return None
@@ -157,7 +157,7 @@ class _Sequence(torch.autograd.Function):
         after = {f"next_{name}": torch.empty_like(like) for name in program.states}
         kept = {}
         if program.derivative is not None:
-            kept["kept"] = like.new_empty((-(-steps // job.target.interval), count, *like.shape))
+            kept["kept"] = like.new_empty(((steps - 1) // job.target.interval, count, *like.shape))
         job.target.invoke("forward", job.call, {**values, **outputs, **after, **kept, "lost": job.lost}, like)
         if program.derivative is not None:
             ctx.job = job
@@ -173,19 +173,21 @@ class _Sequence(torch.autograd.Function):
             if formula.once is not None:
                 raise UnsupportedError(formula.once)
             return (None, *backward_again(lambda: _in_torch(job.call, tensors, spikes), tensors, grads))
-        names = (*formula.inputs, *formula.constants)
-        values = dict(zip(names, tensors[len(program.states) :], strict=True)) | {"kept": kept, "out_spikes": spikes}
+        names = (*program.states, *formula.inputs, *formula.constants)
+        values = dict(zip(names, tensors, strict=True)) | {"kept": kept, "out_spikes": spikes}
+        # That of a sum or a mean over time is the same at every step, and need not be written out for each.
+        of_outputs = [grad[:1] if grad.stride(0) == 0 else grad for grad in grads[: len(formula.outputs)]]
         places = (*(f"grad_out_{name}" for name in formula.outputs), *(f"grad_next_{name}" for name in program.states))
-        values |= {name: grad.contiguous() for name, grad in zip(places, grads, strict=True)}
-        like = grads[-1]
-        first = {f"grad_first_{name}": torch.empty_like(like) for name in program.states}
+        pairs = zip(places, (*of_outputs, *grads[len(formula.outputs) :]), strict=True)
+        values |= {name: grad.contiguous() for name, grad in pairs}
+        like = tensors[0]
         summed = {name: values[name] for name in formula.constants if name in program.gradients}
-        found = {name: torch.empty_like(values[name]) for name in formula.inputs if name in program.gradients}
+        found = {name: torch.empty_like(values[name]) for name in program.gradients if name not in summed}
         found |= {name: job.target.summands(value, job.call, like) for name, value in summed.items()}
-        values |= first | {f"grad_{name}": value for name, value in found.items()}
+        values |= {f"grad_{name}": value for name, value in found.items()}
         job.target.invoke("backward", job.call, values, like)
         found |= {name: found[name].sum_to_size(value.shape) for name, value in summed.items()}
-        return (None, *first.values(), *(found.get(name) for name in names))
+        return (None, *(found.get(name) for name in names))
 
 
 def _in_torch(call: Call, tensors: Sequence[Tensor], spikes: Tensor) -> list[Tensor]:

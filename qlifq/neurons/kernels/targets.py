@@ -74,12 +74,15 @@ def target_of(device: torch.device) -> Target | None:
 
 
 def _strides(call: Call, values: Mapping[str, Tensor]) -> list[int]:
-    """Those of every input; none in time where it is the same at every step."""
-    return [
+    """Those of every input, and in time that of the gradient of every output; 0 where all steps are the same."""
+    formula = call.program.formula
+    of_inputs = [
         0 if place == 0 and name in call.shape.repeated else stride
-        for name in call.program.formula.inputs
+        for name in formula.inputs
         for place, stride in enumerate(values[name].stride())
     ]
+    grads = [values.get(f"grad_out_{name}") for name in formula.outputs]
+    return [*of_inputs, *(0 if grad is None or len(grad) == 1 else grad.stride(0) for grad in grads)]
 
 
 class _Arguments(ctypes.Structure):

@@ -147,11 +147,24 @@ def test_what_an_input_was_expanded_from_has_its_gradient(kept: bool) -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 8, 9, 17])
+@pytest.mark.parametrize("name", ["constants", "everything", "expectation"])
+def test_a_loss_of_the_mean_over_time_has_its_gradient(name: str) -> None:
+    """Torch expands that of one step to all, and no state is differentiated but through the spikes."""
+    found = []
+    weight = torch.linspace(-1, 1, NEURONS, dtype=torch.float64)
+    for kernel in ("auto", "off"):
+        layer, given = layer_of(kernel, CASES[name]), inputs({})[0].requires_grad_()
+        loss = (layer(given)[0].mean(0) * weight).sum()
+        found.append(torch.autograd.grad(loss, [given, *layer.parameters()]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 19, 20, 21, 41])
 def test_a_sequence_of_any_length_and_its_parts(steps: int) -> None:
-    """States are kept every eighth step: the same gradients whatever the length, and cut in two."""
+    """States are kept every twentieth step: the same gradients whatever the length, and cut in two."""
     options = CASES["everything"]
-    current = inputs(options)[0].repeat(2, 1, 1)[:steps]
+    current = inputs(options)[0].repeat(4, 1, 1)[:steps]
     assert error(options, current, None) < 1e-10
     layer, parts = layer_of("auto", options), layer_of("auto", options)
     whole = current.clone().requires_grad_()
