@@ -17,6 +17,7 @@ from qlifq.neurons.sequential import SpikingSequential
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
 from qlifq.neurons.temporal import TemporalModule, detach
+from qlifq.neurons.trains.network import NetworkCircuit, compile_network
 from qlifq.random import SeedStream
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "LeakyIntegrator",
     "LeakyIntegratorState",
     "Membrane",
+    "NetworkCircuit",
     "NeuronParameters",
     "QLIFState",
     "Readout",
@@ -45,6 +47,7 @@ __all__ = [
     "SpikingSequential",
     "TemporalModule",
     "TimeDropout",
+    "compile_network",
     "detach",
     "initial_state",
     "integrate",

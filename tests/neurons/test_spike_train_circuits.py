@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, get
 from qlifq.circuits import LeakySpike, SpikeTrainCircuit
-from qlifq.errors import ArgumentError, UnsupportedError
-from qlifq.neurons import QLIF, integrate, settle, simulate
+from qlifq.errors import ArgumentError, ShapeError, UnsupportedError
+from qlifq.neurons import QLIF, SpikingSequential, compile_network, integrate, settle, simulate
 from qlifq.neurons.formula import angle_of
 
 STEPS = 8
@@ -385,3 +385,91 @@ def test_a_spike_that_was_read_wrongly_begins_the_refractory_period_again() -> N
     spikes, state = layer(torch.full((6, 20, 1), 1.5))
     assert float(spikes.sum()) > 60
     assert float(state.refractory.max()) <= 3
+
+
+def a_network(hidden: dict[str, Any], seed: int = 0) -> SpikingSequential:
+    """Two inputs, two hidden neurons, two neurons that they drive."""
+    source = torch.Generator().manual_seed(seed)
+    additive = {"reset": "soft", "mapping": "linear", "tau": 3.0, "q_scale": 2.0, "q_bias": 1.3}
+    last = {**additive, "spike_increase": 0.2}
+    network = SpikingSequential(nn.Linear(2, 2), QLIF(2, **hidden), nn.Linear(2, 2), QLIF(2, **last)).double()  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in [*network[0].parameters(), *network[2].parameters()]:
+            parameter.copy_(torch.randn(parameter.shape, generator=source, dtype=torch.float64) * 2)
+    return network
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "additive": {"reset": "soft", "mapping": "linear", "tau": 4.0},
+    "renewal": {"tau": 3.0, "refractory_period": 1},
+}
+
+
+@pytest.mark.parametrize("hidden", NETWORKS.values(), ids=NETWORKS)
+def test_a_network_in_one_circuit_has_the_joint_law_of_its_steps(hidden: dict[str, Any]) -> None:
+    """All 2^12 trains of four neurons over three steps, driven through the host loop's formulas layer by layer."""
+    steps, network = 3, a_network(hidden)
+    sequence = torch.rand(steps, 1, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 3
+    circuit = compile_network(network, sequence, tolerance=0.0)
+    joint = trains(4 * steps)[:, :, 0].T.reshape(-1, steps, 4)
+    expected = torch.ones(len(joint), dtype=torch.float64)
+    spikes = network[0](sequence).detach()
+    for part, place in ((1, slice(0, 2)), (3, slice(2, 4))):
+        layer = network[part]
+        assert isinstance(layer, QLIF)
+        given = spikes.expand(-1, len(joint), -1) if part == 1 else network[2](joint[..., :2].transpose(0, 1)).detach()
+        state, dynamics, values = layer.initial_state(len(joint)), layer.dynamics(), layer._values()
+        for step in range(steps):
+            active = state.refractory == 0
+            state, gap = integrate(state, given[step], dynamics)
+            one = (angle_of(layer.settings, values, state, gap, dynamics, None) / 2).sin().square() * active
+            bit = joint[:, step, place]
+            expected = expected * torch.where(bit > 0, one, 1 - one).prod(-1).detach()
+            state = settle(state, bit, dynamics)
+    found = circuit.train.probability((joint > 0).unsqueeze(2)).prod(-1)[:, 0]
+    assert torch.allclose(found, expected, rtol=0, atol=1e-14)
+    assert float(found.sum()) == pytest.approx(1.0)
+
+
+def test_a_network_in_one_circuit_spikes_as_it_does_layer_by_layer() -> None:
+    network = a_network(NETWORKS["renewal"])
+    sequence = torch.rand(10, 1, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64) * 3
+    circuit = compile_network(network, sequence)
+    assert circuit.train.error <= 2e-4
+    backend = get("analytic")
+    plan = backend.plan_train(circuit.train, shots=20_000)
+    assert plan.evaluations == 40
+    assert plan.conditionals == circuit.train.conditionals > 100
+    last = circuit.spikes(backend.run_train(circuit.train, shots=20_000, seed=2))[1].double().mean(0)[:, 0]
+    host = network(sequence.expand(-1, 20_000, -1))[0].detach().mean(1)
+    # 20 two-sided tests of a difference at 1e-9 together.
+    assert bool(((last - host).abs() < 6.9 * (2 * 0.25 / 20_000) ** 0.5).all())
+    reference = circuit.spikes(get("reference").run_train(circuit.train, shots=4_000, seed=2))[1].double().mean(0)[:, 0]
+    assert bool(((reference - host).abs() < 6.9 * (0.25 / 4_000 + 0.25 / 20_000) ** 0.5).all())
+
+
+ADDITIVE: dict[str, Any] = {"reset": "soft", "mapping": "linear"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([nn.Linear(2, 2), QLIF(2), nn.Linear(2, 2), QLIF(2)], "`reset` must be 'soft' .* drive each other, but is 'hard'"),
+        ([nn.Linear(2, 2), QLIF(2), nn.ReLU(), QLIF(2)], "but holds ReLU where Linear must be"),
+        ([nn.Linear(2, 2), QLIF(2), nn.Linear(2, 2)], "must end with a QLIF layer"),
+        ([nn.Linear(2, 2)], "must end with a QLIF layer"),
+        ([QLIF(2), nn.Linear(2, 2), nn.Linear(2, 2), QLIF(2), QLIF(2)], "but holds Linear where QLIF must be"),
+        ([QLIF(2, noise_std=0.1)], "`noise_std` must not be 0.1"),
+    ],
+)
+def test_a_network_beyond_one_circuit_is_refused(modules: list[nn.Module], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        compile_network(SpikingSequential(*modules), torch.zeros(3, 1, 2))
+
+
+def test_a_network_that_is_too_large_or_does_not_fit_is_refused() -> None:
+    wide = SpikingSequential(QLIF(2), nn.Linear(2, 400), QLIF(400, **ADDITIVE))
+    with pytest.raises(ArgumentError, match=r"at most 33,554,432 rotations .* needs up to 48,000,000 for 2 and 400 neurons"):
+        compile_network(wide, torch.zeros(200, 1, 2))
+    with pytest.raises(ShapeError, match="a Linear of 2 to 3 between these layers, but has one of 2 to 4"):
+        compile_network(SpikingSequential(QLIF(2), nn.Linear(2, 4), QLIF(3, **ADDITIVE)), torch.zeros(3, 1, 2))

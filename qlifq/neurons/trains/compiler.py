@@ -24,7 +24,17 @@ from qlifq.neurons.formula import angle_of
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 
-__all__ = ["TOLERANCE", "Angles", "Neuron", "compile_train", "single_spikes"]
+__all__ = [
+    "TOLERANCE",
+    "Angles",
+    "Neuron",
+    "check_unclipped",
+    "compile_train",
+    "driven_angles",
+    "joined",
+    "single_spikes",
+    "without_the_smallest",
+]
 
 #: The default error of an angle, radians: P(1) = sin²(θ/2) changes by half of it at most, which is 1e-4.
 TOLERANCE = 2e-4
@@ -93,12 +103,12 @@ def compile_train(
         rows = slice(first, first + part)
         own = modulation if modulation is None or modulation.shape[1] == 1 else modulation[:, rows]
         parts.append(_compile(neuron, current[:, rows], QLIFState(*(value[rows] for value in state)), own, tolerance))
-    return _joined(parts)
+    return joined(parts)
 
 
 def _compile(neuron: Neuron, current: Tensor, state: QLIFState, modulation: Tensor | None, tolerance: float) -> Angles:
     dynamics = Dynamics.of(neuron.settings, neuron.values)
-    _check_unclipped(dynamics, state, len(current))
+    check_unclipped(dynamics, state, len(current))
     angles = single_spikes(neuron, dynamics, current, state, modulation)
     if neuron.settings.reset == "soft":
         return _sums(angles, tolerance)
@@ -115,31 +125,33 @@ def _compile(neuron: Neuron, current: Tensor, state: QLIFState, modulation: Tens
     )
 
 
-def single_spikes(
-    neuron: Neuron,
-    dynamics: Dynamics,
-    current: Tensor,
-    state: QLIFState,
-    modulation: Tensor | None,
-    *,
-    spikes: int | None = None,
-) -> Tensor:
+def single_spikes(neuron: Neuron, dynamics: Dynamics, current: Tensor, state: QLIFState, modulation: Tensor | None) -> Tensor:
     """The angles at every step of the trains that have one spike alone.
 
     Returns:
         `(time, time + 1, batch, num_neurons)`: at a step, where the only spike was at each step; in the last place without any.
-        A neuron in its refractory period has the angle 0.
     """
-    steps, found = len(current), []
+    steps = len(current)
     lone = torch.eye(steps, steps + 1, dtype=torch.float64, device=current.device)[:, :, None, None]
-    now = QLIFState(*(value.detach().double().expand(steps + 1, -1, -1) for value in state))
+    return driven_angles(neuron, dynamics, current.unsqueeze(1), state, modulation, lone)
+
+
+def driven_angles(
+    neuron: Neuron, dynamics: Dynamics, current: Tensor, state: QLIFState, modulation: Tensor | None, spikes: Tensor
+) -> Tensor:
+    """The angles along given spikes and currents, which broadcast to `(time, trains, batch, num_neurons)`.
+
+    A neuron in its refractory period has the angle 0.
+    """
+    shape, found = (current[:1] + spikes[:1]).shape, []
+    now = QLIFState(*(value.detach().double().expand(shape[1:]) for value in state))
     for step, given in enumerate(current.detach().double()):
         m = None if modulation is None else modulation[step].detach().double()
         active = now.refractory == 0
         now, gap = integrate(now, given, dynamics, modulation=m)
         angle = angle_of(neuron.settings, neuron.values, now, gap, dynamics, m)
         found.append(angle * active if neuron.settings.refractory_period else angle)
-        now = settle(now, lone[step].expand_as(gap), dynamics, modulation=m)
+        now = settle(now, spikes[step].expand_as(gap), dynamics, modulation=m)
     return torch.stack(found)
 
 
@@ -185,28 +197,31 @@ def _since_last(angles: Tensor, tolerance: float) -> Angles:
 
 
 def _sums(angles: Tensor, tolerance: float) -> Angles:
-    """Conditions on single bits, for angles that are sums over the spikes.
-
-    The smallest weights of a step are left out as long as they add up to at most twice the tolerance; half of their sum, which
-    is midway between none and all of them, goes into the base.
-    """
+    """Conditions on single bits, for angles that are sums over the spikes."""
     steps = len(angles)
-    weights = angles[:, :-1] - angles[:, -1:]
+    weights, dropped = without_the_smallest(angles[:, :-1] - angles[:, -1:], tolerance)
+    places = [(step, spike) for step in range(steps) for spike in range(step) if bool(weights[step, spike].any())]
+    conditions = [Condition(step, spike, spike) for step, spike in places]
+    stacked = _stacked([weights[step, spike] for step, spike in places], angles[:, -1])
+    return Angles(angles[:, -1] + dropped.sum(1) / 2, conditions, stacked, float(dropped.abs().sum(1).max()) / 2)
+
+
+def without_the_smallest(weights: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """What is kept and what is dropped of the weights of a sum, `(time, spikes, batch, num_neurons)`, the others being 0.
+
+    The smallest of a step are dropped as long as they add up to at most twice the tolerance. Half of their sum, which is midway
+    between none and all of them, belongs into the base.
+    """
     size, order = weights.abs().sort(dim=1)
     small = torch.zeros_like(weights, dtype=torch.bool).scatter(1, order, size.cumsum(1) <= 2 * tolerance)
-    dropped = torch.where(small, weights, 0.0)
-    kept = torch.where(small, 0.0, weights)
-    places = [(step, spike) for step in range(steps) for spike in range(step) if bool(kept[step, spike].any())]
-    conditions = [Condition(step, spike, spike) for step, spike in places]
-    stacked = _stacked([kept[step, spike] for step, spike in places], angles[:, -1])
-    return Angles(angles[:, -1] + dropped.sum(1) / 2, conditions, stacked, float(dropped.abs().sum(1).max()) / 2)
+    return torch.where(small, 0.0, weights), torch.where(small, weights, 0.0)
 
 
 def _stacked(values: list[Tensor], like: Tensor) -> Tensor:
     return torch.stack(values) if values else like.new_zeros(0, *like.shape[1:])
 
 
-def _joined(parts: list[Angles]) -> SpikeTrainCircuit:
+def joined(parts: list[Angles]) -> SpikeTrainCircuit:
     """One program of the parts of a batch; where a part has no use for a condition its angle is 0."""
     every = sorted({condition for part in parts for condition in part.conditions}, key=lambda c: (c.step, c.last, c.first))
     places = {condition: number for number, condition in enumerate(every)}
@@ -221,7 +236,7 @@ def _joined(parts: list[Angles]) -> SpikeTrainCircuit:
     return SpikeTrainCircuit(base, tuple(every), torch.cat(spread, dim=1), error=max(part.error for part in parts))
 
 
-def _check_unclipped(dynamics: Dynamics, state: QLIFState, steps: int) -> None:
+def check_unclipped(dynamics: Dynamics, state: QLIFState, steps: int) -> None:
     """Refuse what a spike at every step would carry to its bound: beyond it nothing adds up any more."""
     if dynamics.ahp_jump is not None:
         ahp = state.ahp.double()
