@@ -27,13 +27,13 @@ for command in (
     train.train,
     evaluate.evaluate,
     calibrate.calibrate,
+    compare.compare,
     dashboard.dashboard,
     listing.circuits,
     listing.backends,
     listing.kernels,
 ):
     app.command()(command)
-app.add_typer(compare.app, name="compare")
 app.add_typer(jobs.app, name="jobs")
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.

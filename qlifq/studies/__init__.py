@@ -12,7 +12,9 @@ from qlifq.studies.simulation_figure import simulation_figure
 if TYPE_CHECKING:
     from qlifq.studies.brand_petruccione.report import brand_petruccione_report
     from qlifq.studies.brand_petruccione.study import BrandPetruccioneStudy, run_brand_petruccione
+    from qlifq.studies.kinds import STUDIES, StudyKind
     from qlifq.studies.replay import Replay, replay_report, run_replay
+    from qlifq.studies.run import StudyRun
     from qlifq.studies.shot_noise.report import shot_noise_report
     from qlifq.studies.shot_noise.study import ShotNoiseStudy, run_shot_noise
 else:
@@ -20,6 +22,9 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
+            "STUDIES": "qlifq.studies.kinds",
+            "StudyKind": "qlifq.studies.kinds",
+            "StudyRun": "qlifq.studies.run",
             "BrandPetruccioneStudy": "qlifq.studies.brand_petruccione.study",
             "brand_petruccione_report": "qlifq.studies.brand_petruccione.report",
             "run_brand_petruccione": "qlifq.studies.brand_petruccione.study",
@@ -33,11 +38,14 @@ else:
     )
 
 __all__ = [
+    "STUDIES",
     "BrandPetruccioneStudy",
     "Replay",
     "SavedRun",
     "ShotNoiseStudy",
     "SimulationRun",
+    "StudyKind",
+    "StudyRun",
     "brand_petruccione_report",
     "check_folder",
     "describe_plan",

@@ -1,4 +1,4 @@
-"""The commands `qlifq compare …`: a report in a folder, what was found on the screen, one sentence for what cannot be."""
+"""The command `qlifq compare`: a report in a folder, what was found on the screen, one sentence for what cannot be."""
 
 import re
 from dataclasses import replace
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from qlifq.cli import main
+from qlifq.studies import STUDIES
 from qlifq.studies.brand_petruccione import report as brand_petruccione_report
 from qlifq.studies.brand_petruccione import study as brand_petruccione
 from qlifq.studies.shot_noise import report as shot_noise_report
@@ -20,9 +21,12 @@ SHOTS = ["--quick", "--shots", "1,30,1000"]
 @pytest.fixture(autouse=True)
 def _small_and_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = replace(shot_noise.QUICK, repeats=20, runs=6, steps=20, images=20, passes=1, epochs=1)
-    monkeypatch.setattr(shot_noise, "QUICK", small)
-    monkeypatch.setattr(brand_petruccione, "QUICK", brand_petruccione.StudySize(trials=3, steps=20, runs=20, run_steps=20))
+    small = {
+        "shot-noise": replace(shot_noise.QUICK, repeats=20, runs=6, steps=20, images=20, passes=1, epochs=1),
+        "brand-petruccione": brand_petruccione.StudySize(trials=3, steps=20, runs=20, run_steps=20),
+    }
+    rows = {name: replace(kind, quick=small[name]) for name, kind in STUDIES.items()}
+    monkeypatch.setattr(STUDIES, "_rows", rows)
 
 
 def succeed(capsys: Captured, *arguments: str) -> str:
@@ -93,8 +97,10 @@ def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None
         (["brand-petruccione", "--backend", "nowhere"], "Unknown backend `nowhere`"),
         (["brand-petruccione", "--snapshot", "fake_nowhere"], "but is 'fake_nowhere'"),
         (["shot-noise", "--scheduler", "nowhere"], "`scheduler` must be local, synchronous or an address such as tcp://"),
-        (["everything"], "No such command 'everything'"),
-        ([], "Missing command"),
+        (["shot-noise", "--snapshot", "fake_torino"], "--snapshot would be ignored: study shot-noise has none"),
+        (["brand-petruccione", "--noise", "fake_torino"], "--noise would be ignored: study brand-petruccione has none"),
+        (["everything"], "Unknown study `everything`: it must be one of shot-noise, brand-petruccione"),
+        ([], "Missing argument"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[str], message: str) -> None:

@@ -1,7 +1,7 @@
 """QLIF against the neuron of Brand and Petruccione (arXiv 2407.16398), on the same input: see `matched_input`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -9,18 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qlifq import _validation as check
 from qlifq import circuits
 from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.backends.resources import Resources, count_resources
 from qlifq.circuits import RYSpike
 from qlifq.errors import MissingPackageError
 from qlifq.neurons import BrandPetruccione
-from qlifq.random import MAX_SEED, SeedStream
 from qlifq.reporting.intervals import Floats, Interval, binomial, mean, percentile, resampled_means, slopes
 from qlifq.studies.brand_petruccione.leaks import DEVICE_T1, delay_table, gap_table, leak_table
 from qlifq.studies.brand_petruccione.matched_input import NEURONS, T1, THETA, THRESHOLD, Response, drive
-from qlifq.studies.checks import local_backend, rising_shots
+from qlifq.studies.run import Progress, StudyRun
 from qlifq.studies.spike_trains import Integers, coefficient_of_variation, first_difference, interval_sums, van_rossum
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ INPUT_RATE, SLOW_RATE = 0.4, 0.15
 ASYMPTOTIC = 1_000
 #: The fraction of first spikes that must be within one step of the exact one.
 ACCURACY = 0.95
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -137,40 +133,34 @@ def run_brand_petruccione(
     Raises:
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
-    resolved = local_backend(backend)
-    check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
-    counts = rising_shots(shots, resolved)
+    run = _Run(backend, seed=seed, shots=shots, size=size, progress=progress)
     costs: dict[str, Resources] = {}
     try:
         costs = {name: count_resources(circuit, snapshot, delay_seconds=DEVICE_T1 / T1) for name, circuit in CIRCUITS.items()}
     except MissingPackageError as error:
         # What needs no snapshot is worth having without one; the report says why this part is missing.
         snapshot = str(error)
-    return _Run(resolved, counts, seed, size, costs, snapshot, progress).study()
+    return run.study(costs, snapshot)
 
 
-class _Run:
-    """One run of the study: its seeds, its resampling and its progress."""
+class _Run(StudyRun):
+    """One run of the study; arguments as for `run_brand_petruccione`."""
 
     def __init__(
-        self,
-        backend: Backend,
-        shots: tuple[int, ...],
-        seed: int,
-        size: StudySize,
-        costs: Mapping[str, Resources],
-        snapshot: str,
-        progress: Progress | None,
+        self, backend: str | Backend, *, seed: int, shots: Sequence[int], size: StudySize, progress: Progress | None
     ) -> None:
-        self.backend, self.shots, self.seed, self.size, self.progress = backend, shots, seed, size, progress
-        self.costs, self.snapshot = costs, snapshot
-        self.noisy = backend.name if backend.capabilities.noisy else "analytic"
-        self.seeds = SeedStream(seed)
-        self.rng = np.random.default_rng(seed)
-        self.done = 0
-        self.total = len(RATES) + 2 * len(T1_FACTORS) + len(shots) * len(SHOT_NEURONS)
+        super().__init__(backend, seed=seed, shots=shots, progress=progress)
+        self.size = size
+        self.total = len(RATES) + 2 * len(T1_FACTORS) + len(self.shots) * len(SHOT_NEURONS)
 
-    def study(self) -> BrandPetruccioneStudy:
+    def study(self, costs: Mapping[str, Resources], snapshot: str) -> BrandPetruccioneStudy:
+        """All parts, one after another.
+
+        Args:
+            costs: of each circuit on the snapshot; empty where it is not installed.
+            snapshot: the name of the snapshot, or why there is none.
+        """
+        noisy = self.backend.name if self.backend.capabilities.noisy else "analytic"
         inputs = self._poisson(INPUT_RATE, 120, 12)
         examples = {name: self._drive(name, inputs) for name in NEURONS}
         curve, statistics = self._rates()
@@ -185,20 +175,15 @@ class _Run:
             statistics=statistics,
             t1=self._t1(),
             device_t1=self._device_t1(),
-            delay=delay_table(self.noisy, self.seeds.next_seed()),
-            delay_backend=self.noisy,
+            delay=delay_table(noisy, self.seeds.next_seed()),
+            delay_backend=noisy,
             shots=shots,
             scaling=scaling,
-            resources=self._resources(scaling) if self.costs else None,
-            snapshot=self.snapshot,
+            resources=_resources(costs, scaling) if costs else None,
+            snapshot=snapshot,
             inputs=inputs[:, 0].numpy(),
             examples=examples,
         )
-
-    def _tick(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
 
     def _poisson(self, rate: float, steps: int, trials: int) -> Tensor:
         """Input spikes with a probability per step, `(steps, trials)`; the example repeats one train for every trial."""
@@ -223,7 +208,7 @@ class _Run:
                 if rate in COMPARED_RATES:
                     compared = self._statistics(response, responses["QLIF threshold"])
                     statistics.append({"input_rate": rate, "neuron": name, **compared})
-            self._tick()
+            self.tick()
         return DataFrame(curve), DataFrame(statistics)
 
     def _statistics(self, response: Response, other: Response) -> dict[str, float]:
@@ -251,7 +236,7 @@ class _Run:
             for name in NEURONS:
                 spikes = self._drive(name, x, T1 * factor).spikes
                 rows.append({"t1": T1 * factor, "neuron": name, **mean(spikes.mean(axis=0), self.rng).columns("rate")})
-            self._tick()
+            self.tick()
         return DataFrame(rows)
 
     # A real delay ------------------------------------------------------------------------------------------------------------
@@ -276,7 +261,7 @@ class _Run:
                     **mean(spikes.mean(axis=0) - rotated.mean(axis=0), self.rng).columns("change"),
                 }
             )
-            self._tick()
+            self.tick()
         return DataFrame(rows)
 
     # Shots -------------------------------------------------------------------------------------------------------------------
@@ -310,7 +295,7 @@ class _Run:
                 if count >= ASYMPTOTIC and log is not None:
                     logs.append(log)
                 rows.append({**row, "runs": len(late)})
-                self._tick()
+                self.tick()
             slope = Interval(math.nan, math.nan, math.nan)
             if len(logs) > 1:
                 fitted = slopes(np.log(self.shots[-len(logs) :]), np.array(logs).T)
@@ -318,38 +303,39 @@ class _Run:
             scaling.append({"neuron": name, **slope.columns("slope"), "needed_shots": enough_shots(self.shots, lows)})
         return DataFrame(rows), DataFrame(scaling)
 
-    def _resources(self, scaling: "DataFrame") -> "DataFrame":
-        """Circuits on the snapshot, and the time per step with the shots that each decision needs."""
-        from pandas import DataFrame
-
-        needed = dict(zip(scaling["neuron"], scaling["needed_shots"], strict=True))
-        shots = {"RY": {"QLIF sample": 1.0, "QLIF threshold": needed["QLIF threshold"]}}
-        rows = []
-        for name, cost in self.costs.items():
-            pause = math.nan if cost.pause_seconds is None else cost.pause_seconds
-            for neuron, count in shots.get(name, {"BP relaxation": needed["BP relaxation"]}).items():
-                rows.append(
-                    {
-                        "neuron": neuron,
-                        "circuit": name,
-                        "gates": cost.gates,
-                        "depth": cost.depth,
-                        "native": cost.native,
-                        "native_depth": cost.native_depth,
-                        "pulses": cost.pulses,
-                        "circuit_us": 1e6 * cost.circuit_seconds,
-                        "pause_us": 1e6 * pause,
-                        "shots": count,
-                        "step_seconds": count * (cost.circuit_seconds + pause),
-                    }
-                )
-        return DataFrame(rows)
-
     def _root_mean_square(self, squares: Floats) -> tuple[Interval, Floats]:
         """The root of the mean square with its interval, and the logarithms of it and of its draws."""
         draws = np.sqrt(np.divide(*resampled_means(squares, self.rng).T))
         value = float(np.sqrt(np.divide(*squares.sum(axis=0))))
         return percentile(value, draws), np.log([value, *draws])
+
+
+def _resources(costs: Mapping[str, Resources], scaling: "DataFrame") -> "DataFrame":
+    """Circuits on the snapshot, and the time per step with the shots that each decision needs."""
+    from pandas import DataFrame
+
+    needed = dict(zip(scaling["neuron"], scaling["needed_shots"], strict=True))
+    shots = {"RY": {"QLIF sample": 1.0, "QLIF threshold": needed["QLIF threshold"]}}
+    rows = []
+    for name, cost in costs.items():
+        pause = math.nan if cost.pause_seconds is None else cost.pause_seconds
+        for neuron, count in shots.get(name, {"BP relaxation": needed["BP relaxation"]}).items():
+            rows.append(
+                {
+                    "neuron": neuron,
+                    "circuit": name,
+                    "gates": cost.gates,
+                    "depth": cost.depth,
+                    "native": cost.native,
+                    "native_depth": cost.native_depth,
+                    "pulses": cost.pulses,
+                    "circuit_us": 1e6 * cost.circuit_seconds,
+                    "pause_us": 1e6 * pause,
+                    "shots": count,
+                    "step_seconds": count * (cost.circuit_seconds + pause),
+                }
+            )
+    return DataFrame(rows)
 
 
 def squared_errors(estimated: Floats, exact: Floats, first: Integers) -> Floats:

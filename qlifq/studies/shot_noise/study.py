@@ -16,12 +16,11 @@ from qlifq import _validation as check
 from qlifq.backends import Backend
 from qlifq.errors import ShapeError
 from qlifq.neurons.parameters import DECISIONS
-from qlifq.random import MAX_SEED
 from qlifq.reporting.intervals import Floats, percentile, resampled_means
-from qlifq.studies.checks import local_backend, rising_shots
+from qlifq.studies.run import Progress
 from qlifq.studies.shot_noise.evaluation import evaluations, floors
 from qlifq.studies.shot_noise.network import SmallNetwork
-from qlifq.studies.shot_noise.run import Progress, Run
+from qlifq.studies.shot_noise.run import Run
 from qlifq.studies.shot_noise.trajectory import trajectories
 
 if TYPE_CHECKING:
@@ -120,9 +119,7 @@ def run_shot_noise(
     Raises:
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
-    resolved = local_backend(backend)
-    check.integer("seed", seed, at_least=0, at_most=MAX_SEED)
-    counts = rising_shots(shots, resolved)
+    run = Run(backend, seed=seed, shots=shots, progress=progress)
     images, labels = data
     check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
     check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
@@ -132,8 +129,8 @@ def run_shot_noise(
             f"but holds {len(images)}."
         )
     with _one_thread():
-        total = len(counts) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
-        return _study(Run(resolved, counts, seed, total=total, progress=progress), size, (images, labels))
+        run.total = len(run.shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
+        return _study(run, size, (images, labels))
 
 
 @contextmanager

@@ -1,0 +1,77 @@
+"""The studies by name: those of qlifq, and one's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qlifq._registry import Registry
+from qlifq.reporting.report import Report
+from qlifq.studies.brand_petruccione import report as brand_petruccione_report
+from qlifq.studies.brand_petruccione import study as brand_petruccione
+from qlifq.studies.shot_noise import report as shot_noise_report
+from qlifq.studies.shot_noise import study as shot_noise
+from qlifq.training.data.datasets import digits
+
+__all__ = ["STUDIES", "StudyKind"]
+
+
+@dataclass(frozen=True)
+class StudyKind:
+    """All that is known of one study; one of one's own is one row, `STUDIES.register("mine", StudyKind(...))`.
+
+    `qlifq compare mine` then runs it and writes its report.
+
+    Args:
+        summary: what it measures, one sentence.
+        run: called as `run(backend, seed=, shots=, size=, progress=)`; a `StudyRun` checks these. What it returns goes to
+            `report`.
+        report: called as `report(measured, setup)`, with the options of the command to name in the setup.
+        files: what the report is written to: "report.md", and its tables and pictures with their endings.
+        shots: the numbers of shots by default.
+        paper: how much is run, as `size`.
+        quick: how much is run with `--quick`.
+        noise: whether the backend may have noise.
+        snapshot: whether `run` takes a `snapshot`, the name of a device's.
+    """
+
+    summary: str
+    run: Callable[..., Any]
+    report: Callable[[Any, Mapping[str, object]], Report]
+    files: Sequence[str]
+    shots: Sequence[int]
+    paper: object
+    quick: object
+    noise: bool = True
+    snapshot: bool = False
+
+
+def _shot_noise(backend: Any, **options: Any) -> shot_noise.ShotNoiseStudy:
+    return shot_noise.run_shot_noise(digits(), backend, **options)
+
+
+STUDIES = Registry(
+    "study",
+    {
+        "shot-noise": StudyKind(
+            summary="What a finite number of shots does to an evaluation, a trajectory and a network.",
+            run=_shot_noise,
+            report=shot_noise_report.shot_noise_report,
+            files=shot_noise_report.FILES,
+            shots=shot_noise.SHOTS,
+            paper=shot_noise.PAPER,
+            quick=shot_noise.QUICK,
+        ),
+        "brand-petruccione": StudyKind(
+            summary="QLIF and the neuron of Brand and Petruccione, arXiv 2407.16398, on the same input.",
+            run=brand_petruccione.run_brand_petruccione,
+            report=brand_petruccione_report.brand_petruccione_report,
+            files=brand_petruccione_report.FILES,
+            shots=brand_petruccione.SHOTS,
+            paper=brand_petruccione.PAPER,
+            quick=brand_petruccione.QUICK,
+            # Populations that it estimates are compared with exact ones, without noise.
+            noise=False,
+            snapshot=True,
+        ),
+    },
+)
