@@ -83,18 +83,19 @@ FRONTS = ("cli", "dashboard")
 CORE = ("torch", "numpy", "scipy")
 #: The modules that may import another package, at their top or in a function.
 VENDORS: dict[str, tuple[str, ...]] = {
-    "pennylane": ("circuits.to_pennylane", "backends.lightning*"),
+    "pennylane": ("circuits.to_pennylane", "backends.lightning*", "backends.pennylane*"),
     "pennylane_lightning": ("backends.lightning*",),
     "qiskit": (
         "circuits.to_qiskit",
         "circuits.trains.to_qiskit",
         "backends.aer*",
         "backends.ibm*",
+        "backends.qiskit*",
         "backends.resources",
         "backends.snapshot*",
         "backends.translation",
     ),
-    "qiskit_aer": ("backends.aer*", "backends.ibm*", "backends.snapshots"),
+    "qiskit_aer": ("backends.aer*", "backends.ibm*", "backends.qiskit*", "backends.snapshots"),
     "qiskit_ibm_runtime": ("backends.ibm*", "backends.snapshots"),
     "cloudpickle": ("backends.distributed*",),
     "dask": ("backends.distributed*",),

@@ -11,9 +11,21 @@ from qlifq._validation import finite
 from qlifq.backends.interface import Call, Outcome
 from qlifq.errors import BackendError
 
-__all__ = ["Batch", "Floats", "in_turn", "on_host", "rounded_into_range", "shot_parts"]
+__all__ = [
+    "Batch",
+    "Floats",
+    "Indices",
+    "Spread",
+    "in_turn",
+    "on_host",
+    "rounded_into_range",
+    "same_rows",
+    "shot_parts",
+    "spread",
+]
 
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 T = TypeVar("T")
 
@@ -31,8 +43,57 @@ class Batch(NamedTuple):
     """
 
     values: Floats
-    sites: npt.NDArray[np.intp]
-    places: npt.NDArray[np.intp]
+    sites: Indices
+    places: Indices
+
+
+class Spread(NamedTuple):
+    """The selected evaluations side by side on the wires of circuits, which are filled with angles of 0.
+
+    Args:
+        values: `(circuits, width, num_angles)`.
+        rows: `(evaluations,)`, the circuit of each evaluation.
+        wires: `(evaluations,)`, its wire there, from 0.
+        turns: `(circuits,)`, which of the groups of `width` sites a circuit runs; 0 where any evaluation goes on any wire.
+    """
+
+    values: Floats
+    rows: Indices
+    wires: Indices
+    turns: Indices
+
+
+def spread(batch: Batch, wires: int, sites: int | None) -> Spread:
+    """Lay evaluations on circuits of at most this many wires.
+
+    Args:
+        batch: the evaluations.
+        wires: the most of one circuit.
+        sites: how many sites the call has, where each has its own wire: site s is on wire s mod width in turn ⌊s / width⌋.
+            None where all wires are equal: then the evaluations fill the circuits one after another.
+    """
+    count = len(batch.values)
+    if sites is None:
+        width = min(wires, count)
+        rows, places = np.divmod(np.arange(count), width)
+        turns = np.zeros(-(-count // width), dtype=np.intp)
+    else:
+        width = min(wires, sites)
+        groups = -(-sites // width)
+        circuit, rows = np.unique(batch.places // sites * groups + batch.sites // width, return_inverse=True)
+        places, turns = batch.sites % width, circuit % groups
+    values = np.zeros((len(turns), width, batch.values.shape[1]))
+    values[rows, places] = batch.values
+    return Spread(values, rows, places, turns)
+
+
+def same_rows(keys: Floats) -> list[Indices]:
+    """The rows of a table in groups of equal ones, each by its indices in rising order; one group where it has no columns."""
+    if not keys.shape[1]:
+        return [np.arange(len(keys))]
+    _, inverse = np.unique(keys, axis=0, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(inverse))[:-1])
 
 
 def on_host(call: Call, evaluate: Callable[[Batch], npt.NDArray[np.generic]]) -> Outcome:

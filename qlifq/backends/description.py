@@ -35,7 +35,7 @@ def describe_shots(shots: int | None) -> str:
 
 
 def describe_source(name: str, metadata: Mapping[str, object]) -> str:
-    """A backend, and the device, snapshot and noise that stand behind its answers.
+    """A backend, and the device, snapshot or simulator and the noise that stand behind its answers.
 
     A perfect qubit has no noise, and none is named; where a backend reports neither a noise nor a device, that is said.
 
@@ -50,18 +50,22 @@ def describe_source(name: str, metadata: Mapping[str, object]) -> str:
         ('ibm, snapshot fake_torino (no device)', 'aer, noise t1=0.0001, t2=0.0002')
         >>> describe_source("twin", {"twin_of": "aer, noise of the snapshot fake_torino"})
         'twin of aer, noise of the snapshot fake_torino'
+        >>> describe_source("pennylane", {"simulator": "default.mixed", "noise": "t1=0.0001, t2=0.0002"})
+        'pennylane, simulator default.mixed, noise t1=0.0001, t2=0.0002'
     """
     words = describe_facts(metadata)
     if metadata.get("twin_of") is not None:
         return " ".join([name, *words])
     reported = any(metadata.get(fact) is not None for fact in ("device", "noise"))
-    return ", ".join([name, *words] if reported else [name, "noise not reported"])
+    return ", ".join([name, *words, *([] if reported else ["noise not reported"])])
 
 
 def describe_facts(metadata: Mapping[str, object]) -> list[str]:
     """What metadata report of the origin, the device or snapshot and the noise, a few words each; empty for a perfect qubit."""
     model, device, noise = (metadata.get(fact) for fact in ("twin_of", "device", "noise"))
     words = [] if model is None else [f"of {model}"]
+    if metadata.get("simulator") is not None:
+        words.append(f"simulator {metadata['simulator']}")
     if device is not None:
         words.append(describe_device(str(device)))
     if noise is not None and noise != "none":

@@ -36,6 +36,8 @@ class Capabilities:
         shots: it can draw counts.
         noisy: it can be built with a noise model.
         differentiable: its probability carries autograd to the angles.
+        seeded: the same seed gives the same counts. Not so where they come from a device, or from a generator that no call can
+            seed: then a seed distinguishes nothing, and no run can be replayed.
         ideal: its exact probabilities and their gradients are those of the closed form without noise.
         remote: it runs on somebody else's machine, and may cost money.
         max_sites: the most sites in one call, None for no bound.
@@ -53,6 +55,7 @@ class Capabilities:
     shots: bool
     noisy: bool
     differentiable: bool
+    seeded: bool = True
     ideal: bool = False
     remote: bool = False
     max_sites: int | None = None

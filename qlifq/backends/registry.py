@@ -9,6 +9,7 @@ subclass of `Backend`:
 
 import contextlib
 import inspect
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,6 +63,10 @@ BUILT_IN = MappingProxyType(
             "pennylane-lightning",
             Summary(exact=True),
         ),
+        "pennylane": BuiltIn(
+            "qlifq.backends.pennylane", "PennyLaneBackend", "pennylane", "pennylane", Summary(exact=True, noisy=True)
+        ),
+        "qiskit": BuiltIn("qlifq.backends.qiskit", "QiskitBackend", "qiskit_aer", "qiskit-aer"),
         "aer": BuiltIn(
             "qlifq.backends.aer.backend",
             "AerBackend",
@@ -86,16 +91,38 @@ BUILT_IN = MappingProxyType(
 )
 
 
+class Foreign(NamedTuple):
+    """A kind of object of a vendor that stands for a backend, and the option of which backend it is."""
+
+    module: str
+    kind: str
+    backend: str
+    option: str
+
+
+#: The first that fits counts. Simulated snapshots go to Aer, which runs their reported noise a thousand times as fast as
+#: they do by themselves.
+FOREIGN = (
+    Foreign("qiskit_ibm_runtime.fake_provider.fake_backend", "FakeBackendV2", "aer", "noise"),
+    Foreign("qiskit.providers.fake_provider", "GenericBackendV2", "aer", "noise"),
+    Foreign("qiskit_ibm_runtime", "IBMBackend", "ibm", "device"),
+    Foreign("qiskit.providers", "BackendV2", "qiskit", "target"),
+    Foreign("qiskit.primitives", "BaseSamplerV2", "qiskit", "target"),
+    Foreign("pennylane.devices", "Device", "pennylane", "device"),
+    Foreign("pennylane.devices", "LegacyDevice", "pennylane", "device"),
+)
+
+
 def names() -> tuple[str, ...]:
     """Every registered name, those of qlifq first."""
     return (*BUILT_IN, *sorted(set(_third_party()) - set(BUILT_IN)))
 
 
-def get(name: str, **options: object) -> "Backend":
+def get(name: object, **options: object) -> "Backend":
     """Build a backend.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or an object of Qiskit or PennyLane to run on: a backend, a sampler or a device.
         **options: what this backend's constructor takes, such as `noise`.
 
     Returns:
@@ -103,7 +130,7 @@ def get(name: str, **options: object) -> "Backend":
 
     Raises:
         ArgumentError: for an unknown name or option, or a value that the backend does not take.
-        DtypeError: for a name that is no string, or a registered object that is no backend.
+        DtypeError: for what is neither a name nor such an object, or a registered object that is no backend.
         MissingPackageError: if the package that the backend needs is absent or cannot be imported.
 
     Example:
@@ -111,7 +138,8 @@ def get(name: str, **options: object) -> "Backend":
         True
     """
     if not isinstance(name, str):
-        raise DtypeError(f"Argument `backend` must be a name, but is {name!r}.")
+        foreign = _foreign(name)
+        return get(foreign.backend, **{foreign.option: name}, **options)
     factory = _factory(name)
     accepted = inspect.signature(factory).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
@@ -176,6 +204,15 @@ def with_noise() -> tuple[str, ...]:
             if summary(name).noisy:
                 found.append(name)
     return tuple(found)
+
+
+def _foreign(given: object) -> Foreign:
+    """What an object stands for; the module of its kind is imported already, since it is there."""
+    for row in FOREIGN:
+        kind = getattr(sys.modules.get(row.module), row.kind, None)
+        if isinstance(kind, type) and isinstance(given, kind):
+            return row
+    raise DtypeError(f"Argument `backend` must be a name, a Backend, or an object of Qiskit or PennyLane, but is {given!r}.")
 
 
 def _factory(name: str) -> "type[Backend]":

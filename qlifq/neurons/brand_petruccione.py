@@ -71,7 +71,7 @@ class BrandPetruccione(nn.Module):
 
     Args:
         num_neurons: how many neurons, at least 1.
-        backend: a name of `qlifq.backends.names()`, or a `Backend`.
+        backend: a name of `qlifq.backends.names()`, a `Backend`, or a backend, sampler or device object of Qiskit or PennyLane.
         shots: shots per neuron and step; None for exact populations.
         seed: root of the shot noise, 0 to 2⁶³ − 1; None takes one from torch's global generator. See `SeedStream`.
         threshold: population above which a neuron spikes, above 0 and below 1.

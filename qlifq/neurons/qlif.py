@@ -103,7 +103,7 @@ class QLIF(TemporalModule):
     Args:
         num_neurons: how many neurons, at least 1, or their shape, such as `(32, 14, 14)` for maps: then everything that is
             `(..., num_neurons)` here is `(..., *shape)`, and what is given per neuron broadcasts with the shape.
-        backend: a name of `qlifq.backends.names()`, or a `Backend`.
+        backend: a name of `qlifq.backends.names()`, a `Backend`, or a backend, sampler or device object of Qiskit or PennyLane.
         shots: shots per qubit and step. None is exact where the backend can be, else 1 for `decision="sample"`.
         seed: root of the layer's noise, 0 to 2⁶³ − 1; None takes one from torch's global generator. See `SeedStream`.
         decision: "sample", "threshold" or "expectation".

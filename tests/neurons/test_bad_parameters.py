@@ -320,8 +320,8 @@ def test_options_that_exclude_each_other_are_refused(parameters: dict[str, objec
         ({"gradient": None}, ArgumentError, "`gradient` must be one of auto, .*none, but is None"),
         ({"gradient": "parameter-shift", "gradient_shots": 0}, ArgumentError, "`gradient_shots` must be at least 1, but is 0"),
         ({"backend": "analitic"}, ArgumentError, "Unknown backend `analitic`: it must be one of analytic, .*reference"),
-        ({"backend": 5}, DtypeError, "`backend` must be a name, but is 5"),
-        ({"backend": AnalyticBackend}, DtypeError, "`backend` must be a name, but is <class"),
+        ({"backend": 5}, DtypeError, r"`backend` must be a name, .* or PennyLane, but is 5"),
+        ({"backend": AnalyticBackend}, DtypeError, r"`backend` must be a name, .* or PennyLane, but is <class"),
         ({"V_threshold": 1.0}, ArgumentError, "Unknown parameter `V_threshold`: it must be one of membrane, V_th, "),
     ],
 )

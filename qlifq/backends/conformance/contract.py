@@ -99,8 +99,11 @@ def memory_layout(harness: Harness) -> str:
     angles = harness.angles(RY, 3, harness.sites(2))
     for given in (angles.transpose(0, 1).contiguous().transpose(0, 1), angles[:1].expand(4, -1, -1)):
         for shots in harness.modes:
-            error = (harness.run(given, shots).probability - harness.run(given.contiguous(), shots).probability).abs()
-            near(error, given, TOLERANCE)
+            found = harness.run(given, shots)
+            if shots is None or harness.can.seeded:
+                near((found.probability - harness.run(given.contiguous(), shots).probability).abs(), given, TOLERANCE)
+            else:
+                harness.plausible(counts(found), shots, harness.truth(RY, given), given)
     return "transposed and expanded angles"
 
 
@@ -114,9 +117,10 @@ def seeds(harness: Harness) -> str:
         again = harness.run(angles, shots)
         if _global_generators() != before:
             raise ConformanceError("a seeded call draws from a global generator")
-        if not torch.equal(first.probability, again.probability):
+        replays = shots is None or harness.can.seeded
+        if replays and not torch.equal(first.probability, again.probability):
             raise ConformanceError(f"the same seed gives another answer with shots={shots}")
-    return "the same seed, the same answer"
+    return "the same seed, the same answer" if harness.can.seeded else "counts that no seed fixes"
 
 
 def refusals(harness: Harness) -> str:
