@@ -188,7 +188,10 @@ class PennyLaneBackend(Backend):
         width = min(self.wires, sites if self._own_wires else evaluations)
         turns = -(-sites // width) if self._own_wires else 1
         circuits = batch * turns if self._own_wires else -(-evaluations // width)
-        jobs = circuits if self._one_by_one else -(-circuits // self._rows(width, shots))
+        # A noise model is applied tape by tape, and PennyLane's mixed states then run one tape after the other.
+        jobs = (
+            circuits if self._one_by_one or isinstance(self.noise, qml.NoiseModel) else -(-circuits // self._rows(width, shots))
+        )
         return Plan(
             evaluations=evaluations,
             circuits=circuits,
