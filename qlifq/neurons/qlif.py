@@ -512,10 +512,11 @@ class QLIF(TemporalModule):
     def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, loop: str) -> Iterator[Step]:
         form = self._closed_form()
         drawn = self._drawn(current, state, modulation) if loop == "circuit" and current.numel() else None
+        draws = philox.Draws()
         for time, now in enumerate(current):
             m = None if modulation is None else modulation[time]
             steps = self.seeds.next_steps(1)
-            place = philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons)
+            place = philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons, draws)
             noise = constant(now, place.normal) if self.settings.uses("noise_std") else None
             if isinstance(form, ClosedForm):
                 step = _exact_step(form, state, now, m, noise, place, None if drawn is None else drawn.spikes[time])

@@ -12,7 +12,7 @@ from qlifq.errors import UnsupportedError
 from qlifq.neurons.kernels import build
 from qlifq.neurons.kernels.program import Formula, Program, Shape, derive
 from qlifq.neurons.kernels.targets import Call, Target, target_of
-from qlifq.random.philox import Place
+from qlifq.random.philox import Draws, Place
 
 __all__ = ["Prepared", "Result", "prepare"]
 
@@ -192,7 +192,7 @@ class _Sequence(torch.autograd.Function):
 
 def _in_torch(call: Call, tensors: Sequence[Tensor], spikes: Tensor) -> list[Tensor]:
     """What the kernel returned, by the formula in operations that autograd records; spikes stay as they were decided."""
-    program, formula, place = call.program, call.program.formula, call.place
+    program, formula, place = call.program, call.program.formula, call.place._replace(draws=Draws())
     names = (*program.states, *formula.inputs, *formula.constants)
     values = dict(zip(names, tensors, strict=True))
     like = tensors[0]
