@@ -1,23 +1,45 @@
 """Contenders that take turns, and the table of what they took."""
 
+import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 import torch
 
-__all__ = ["show", "take_turns"]
+__all__ = ["Turns", "add_clock", "show", "take_turns", "turns_by"]
+
+#: Contenders and rounds to the seconds of each.
+Turns = Callable[[Mapping[str, Callable[[], object]], int], dict[str, list[float]]]
+
+
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """The option that `turns_by` reads."""
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="CPU time of all threads and not elapsed time, where other work takes the cores"
+    )
+
+
+def turns_by(given: argparse.Namespace) -> Turns:
+    """`take_turns` by the clock that was chosen on the command line."""
+    print(f"Seconds of {'CPU time' if given.cpu_time else 'elapsed time'}")
+    return functools.partial(take_turns, clock=time.process_time if given.cpu_time else time.perf_counter)
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], object]], rounds: int, synchronise: Callable[[], object] = lambda: None
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    synchronise: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of every contender, one figure a round, in turn, after one call each that is not counted.
+    """Seconds of every contender, one figure per round, in turn, after one call each that is not counted.
 
     Args:
         contenders: what takes part, by name.
         rounds: how many figures each gives.
         synchronise: waits for an accelerator.
+        clock: measures them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for function in contenders.values():
@@ -25,10 +47,10 @@ def take_turns(
     for _ in range(rounds):
         for name, function in contenders.items():
             synchronise()
-            start = time.perf_counter()
+            start = clock()
             function()
             synchronise()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -1,6 +1,6 @@
 """What an epoch of training costs: 5,000 images of 28 × 28, 20 steps, 512 hidden neurons, batches of 128.
 
-    python -m benchmarks.epoch [--quick] [--opponents]
+    python -m benchmarks.epoch [--quick] [--opponents] [--cpu-time]
 
 The images are random: what they show does not change the work. The contenders take turns, an epoch each. With `--opponents`
 the neurons of SpikingJelly, snnTorch and Norse take turns with QLIF in one plain loop of torch, in which the same network
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import qlifq
 from benchmarks._opponents import layers
-from benchmarks._turns import show, take_turns
+from benchmarks._turns import add_clock, show, turns_by
 from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, train
 
 IMAGES, BATCH, HIDDEN, STEPS = 5000, 128, 512, 20
@@ -59,19 +59,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 rounds instead of 15, and a fifth of the images")
     parser.add_argument("--opponents", action="store_true", help="with the neurons of SpikingJelly, snnTorch and Norse")
+    add_clock(parser)
     given = parser.parse_args()
+    turns = turns_by(given)
     rounds, count = (3, IMAGES // 5) if given.quick else (15, IMAGES)
     generator = torch.Generator().manual_seed(0)
     pictures = LabelledImages(torch.rand(count, 784, generator=generator), torch.randint(10, (count,), generator=generator))
     data = Dataset("random", pictures, LabelledImages(pictures.images[:10], pictures.labels[:10]), (28, 28), "drawn")
     title = f"An epoch of {count:,} images, {STEPS} steps, {HIDDEN} hidden, batch {BATCH}"
     trained = {name: partial(epoch, neuron, parameters, data) for name, (neuron, parameters) in CONTENDERS.items()}
-    show(f"{title}: qlifq.training", take_turns(trained, rounds), "QLIF")
+    show(f"{title}: qlifq.training", turns(trained, rounds), "QLIF")
     if given.opponents:
         layer = qlifq.QLIF(HIDDEN, seed=1, tau=1.5)
         hidden = {"without neurons": lambda current: current, "QLIF": lambda current: layer(current)[0], **layers()}
         loops = {name: partial(torch_epoch, run, pictures) for name, run in hidden.items()}
-        show(f"{title}: a plain loop", take_turns(loops, rounds), "without neurons")
+        show(f"{title}: a plain loop", turns(loops, rounds), "without neurons")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a QLIF step costs: in training and inference, next to other projects' neurons and to drawing random numbers alone.
 
-    python -m benchmarks.step [--quick] [--opponents] [--threads 1 2]
+    python -m benchmarks.step [--quick] [--opponents] [--threads 1 2] [--cpu-time]
 
 The opponents, `benchmarks/requirements.txt`, run their plain leaky neuron, which draws nothing. All contenders of a table take
 turns in one process; the figures are medians and minima over the rounds. Memory is the peak of the resident set of a process of
@@ -9,6 +9,7 @@ its own (VmHWM of Linux), beyond what it held with the layer, its kernel and the
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,10 +22,11 @@ from torch import Tensor
 
 import qlifq
 from benchmarks._opponents import layers
-from benchmarks._turns import show, take_turns
+from benchmarks._turns import Turns, add_clock, show, turns_by
 
-__all__ = ["KINDS", "first", "train", "training"]
+__all__ = ["EVERYTHING", "KINDS", "TRAINED", "first", "train", "training"]
 
+#: Every mechanism that a layer can have at once.
 EVERYTHING: dict[str, Any] = {
     "noise_std": 0.1,
     "refractory_period": 2,
@@ -65,38 +67,38 @@ def training(
     return {name: partial(train, run, current) for name, run in runs.items()}
 
 
-def _training(rounds: int, opponents: bool) -> None:
+def _training(turns: Turns, rounds: int, opponents: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     current, modulation = (torch.rand(20, 128, 512, generator=generator) for _ in range(2))
     contenders = training(2 * current, modulation, layers() if opponents else {})
-    show("Training step, T = 20, B = 128, N = 512", take_turns(contenders, rounds), next(iter(contenders)))
+    show("Training step, T = 20, B = 128, N = 512", turns(contenders, rounds), next(iter(contenders)))
 
 
-def _inference(rounds: int) -> None:
+def _inference(turns: Turns, rounds: int) -> None:
     steps, neurons = 100, 100_000
     current, modulation = 3 * torch.rand(steps, 1, neurons), torch.rand(steps, 1, neurons)
     plain, every = first(qlifq.QLIF(neurons, seed=1)), first(qlifq.QLIF(neurons, seed=1, **EVERYTHING), modulation)
     uniform, normal = (partial(draw, steps, 1, neurons) for draw in (torch.rand, torch.randn))
     with torch.no_grad():
         one: dict[str, Callable[[], object]] = {"torch.rand": uniform, "qlifq, plain": lambda: plain(current)}
-        show("Inference, N = 100,000, T = 100", take_turns(one, rounds), "torch.rand")
+        show("Inference, N = 100,000, T = 100", turns(one, rounds), "torch.rand")
         two: dict[str, Callable[[], object]] = {
             "torch.rand + torch.randn": lambda: (uniform(), normal()),
             "qlifq, every mechanism": lambda: every(current),
         }
-        show("Inference, N = 100,000, T = 100", take_turns(two, rounds), "torch.rand + torch.randn")
+        show("Inference, N = 100,000, T = 100", turns(two, rounds), "torch.rand + torch.randn")
 
 
-def _small(rounds: int) -> None:
+def _small(turns: Turns, rounds: int) -> None:
     current = 3 * torch.rand(500, 1, 10)
     kernel, stepwise = (first(qlifq.QLIF(10, seed=1, kernel=kernel)) for kernel in ("auto", "off"))
     with torch.no_grad():
         contenders = {"step by step": lambda: stepwise(current), "kernel": lambda: kernel(current)}
-        show("Small layer, B = 1, N = 10, T = 500, whole call", take_turns(contenders, rounds), "step by step")
+        show("Small layer, B = 1, N = 10, T = 500, whole call", turns(contenders, rounds), "step by step")
 
 
-def _sizes(rounds: int, largest: int) -> None:
-    print(f"\nNanoseconds per neuron and step, no_grad ({torch.get_num_threads()} threads, least of {rounds} rounds)")
+def _sizes(turns: Turns, rounds: int, largest: int) -> None:
+    print(f"\nNanoseconds per neuron and step, no_grad ({torch.get_num_threads()} threads, medians of {rounds} rounds)")
     print(f"{'neurons':>12s} {'steps':>6s} {'plain':>8s} {'every mechanism':>16s}")
     for neurons in (10, 100, 1_000, 10_000, 100_000, 1_000_000, 16_000_000):
         if neurons > largest:
@@ -108,8 +110,8 @@ def _sizes(rounds: int, largest: int) -> None:
             "every": first(qlifq.QLIF(neurons, seed=1, **EVERYTHING), modulation),
         }
         with torch.no_grad():
-            found = take_turns({name: partial(run, current) for name, run in runs.items()}, rounds)
-        plain, every = (min(values) / (neurons * steps) * 1e9 for values in found.values())
+            found = turns({name: partial(run, current) for name, run in runs.items()}, rounds)
+        plain, every = (statistics.median(values) / (neurons * steps) * 1e9 for values in found.values())
         print(f"{neurons:12,d} {steps:6d} {plain:8.2f} {every:16.2f}", flush=True)
 
 
@@ -149,14 +151,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few rounds, and at most a million neurons")
     parser.add_argument("--opponents", action="store_true", help="with the neurons of SpikingJelly, snnTorch and Norse")
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()], help="numbers of threads")
+    add_clock(parser)
     given = parser.parse_args()
-    rounds = 5 if given.quick else 31
+    turns, rounds = turns_by(given), 5 if given.quick else 31
     for threads in given.threads:
         torch.set_num_threads(threads)
-        _training(rounds, given.opponents)
-        _inference(max(3, rounds // 3))
-        _small(rounds)
-        _sizes(max(3, rounds // 6), 1_000_000 if given.quick else 16_000_000)
+        _training(turns, rounds, given.opponents)
+        _inference(turns, max(3, rounds // 3))
+        _small(turns, rounds)
+        _sizes(turns, max(3, rounds // 6), 1_000_000 if given.quick else 16_000_000)
     _memory(1_000_000 if given.quick else 4_000_000)
 
 

@@ -8,19 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.step import EVERYTHING
 from qlifq import QLIF, _validation, simulate
 from qlifq.neurons import RECORDABLE
 
-EVERYTHING: dict[str, Any] = {
-    "noise_std": 0.1,
-    "use_adaptive_threshold": True,
-    "homeostasis_enabled": True,
-    "spike_increase": 0.1,
-    "use_ahp": True,
-    "depression_rate": 0.1,
-    "allow_dynamic_spike_probability": True,
-}
-
+#: All but the refractory period, which graded spikes do not have.
+MECHANISMS = {name: value for name, value in EVERYTHING.items() if name != "refractory_period"}
 #: The operations whose result depends on a value that the host must know: a number, a truth value, a data-dependent shape.
 READS = ("aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::nonzero", "aten::equal", "aten::masked_select")
 
@@ -72,7 +65,7 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_full_featured_step_reads_nothing_back(options: dict[str, Any], kernel: str) -> None:
-    assert reads(QLIF(5, seed=1, kernel=kernel, **EVERYTHING, **options), torch.ones(2, 5)) == []
+    assert reads(QLIF(5, seed=1, kernel=kernel, **MECHANISMS, **options), torch.ones(2, 5)) == []
 
 
 @pytest.mark.usefixtures("_unchecked")
@@ -83,7 +76,7 @@ def test_a_transform_that_reads_a_value_back_is_seen() -> None:
 
 @pytest.mark.parametrize(("kernel", "looks_at_angles"), [("auto", 0), ("off", 4)])
 def test_recording_everything_reads_back_once_for_the_input_and_once_for_the_count(kernel: str, looks_at_angles: int) -> None:
-    layer = QLIF(5, seed=1, refractory_period=2, kernel=kernel, **EVERYTHING)
+    layer = QLIF(5, seed=1, refractory_period=2, kernel=kernel, **MECHANISMS)
     simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)
     with Reads() as mode:
         simulate(layer, torch.rand(4, 2, 5), record=RECORDABLE)

@@ -10,26 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.step import EVERYTHING, TRAINED
 from qlifq.neurons import QLIF
 from qlifq.random.philox import Place
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
 PLAIN: dict[str, Any] = {}
-TRAINED: dict[str, Any] = {f"learnable_{name}": True for name in ("threshold", "tau", "qscale", "qbias")}
-EVERYTHING: dict[str, Any] = {
-    "noise_std": 0.1,
-    "refractory_period": 2,
-    "use_adaptive_threshold": True,
-    "homeostasis_enabled": True,
-    "spike_increase": 0.1,
-    "use_ahp": True,
-    "depression_rate": 0.1,
-    "allow_dynamic_spike_probability": True,
-    "neuromod_mode": "gain",
-    "learnable_eta": True,
-}
-KINDS = pytest.mark.parametrize("parameters", [PLAIN, TRAINED, EVERYTHING], ids=["plain", "trained", "everything"])
+ALL: dict[str, Any] = {**EVERYTHING, "learnable_eta": True}
+KINDS = pytest.mark.parametrize("parameters", [PLAIN, TRAINED, ALL], ids=["plain", "trained", "everything"])
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 STEPS, BATCH, NEURONS = 12, 3, 700
 

@@ -12,9 +12,11 @@ from torch.utils.checkpoint import checkpoint
 from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.circuits import LeakySpike
-from qlifq.neurons.dynamics import Dynamics
+from qlifq.neurons import formula, qlif
+from qlifq.neurons.dynamics import Dynamics, settle
 from qlifq.neurons.mapping import MAPPINGS, AngleMapping
 from qlifq.neurons.membrane import MEMBRANES, Membrane
+from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
 
 NEURONS, BATCH, STEPS = 9, 3, 13
@@ -326,6 +328,26 @@ def test_a_membrane_and_a_mapping_of_ones_own_have_a_kernel() -> None:
     layer = layer_of("auto", options)
     assert layer.sequence(inputs({})[0]) is not None
     assert error(options, *inputs({})) < 1e-10
+
+
+def test_a_mechanism_that_is_written_into_the_step_has_a_kernel_and_its_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A facilitation of the synapse by spikes, and a voltage that leaks faster the more the neuron fires."""
+    current, _ = inputs({})
+    before = outcome(layer_of("auto", CASES["everything"]), current, None)
+
+    def follow(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: Tensor | None = None) -> QLIFState:
+        after = settle(state, spikes, dynamics, modulation=modulation)
+        facilitated = after.efficiency + 0.2 * spikes * (1 - after.efficiency).exp()
+        return after._replace(efficiency=facilitated, voltage=after.voltage * (1 - 0.3 * after.rate.tanh()))
+
+    monkeypatch.setattr(formula, "settle", follow)
+    # Formulas that kernels were made of before know nothing of it.
+    monkeypatch.setattr(qlif, "formula_of", formula.formula_of.__wrapped__)
+    layer = layer_of("auto", CASES["everything"])
+    assert layer.sequence(current) is not None
+    assert error(CASES["everything"], current, None) < 1e-10
+    after = outcome(layer_of("auto", CASES["everything"]), current, None)
+    assert max(float((one - two).abs().max()) for one, two in zip(before, after, strict=True)) > 0.1
 
 
 WEIGHTS = torch.linspace(0.5, 1.5, NEURONS, dtype=torch.float64)
