@@ -116,7 +116,8 @@ def _runs(condition: Condition | None, bits: npt.NDArray[np.bool_]) -> npt.NDArr
     """In which shots a rotation runs; the bits are those of one site, `(shots, time)`."""
     if condition is None:
         return np.ones(len(bits), dtype=np.bool_)
-    return np.asarray(bits[:, condition.first : condition.last + 1].any(axis=1))
+    inside = np.asarray(bits[:, condition.first : condition.last + 1].any(axis=1))
+    return inside & ~bits[:, condition.last + 1 : condition.step].any(axis=1) if condition.newest else inside
 
 
 def _superoperator(kraus: list[Matrix]) -> Matrix:

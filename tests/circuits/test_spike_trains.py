@@ -24,6 +24,9 @@ CPU = torch.device("cpu")
 Conditions = Callable[[int], list[Condition]]
 KINDS: dict[str, Conditions] = {
     "renewal": lambda steps: [Condition(t, first, t - 1) for t in range(steps) for first in range(t)],
+    "newest": lambda steps: [
+        Condition(t, first, min(first + first % 2, t - 1), newest=True) for t in range(steps) for first in range(t)
+    ],
     "additive": lambda steps: [Condition(t, s, s) for t in range(steps) for s in range(t)],
     "both": lambda steps: [*KINDS["renewal"](steps), *KINDS["additive"](steps)],
     "two steps back": lambda steps: [Condition(t, s, s) for t in range(steps) for s in range(max(0, t - 2), t)],
@@ -56,7 +59,8 @@ def brute_force(
         for step, (true, bit) in enumerate(zip(truth, bits, strict=True)):
             angle = float(train.base[step, element, site])
             for number, condition in enumerate(train.conditions):
-                if condition.step == step and any(bits[condition.first : condition.last + 1]):
+                overruled = condition.newest and any(bits[condition.last + 1 : step])
+                if condition.step == step and any(bits[condition.first : condition.last + 1]) and not overruled:
                     angle += float(train.angles[number, element, site])
             one = math.sin(angle / 2) ** 2
             if step and truth[step - 1]:

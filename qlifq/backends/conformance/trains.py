@@ -21,7 +21,9 @@ BIAS = 0.05
 #: Conditions of trains by what they are on, for as many steps: each kind shows another mistake in a register.
 TRAINS: Mapping[str, Callable[[int], list[Condition]]] = MappingProxyType(
     {
-        "last spike": lambda steps: [Condition(t, first, t - 1) for t in range(steps) for first in range(t)],
+        "last spike": lambda steps: [
+            Condition(t, first, t - 1 if first % 2 else first, newest=not first % 2) for t in range(steps) for first in range(t)
+        ],
         "single bits": lambda steps: [Condition(t, s, s) for t in range(steps) for s in range(t)],
         "another site": lambda steps: [Condition(t, s, s, source=0) for t in range(steps) for s in range(t + 1)],
     }

@@ -222,6 +222,7 @@ class IBMBackend(Backend):
             executions=sum(job.executions for job in jobs),
             turns=-(-train.sites // len(self.qubits)),
             device_seconds=sum(self._seconds(job) for job in jobs),
+            conditionals=max(job.train.conditionals for job in jobs),
         )
 
     def _run_jobs(self, jobs: Sequence[JobSpec]) -> tuple[list[tuple[Entry, Result]], int]:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self, final
 
 import numpy as np
@@ -125,7 +125,7 @@ def broadcasts(train: SpikeTrainCircuit) -> npt.NDArray[np.int64]:
             else np.eye(train.sites, dtype=np.bool_)[condition.source] & users.any(-1)[:, None]
         )
         changes[condition.first] += sent
-        changes[condition.last + 1] -= sent
+        changes[(condition.step if condition.newest else condition.last + 1)] -= sent
     return np.asarray((changes[:-1].cumsum(axis=0) > 0).sum(axis=0))
 
 
@@ -133,8 +133,13 @@ def _any_bit(condition: Condition, registers: Sequence["ClassicalRegister"]) -> 
     """A condition as one on single bits, each of which is passed on once; a register would be again whenever it changed."""
     from qiskit.circuit.classical import expr
 
-    bits = (registers[step // REGISTER_BITS][step % REGISTER_BITS] for step in range(condition.first, condition.last + 1))
-    return functools.reduce(expr.logic_or, map(expr.lift, bits))
+    def any_of(first: int, last: int) -> expr.Expr:
+        bits = (registers[step // REGISTER_BITS][step % REGISTER_BITS] for step in range(first, last + 1))
+        return functools.reduce(expr.logic_or, map(expr.lift, bits))
+
+    inside = any_of(condition.first, condition.last)
+    later = any_of(condition.last + 1, condition.step - 1) if condition.later else None
+    return inside if later is None else expr.logic_and(inside, expr.logic_not(later))
 
 
 def _room(train: SpikeTrainCircuit, qubits: int, device: str) -> int:
@@ -178,9 +183,7 @@ def split(train: SpikeTrainCircuit, qubits: Sequence[int], shots: int, seed: int
         last = min(turn + len(qubits), train.sites)
         for first, element in itertools.product(range(turn, last, width), range(0, train.batch, count)):
             sites, elements = slice(first, min(first + width, last)), slice(element, min(element + count, train.batch))
-            own = SpikeTrainCircuit(
-                train.base[:, elements, sites], train.conditions, train.angles[:, elements, sites], train.reset
-            )
+            own = replace(train, base=train.base[:, elements, sites], angles=train.angles[:, elements, sites])
             places = tuple(qubits[first - turn : sites.stop - turn])
             for number, part in enumerate(parts):
                 job = TrainJob.of(own, places, part, seed, len(placed), device)

@@ -32,15 +32,18 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """That at least one bit of a window of steps is 1: when a conditional rotation acts.
+    """That a bit of a window of steps is 1: when a conditional rotation acts.
 
     Args:
         step: the step whose rotation it governs.
         first: the first step of the window.
         last: the last one: `first`, for one bit alone, or `step` − 1, for "a spike since". The bits of such a window are the
-            newest of their registers, so that registers need only be compared with powers of two.
+            newest of their registers, so that registers need only be compared with powers of two. With `newest` any step
+            between.
         source: the site whose bit it is, for one bit alone, which may be of `step` itself where that site is measured earlier
             within the step; None for the site that is rotated.
+        newest: whether the last bit that is 1 before `step` must be in the window: no bit after it is. Of conditions on
+            windows that do not overlap at most one holds, so that one rotation runs, with one gate error.
 
     Raises:
         QLIFError: if the window is no such one.
@@ -54,12 +57,18 @@ class Condition:
     first: int
     last: int
     source: int | None = None
+    newest: bool = False
 
     def __post_init__(self) -> None:
         step = integer("step", self.step, at_least=0)
         first = integer("first", self.first, at_least=0, at_most=step if self.source is not None else step - 1)
         if self.source is not None:
             integer("source", self.source, at_least=0)
+        if flag("newest", self.newest):
+            if self.source is not None:
+                raise ArgumentError(f"Argument `source` must be None for a condition on the last spike, but is {self.source}.")
+            integer("last", self.last, at_least=first, at_most=step - 1)
+            return
         ends = {first} if self.source is not None else {first, step - 1}
         if integer("last", self.last) not in ends:
             raise ArgumentError(f"Argument `last` must be {' or '.join(map(str, sorted(ends)))}, but is {self.last}.")
@@ -67,13 +76,26 @@ class Condition:
     @property
     def single(self) -> bool:
         """Whether it is on one bit."""
-        return self.first == self.last
+        return self.first == self.last and not self.newest
+
+    @property
+    def later(self) -> bool:
+        """Whether bits after the window must be 0."""
+        return self.newest and self.last < self.step - 1
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
-        """The comparisons of registers of which one must hold, for a window that ends at `step` − 1."""
-        registers = range(self.first // REGISTER_BITS, self.last // REGISTER_BITS + 1)
-        return tuple(Comparison(number, max(0, self.first - number * REGISTER_BITS)) for number in registers)
+        """The comparisons of registers of which one must hold: a 1 from `first` to `step` − 1."""
+        return self._since(self.first)
+
+    @property
+    def none_of(self) -> tuple[Comparison, ...]:
+        """The comparisons of registers of which none may hold: a 1 after `last`, where `later`."""
+        return self._since(self.last + 1) if self.later else ()
+
+    def _since(self, first: int) -> tuple[Comparison, ...]:
+        registers = range(first // REGISTER_BITS, (self.step - 1) // REGISTER_BITS + 1)
+        return tuple(Comparison(number, max(0, first - number * REGISTER_BITS)) for number in registers)
 
 
 class Instruction(NamedTuple):
@@ -187,8 +209,8 @@ class SpikeTrainCircuit:
 
     @property
     def renewal(self) -> bool:
-        """Whether only the time since the last spike counts: every condition is that there was one since some step."""
-        return all(condition.source is None and condition.last == condition.step - 1 for condition in self.conditions)
+        """Whether only the time since the last spike counts: no condition needs any other bit."""
+        return all(each.newest or (each.source is None and each.last == each.step - 1) for each in self.conditions)
 
     @cached_property
     def by_step(self) -> tuple[tuple[int, ...], ...]:

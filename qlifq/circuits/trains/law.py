@@ -138,7 +138,7 @@ class SinceSpike:
 
     def holds(self, condition: Condition) -> Tensor:
         """Where a condition on a window holds, `(histories, 1, 1)`."""
-        inside = self._steps_ago <= self.step - condition.first
+        inside = (self._steps_ago <= self.step - condition.first) & (self._steps_ago >= self.step - condition.last)
         inside[-1] = False
         return inside
 
@@ -159,7 +159,9 @@ class Bits:
         """Where a condition holds, `(trains, batch, sites)`; `(trains, batch, 1)` for a bit of another site."""
         if condition.source is not None:
             return self.spikes[:, condition.first, :, condition.source, None]
-        return self.spikes[:, condition.first] if condition.single else self.newest >= condition.first
+        if condition.single:
+            return self.spikes[:, condition.first]
+        return (self.newest >= condition.first) & (self.newest <= condition.last)
 
     def close(self, step: int) -> None:
         """Take note of the bits of a step, all of which are known now."""

@@ -148,5 +148,8 @@ class _BitHistories(NamedTuple):
     numbers: Tensor
 
     def holds(self, condition: Condition) -> Tensor:
-        window = self.numbers >> (self.step - 1 - condition.last)
-        return (window & ((1 << (condition.last - condition.first + 1)) - 1)) != 0
+        ago = self.step - 1 - condition.last
+        window = self.numbers >> ago
+        later = (self.numbers & ((1 << ago) - 1)) != 0
+        held = (window & ((1 << (condition.last - condition.first + 1)) - 1)) != 0
+        return held & ~later if condition.newest else held

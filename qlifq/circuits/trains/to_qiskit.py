@@ -7,7 +7,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Clbit
 from qiskit.circuit.classical import expr
 
-from qlifq.circuits.trains.circuit import REGISTER_BITS, Condition, Instruction, SpikeTrainCircuit
+from qlifq.circuits.trains.circuit import REGISTER_BITS, Comparison, Condition, Instruction, SpikeTrainCircuit
 
 __all__ = ["build", "empty", "holds", "register_names", "write"]
 
@@ -66,5 +66,10 @@ def holds(condition: Condition, registers: Sequence[ClassicalRegister]) -> tuple
     """A condition on the registers of one site, as `QuantumCircuit.if_test` takes it."""
     if condition.single:
         return registers[condition.first // REGISTER_BITS][condition.first % REGISTER_BITS], 1
-    compared = (expr.greater_equal(registers[number], 1 << bit) for number, bit in condition.comparisons)
+    since = _any(condition.comparisons, registers)
+    return expr.logic_and(since, expr.logic_not(_any(condition.none_of, registers))) if condition.later else since
+
+
+def _any(comparisons: Iterable[Comparison], registers: Sequence[ClassicalRegister]) -> expr.Expr:
+    compared = (expr.greater_equal(registers[number], 1 << bit) for number, bit in comparisons)
     return functools.reduce(expr.logic_or, compared)

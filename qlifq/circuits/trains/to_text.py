@@ -26,7 +26,11 @@ def openqasm(train: SpikeTrainCircuit, element: int) -> str:
 def _holds(condition: Condition, source: int) -> str:
     if condition.single:
         return f"{_bit(source, condition.first)} == true"
-    return " || ".join(f"spike{source}_{number} >= {1 << bit}" for number, bit in condition.comparisons)
+    since, later = (
+        " || ".join(f"spike{source}_{number} >= {1 << bit}" for number, bit in comparisons)
+        for comparisons in (condition.comparisons, condition.none_of)
+    )
+    return f"({since}) && !({later})" if condition.later else since
 
 
 def _bit(site: int, step: int) -> str:
@@ -51,4 +55,7 @@ def drawing(train: SpikeTrainCircuit, element: int, site: int) -> str:
 
 def _label(condition: Condition) -> str:
     owner = "" if condition.source is None else f"q{condition.source}."
-    return f"{owner}s{condition.first}:" if condition.single else f"{owner}any s{condition.first}…s{condition.last}:"
+    if condition.single:
+        return f"{owner}s{condition.first}:"
+    window = f"s{condition.first}" if condition.first == condition.last else f"s{condition.first}…s{condition.last}"
+    return f"{'last' if condition.newest else 'any'} {window}:"

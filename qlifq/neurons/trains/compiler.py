@@ -156,44 +156,26 @@ def driven_angles(
 
 
 def _since_last(angles: Tensor, tolerance: float) -> Angles:
-    """Conditions on the time since the last spike, for angles of single spikes that are steps of one function of it.
+    """Conditions on the last spike, for angles of single spikes that are steps of one function of it.
 
-    From "never" towards "at the last step", neighbours that differ by at most twice the tolerance share the angle midway
-    between their extremes: the fewest levels with that error. Each further level is one rotation by the difference, on the
-    condition that there was a spike since.
+    At most one of them holds, and rotates from the base to the angle of its time. Times whose angles are within twice the
+    tolerance of that without any spike have no condition: the base is midway between the extremes of these angles.
     """
     steps = len(angles)
     free = angles[:, -1]
     low, high = free.clone(), free.clone()
-    level, first = free.clone(), torch.full(free.shape, steps, dtype=torch.int64, device=free.device)
-    conditional = free.new_zeros(steps + 1, *free.shape)
-
-    def close(where: Tensor) -> None:
-        """Give the levels that end here their angle: the base, or a rotation from the level before."""
-        middle = (low + high) / 2
-        rise = torch.where(first == steps, middle, middle - level)
-        place = first.unsqueeze(0)
-        conditional.scatter_(0, place, torch.where(where, rise, conditional.gather(0, place)[0]).unsqueeze(0))
-        level.copy_(torch.where(where, middle, level))
-
-    error = free.new_zeros(())
+    after = free.expand(steps, *free.shape).clone()
     for ago in range(steps - 1, 0, -1):
-        value = free.clone()
-        value[ago:] = angles.diagonal(-ago).movedim(-1, 0)
-        inside = (torch.arange(steps, device=free.device) >= ago)[:, None, None]
-        least, most = torch.minimum(low, value), torch.maximum(high, value)
-        leaves = inside & (most - least > 2 * tolerance)
-        error = torch.maximum(error, ((high - low) / 2).max())
-        close(leaves)
-        low = torch.where(leaves, value, torch.where(inside, least, low))
-        high = torch.where(leaves, value, torch.where(inside, most, high))
-        first = torch.where(leaves, ago, first)
-    close(torch.ones_like(first, dtype=torch.bool))
-    error = torch.maximum(error, ((high - low) / 2).max())
+        after[ago, ago:] = angles.diagonal(-ago).movedim(-1, 0)
+        least, most = torch.minimum(low, after[ago]), torch.maximum(high, after[ago])
+        joins = most - least <= 2 * tolerance
+        low, high = torch.where(joins, least, low), torch.where(joins, most, high)
+    base = (low + high) / 2
+    conditional = torch.where((after < low) | (after > high), after - base, 0.0)
     places = [(step, ago) for step in range(steps) for ago in range(step, 0, -1) if bool(conditional[ago, step].any())]
-    conditions = [Condition(step, step - ago, step - 1) for step, ago in places]
+    conditions = [Condition(step, step - ago, step - ago, newest=True) for step, ago in places]
     kept = [conditional[ago, step] for step, ago in places]
-    return Angles(conditional[steps], conditions, _stacked(kept, free), float(error))
+    return Angles(base, conditions, _stacked(kept, free), float(((high - low) / 2).max()))
 
 
 def _sums(angles: Tensor, tolerance: float) -> Angles:
@@ -223,7 +205,9 @@ def _stacked(values: list[Tensor], like: Tensor) -> Tensor:
 
 def joined(parts: list[Angles]) -> SpikeTrainCircuit:
     """One program of the parts of a batch; where a part has no use for a condition its angle is 0."""
-    every = sorted({condition for part in parts for condition in part.conditions}, key=lambda c: (c.step, c.last, c.first))
+    every = sorted(
+        {condition for part in parts for condition in part.conditions}, key=lambda c: (c.step, c.newest, c.last, c.first)
+    )
     places = {condition: number for number, condition in enumerate(every)}
     spread = []
     for part in parts:
