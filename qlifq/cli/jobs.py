@@ -106,7 +106,9 @@ def export(
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         for number, entry in enumerate(done):
             arrays[f"angles_{number}"] = book.angles(entry.request)
-            arrays[f"ones_{number}"] = book.result(entry.request)
+            result = book.result(entry.request)
+            # Spike trains come back as they are kept, eight bits to a byte.
+            arrays[f"{'spikes' if result.dtype == np.uint8 else 'ones'}_{number}"] = result
         facts = {"format": "qlifq jobs", "format_version": 1, **stamp(), "submissions": [_to_dict(entry) for entry in done]}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)

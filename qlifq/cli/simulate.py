@@ -63,6 +63,9 @@ def simulate(
     mode: Annotated[
         str, typer.Option(help="closed-loop, a submission per step, or replay, the exact trajectory's angles all at once.")
     ] = "closed-loop",
+    loop: Annotated[
+        str, typer.Option(help="host, one step after the other, or circuit, the closed loop inside one circuit.")
+    ] = "host",
     param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="A record of `qlifq calibrate`, that corrects the neurons (and is --backend twin).")
@@ -78,10 +81,12 @@ def simulate(
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
     from qlifq.reporting.run_folder import check_folder, run_folder
-    from qlifq.studies import describe_plan, replay, run_simulation
+    from qlifq.studies import describe_loops, describe_plan, replay, run_simulation
     from qlifq.studies import run_folder as simulation_folder
 
     choice("mode", mode, ("closed-loop", "replay"))
+    if mode == "replay" and loop != "host":
+        raise UnsupportedError("Option --loop would be ignored: a replay has no closed loop.")
     files = replay.FILES if mode == "replay" else simulation_folder.FILES
     check_folder(out, command=context.obj, files=files, force=force)
     place = run_folder(out, command=context.obj, files=files, force=force)
@@ -108,6 +113,7 @@ def simulate(
         decision=decision,
         mapping=mapping,
         membrane=membrane,
+        loop=loop,
         **parameters,
     )
     print(f"{'input':<12} {described}")
@@ -123,7 +129,11 @@ def simulate(
     if calibrated is not None:
         calibrated.apply_to(layer)
     if dry_run:
-        print(describe_plan(layer, steps=current.shape[0], batch=current.shape[1]))
+        print(
+            describe_plan(layer, steps=current.shape[0], batch=current.shape[1])
+            if loop == "host"
+            else describe_loops(layer, current)
+        )
         return
     with place as folder, resumable(resolved, context.obj), progress_bar("steps", reporter) as progress:
         done = run_simulation(layer, current, progress=progress)

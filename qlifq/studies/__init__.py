@@ -6,7 +6,7 @@ from qlifq._lazy import lazy
 from qlifq.reporting.reading import SavedRun, read_run
 from qlifq.reporting.run_folder import check_folder
 from qlifq.studies.run_folder import write_simulation
-from qlifq.studies.simulation import SimulationRun, describe_plan, run_simulation
+from qlifq.studies.simulation import SimulationRun, describe_loops, describe_plan, run_simulation
 from qlifq.studies.simulation_figure import simulation_figure
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ __all__ = [
     "StudyRun",
     "brand_petruccione_report",
     "check_folder",
+    "describe_loops",
     "describe_plan",
     "read_run",
     "replay_report",

@@ -11,7 +11,7 @@ from qlifq.neurons import QLIF, Recording, simulate
 from qlifq.neurons.description import describe_decisions
 from qlifq.reporting.wording import counted, duration
 
-__all__ = ["SimulationRun", "describe_plan", "run_simulation"]
+__all__ = ["SimulationRun", "describe_loops", "describe_plan", "run_simulation"]
 
 
 @dataclass(frozen=True)
@@ -124,3 +124,28 @@ def describe_plan(layer: QLIF, *, steps: int, batch: int) -> str:
     if step.device_seconds is not None:
         lines.append(f"{'in turn':<12} {counted(steps, 'step')}, each of which waits for the spikes of the one before")
     return "\n".join(lines)
+
+
+def describe_loops(layer: QLIF, current: Tensor) -> str:
+    """What a sequence would cost by each way that a backend offers; spends nothing.
+
+    Args:
+        layer: the layer that would run.
+        current: its input, `(time, batch, num_neurons)`.
+
+    Returns:
+        The backend and a line for each: the closed loop in one circuit, the closed loop on the host, which waits at every step
+        for the spikes of the one before, and the replay of a trajectory that is known, which is no closed loop.
+
+    Raises:
+        QLIFError: for a neuron or a backend that runs no spike trains.
+    """
+    steps, batch, neurons = current.shape
+    train = layer.train_circuit(current)
+    rows = {
+        "backend": describe_decisions(layer),
+        "circuit loop": f"{layer.backend.plan_train(train, shots=1)} · steps in turn 0 · angles within {train.error:.1g}",
+        "host loop": f"{layer.plan(batch).times(steps)} · steps in turn {steps:,}",
+        "replay": f"{layer.backend.plan(layer.circuit, steps * batch, neurons, shots=1)} · steps in turn 0",
+    }
+    return "\n".join(f"{name:<12} {value}" for name, value in rows.items())
