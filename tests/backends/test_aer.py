@@ -22,7 +22,7 @@ from qlifq.backends.aer.noise import on_site
 from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.batching import shot_parts
 from qlifq.circuits import BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
-from qlifq.errors import BackendError, QLIFError, UnsupportedError
+from qlifq.errors import ArgumentError, BackendError, QLIFError, UnsupportedError
 
 THREE_GATES = SpikeCircuit("ThreeGates", (Gate("RY", Slot(0)), Gate("RZ", Slot(1)), Gate("RX", Slot(2))))
 CONSTANT = SpikeCircuit("Constant", (Gate("RY", 0.7),))
@@ -465,3 +465,45 @@ def test_every_evaluation_has_one_place(counts: list[int], lanes: int, shots: in
     ]
     assert sorted(places) == [(kind, index) for kind, count in enumerate(counts) for index in range(count)]
     assert sum(shot_parts(shots, JOB_SHOTS)) == shots
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "TPU"}, ArgumentError, r"`device` must be .*CPU.*, but is 'TPU'"),
+        ({"precision": "half"}, ArgumentError, "`precision` must be .*, but is 'half'"),
+        ({"method": "stabilizer"}, ArgumentError, "`method` must be .*statevector.*, but is 'stabilizer'"),
+        ({"method": "statevector", "noise": UNIFORM}, ArgumentError, "`method` must be .*density_matrix, but is 'statevector'"),
+        ({"method": "statevector", "sampling": "law"}, UnsupportedError, "`method` would be ignored: sampling='law'"),
+        ({"seed_simulator": 3}, ArgumentError, "no option `seed_simulator`: it belongs to each call"),
+        ({"noise_model": None}, ArgumentError, "it is the argument `noise`"),
+        (
+            {"colour": 3},
+            ArgumentError,
+            "no option `colour`: its options are noise, sampling, qubits, threads, and those of Aer",
+        ),
+        ({"fusion_threshold": "many"}, ArgumentError, "Aer cannot run with fusion_threshold='many': "),
+    ],
+)
+def test_a_simulator_option_that_aer_cannot_take_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        get("aer", **options)
+
+
+def test_simulator_options_reach_aer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, object]] = []
+
+    def spying(**options: object) -> AerSimulator:
+        seen.append(options)
+        return AerSimulator(**options)
+
+    backend = get("aer", precision="single", method="matrix_product_state", max_memory_mb=500)
+    monkeypatch.setattr("qlifq.backends.aer.backend.AerSimulator", spying)
+    angles = torch.tensor([[[0.0], [torch.pi]]])
+    assert backend.run(RYSpike(), angles, shots=50, seed=1).ones.tolist() == [[0, 50]]  # type: ignore[union-attr]
+    (options,) = seen
+    assert options["precision"] == "single"
+    assert options["method"] == "matrix_product_state"
+    assert options["max_memory_mb"] == 500

@@ -19,6 +19,7 @@ from qlifq.backends.aer.circuits import Lane, program, settled
 from qlifq.backends.aer.layout import JOB_SHOTS, LAYOUTS, Layout, arrange, jobs
 from qlifq.backends.aer.model import from_noise_model
 from qlifq.backends.aer.noise import IDEAL, QubitModel, calibrated, digest, on_site
+from qlifq.backends.aer.options import checked_options
 from qlifq.backends.aer.trains import plan_trains, run_trains
 from qlifq.backends.batching import Batch, Floats, in_turn, on_host, shot_parts
 from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
@@ -54,6 +55,7 @@ class AerBackend(Backend):
         qubits: for a snapshot, a backend or a noise model, the qubits of the sites, in order; None for those that work, best
             first (a model: in their own order). More sites than qubits use them in turn.
         threads: how many threads Aer may use, at least 1; more do not change the counts.
+        **simulator: options of `AerSimulator`, such as `device="GPU"`, `precision="single"`, `method` or `max_memory_mb`.
 
     Raises:
         QLIFError: for a noise of another type, an unknown snapshot, a missing package, or an option out of range or that
@@ -78,6 +80,7 @@ class AerBackend(Backend):
         sampling: str = "shots",
         qubits: Sequence[int] | None = None,
         threads: int = 1,
+        **simulator: object,
     ) -> None:
         self.sampling = choice("sampling", sampling, self.capabilities.sampling)
         self.threads = integer("threads", threads, at_least=1)
@@ -115,6 +118,7 @@ class AerBackend(Backend):
             )
         self.facts = {"noise": reported}
         self._noisy = any(model != IDEAL for model in (*self._models, self._others or IDEAL))
+        self._options = checked_options(simulator, type(self), noisy=self._noisy, sampling=self.sampling)
         #: By the gates and the number of sites.
         self._laws: dict[tuple[tuple[Gate, ...], int], SinusoidalResponse] = {}
 
@@ -128,6 +132,10 @@ class AerBackend(Backend):
         return on_host(call, lambda batch: self._shoot(call.circuit, batch, models, shots, call.seed))
 
     def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        if self._options.get("method", "automatic") not in {"automatic", "density_matrix"}:
+            raise UnsupportedError(
+                "Argument `method` must be 'density_matrix' for spike trains, whose channels are conditional."
+            )
         return run_trains(call, self._models_of(call.train.sites), self._simulate)
 
     def metadata(self, sites: int) -> Mapping[str, object]:
@@ -237,7 +245,9 @@ class AerBackend(Backend):
                 ]
                 loads.append((built.circuit, built.binds(values)))
                 places.append(rows)
-            results = iter(self._submit(loads, method=layout.method, shots=part, seed=int(seeds[number])))
+            results = iter(
+                self._submit(loads, method=self._options.get("method", layout.method), shots=part, seed=int(seeds[number]))
+            )
             for rows in places:
                 counts = [result.data.counts for result in islice(results, len(rows[0]))]
                 for row, column in zip(rows, _ones(counts, len(rows)).T, strict=True):
@@ -254,13 +264,15 @@ class AerBackend(Backend):
 
     def _simulate(self, circuits: Sequence[Any], *, method: str, shots: int, seed: int, **options: object) -> list[Any]:
         """One submission to Aer: what it returns."""
-        simulator = AerSimulator(
-            method=method,
-            max_parallel_threads=self.threads,
-            runtime_parameter_bind_enable="parameter_binds" in options,
+        given = {
             # How many of the qubits index a table of partial sums when shots are drawn: half of them is fastest.
-            statevector_sample_measure_opt=5,
-        )
+            "statevector_sample_measure_opt": 5,
+            **self._options,
+            "method": method,
+            "max_parallel_threads": self.threads,
+            "runtime_parameter_bind_enable": "parameter_binds" in options,
+        }
+        simulator = AerSimulator(**given)
         try:
             result = simulator.run(list(circuits), shots=shots, seed_simulator=seed, **options).result()
         except (QiskitError, RuntimeError, TypeError, ValueError) as error:
