@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import cast, final
+from typing import TYPE_CHECKING, cast, final
 
 import numpy as np
 import numpy.typing as npt
 
 from qlifq._files import PathLike, as_path
-from qlifq._validation import choice, real
+from qlifq._validation import choice, flag, optional_integer, real
 from qlifq.backends.batching import Batch, in_turn, on_host
 from qlifq.backends.description import is_snapshot
 from qlifq.backends.ibm.channel import Channel, RetryPolicy
@@ -19,6 +19,7 @@ from qlifq.backends.ibm.cost import Cost, Device
 from qlifq.backends.ibm.exit_guard import ExitGuard
 from qlifq.backends.ibm.job_spec import MAX_EXECUTIONS, DecisionJob, DelayGrid, JobSpec, Result, job_sizes, laid_out
 from qlifq.backends.ibm.journal import Journal, default_path, opened
+from qlifq.backends.ibm.options import device_name, refuse_options
 from qlifq.backends.ibm.protocol import JobRunner
 from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.backends.ibm.submissions import Entry, Run
@@ -27,7 +28,10 @@ from qlifq.backends.interface import Backend, Call, Capabilities, Outcome, Plan
 from qlifq.backends.snapshots import check_qubits, choose, load_backend
 from qlifq.backends.trains import TrainCall, TrainOutcome
 from qlifq.circuits import SpikeCircuit, SpikeTrainCircuit
-from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
+from qlifq.errors import ArgumentError, UnsupportedError
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
 
 __all__ = ["IBMBackend"]
 
@@ -48,6 +52,7 @@ class IBMBackend(Backend):
     Args:
         device: "ibm_…" for a device of IBM's service, with an account that the client saved; "fake_…" for the snapshot of
             one, run here with the calibrated noise of the qubits that are used.
+            A backend object of IBM's client stands for its name.
         run: name under which the journal keeps the jobs; the same name takes up a run that was interrupted. None is a new
             name, and for a snapshot no record at all.
         qubits: the qubits of the sites, in order; None for those that work, best first, as they were when the run began. More
@@ -57,6 +62,9 @@ class IBMBackend(Backend):
         instance: service instance; None for the account's.
         mode: "job" submits each by itself; "batch" or "session" opens one, where the account's plan has them.
         sampler: "service" is the client's `SamplerV2`, "client" its successor.
+        fractional: whether a rotation may be one pulse `rx` instead of two `sx`, on a device that has fractional gates.
+        twirling: measurement twirling over this many random flips, which makes the two readout errors equal; the shots of a
+            call must be a multiple of it, so that no more run than the call has. None flips nothing.
         delay_step: seconds; delays are rounded to multiples of it, so that fewer circuits differ. None for the device's clock.
         wait_seconds: how long a call waits for its jobs; they themselves go on.
         poll_seconds: the longest pause between two requests for the state of a job.
@@ -65,6 +73,7 @@ class IBMBackend(Backend):
         journal: path of the journal; None for `QLIFQ_JOURNAL`, or `.qlifq/jobs.sqlite` at home.
         command: the command line that goes on with the run, for the journal.
         watch: called with a few words on what is waited for, whenever that changes.
+        **refused: options of IBM's samplers that cannot act on the counts of one qubit; each is refused, with the reason.
 
     Raises:
         QLIFError: for an unknown device, an account that does not work, a missing package, or an option that is out of range
@@ -93,7 +102,7 @@ class IBMBackend(Backend):
 
     def __init__(
         self,
-        device: str | None = None,
+        device: "str | BackendV2 | None" = None,
         *,
         run: str | None = None,
         qubits: Sequence[int] | None = None,
@@ -102,6 +111,8 @@ class IBMBackend(Backend):
         instance: str | None = None,
         mode: str = "job",
         sampler: str = "service",
+        fractional: bool = False,
+        twirling: int | None = None,
         delay_step: float | None = None,
         wait_seconds: float = 86_400.0,
         poll_seconds: float = 5.0,
@@ -110,22 +121,32 @@ class IBMBackend(Backend):
         journal: PathLike | None = None,
         command: str | None = None,
         watch: Callable[[str], None] | None = None,
+        **refused: object,
     ) -> None:
+        refuse_options(refused, type(self))
         if device is None:
             raise ArgumentError(
                 "Argument `device` must be a name such as ibm_boston, or fake_torino for a snapshot, but is missing."
             )
-        if not isinstance(device, str):
-            raise DtypeError(f"Argument `device` must be a name such as ibm_boston or fake_torino, but is {device!r}.")
+        device = device_name(device)
         self.device = device
         self.snapshot = is_snapshot(device)
-        self.facts = {"device": device}
+        self.twirling = optional_integer("twirling", twirling, at_least=1)
+        flag("fractional", fractional)
+        options = {"fractional": fractional or None, "twirling": self.twirling}
+        #: Options that change what a result means.
+        self._options = tuple(f"{name}={value}" for name, value in options.items() if value is not None)
+        self.facts = {"device": device, **{name: value for name, value in options.items() if value is not None}}
         self.run_name = _run_name(run, device)
         self.max_device_seconds = (
             None if max_device_seconds is None else real("max_device_seconds", max_device_seconds, above=0.0)
         )
         choice("mode", mode, MODES)
         choice("sampler", sampler, SAMPLERS)
+        if self.twirling is not None and sampler == "client":
+            raise UnsupportedError(
+                "Argument `twirling` must be None for sampler='client': sampler='service' twirls measurements."
+            )
         step = None if delay_step is None else real("delay_step", delay_step, above=0.0)
         self._retry = RetryPolicy(
             real("wait_seconds", wait_seconds, above=0.0),
@@ -145,7 +166,7 @@ class IBMBackend(Backend):
         if self.snapshot:
             ignored = {"account": account, "instance": instance, "mode": None if mode == "job" else mode}
             ignored["sampler"] = None if sampler == "service" else sampler
-            for option, value in ignored.items():
+            for option, value in (ignored | options).items():
                 if value is not None:
                     raise UnsupportedError(
                         f"Argument `{option}` would be ignored: {device} is a snapshot, which runs here, but it is {value!r}."
@@ -153,7 +174,14 @@ class IBMBackend(Backend):
             found = Device.read(load_backend(device, "device"))
         else:
             self._remote = ServiceChannel(
-                device, account=account, instance=instance, mode=mode, sampler=sampler, answer_seconds=answer
+                device,
+                account=account,
+                instance=instance,
+                mode=mode,
+                sampler=sampler,
+                fractional=fractional,
+                twirling=self.twirling,
+                answer_seconds=answer,
             )
             found = self._remote.facts
         facts = found.qubits
@@ -192,6 +220,12 @@ class IBMBackend(Backend):
         outcome = on_host(call, evaluate)
         return replace(outcome, metadata=report)
 
+    def check_size(self, batch: int, sites: int, shots: int | None) -> None:
+        """See `Backend.check_size`: twirling spreads the shots evenly, or the service rounds them up and charges that."""
+        super().check_size(batch, sites, shots)
+        if self.twirling is not None and shots is not None and shots % self.twirling:
+            raise ArgumentError(f"Argument `shots` must be a multiple of twirling={self.twirling}, but is {shots}.")
+
     def _execute_train(self, call: TrainCall) -> TrainOutcome:
         """See `Backend._execute_train`; the metadata report the jobs as for `run`."""
         placed = split(call.train, self.qubits, call.shots, _mark(call.seed), self.device)
@@ -203,6 +237,8 @@ class IBMBackend(Backend):
     def check_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> None:
         """See `Backend.check_train`: the device must have conditional gates and, where a train needs it, a reset."""
         super().check_train(train, shots=shots, seed=seed)
+        if self._options:
+            raise UnsupportedError(f"Argument `{self._options[0].partition('=')[0]}` must be left out for a spike train.")
         if lacking := [name for name in ("if_else", "reset")[: 1 + train.reset] if name not in self._operations]:
             raise UnsupportedError(
                 f"Argument `device` must offer {' and '.join(lacking)} for a spike train, but {self.device} does not."
@@ -323,7 +359,11 @@ class IBMBackend(Backend):
         circuit = self._delays.constants(call.circuit)
         jobs, first = [], 0
         for part, size in enumerate(job_sizes(len(laid), shots, width)):
-            jobs.append(DecisionJob(circuit, laid[first : first + size], self.qubits[:width], shots, mark, part, self.device))
+            jobs.append(
+                DecisionJob(
+                    circuit, laid[first : first + size], self.qubits[:width], shots, mark, part, self.device, self._options
+                )
+            )
             first += size
         return jobs, rows, change
 

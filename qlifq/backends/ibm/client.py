@@ -22,11 +22,12 @@ from qlifq.backends.batching import Floats
 from qlifq.backends.ibm.channel import Found
 from qlifq.backends.ibm.cost import Device
 from qlifq.backends.ibm.job_spec import JobSpec, Result, WrittenCircuit
+from qlifq.backends.ibm.options import twirled
 from qlifq.backends.ibm.requests import ServiceRequests
-from qlifq.backends.ibm.secrets import Secrets, masked
+from qlifq.backends.ibm.secrets import masked, secrets_of
 from qlifq.backends.ibm.submissions import FAILED, Entry
 from qlifq.circuits.trains.to_qiskit import register_names
-from qlifq.errors import ArgumentError, ServiceError
+from qlifq.errors import ArgumentError, ServiceError, UnsupportedError
 
 __all__ = ["MODES", "SAMPLERS", "ServiceChannel", "connect"]
 
@@ -71,6 +72,8 @@ class ServiceChannel:
         instance: the service instance; None for the account's.
         mode: one of `MODES`.
         sampler: one of `SAMPLERS`.
+        fractional: whether rotations may be single pulses, of a device that has them.
+        twirling: over how many random flips of the measurement the shots are spread; None for no flips.
         answer_seconds: how long the service may take to answer.
 
     Raises:
@@ -88,17 +91,19 @@ class ServiceChannel:
         instance: str | None = None,
         mode: str = "job",
         sampler: str = "service",
+        fractional: bool = False,
+        twirling: int | None = None,
         answer_seconds: float = 60.0,
     ) -> None:
         if not _NAME.fullmatch(device):
             raise ArgumentError(f"Argument `device` must be a name such as ibm_boston, but is {device!r}.")
-        self.device, self.mode, self.sampler = device, mode, sampler
+        self.device, self.mode, self.sampler, self._twirling = device, mode, sampler, twirling
         self._requests = ServiceRequests(answer_seconds)
         self._jobs: dict[str, Any] = {}
         self._transpiled: dict[object, Any] = {}
         self._open: Any = None
         saved = _saved_account(account)
-        self._secrets = _secrets_of(saved)
+        self._secrets = secrets_of(saved)
         send = self._requests.send
         try:
             # By itself, since what the client requests first hides why it failed.
@@ -107,6 +112,9 @@ class ServiceChannel:
             self._requests.guard(self._service)
             send("requesting the account's usage", lambda: dict(self._service.usage()))
             self._backend = send(f"looking for device {device}", lambda: self._service.backend(device))
+            if fractional:
+                found = send(f"looking for device {device}", lambda: self._service.backends(device, use_fractional_gates=True))
+                self._backend = found[0]
             self._requests.guard(self._service)
         except ServiceError as error:
             if error.again:
@@ -114,6 +122,8 @@ class ServiceChannel:
             refusal = ArgumentError(f"Device {device} cannot be reached: {error.said} {_SAVED_ONCE}")
         else:
             self.facts = send(f"reading the properties of {device}", lambda: Device.read(self._backend))
+            if fractional and "rx" not in self.facts.target.operation_names:
+                raise UnsupportedError(f"Argument `fractional` must be False for device {device}, which has no fractional RX.")
             return
         raise refusal
 
@@ -121,6 +131,8 @@ class ServiceChannel:
         """Submit a job once; the client itself tries again where the service answers with certain errors."""
         pubs = self._pubs(work, entry)
         options: dict[str, Any] = {"environment": {"job_tags": ["qlifq", entry.tag]}}
+        if self._twirling is not None:
+            options["twirling"] = twirled(work.shots, self._twirling)
         if max_seconds is not None:
             options["max_execution_time"] = min(max(1, int(max_seconds)), _MOST_SECONDS)
         return self._requests.send(
@@ -302,15 +314,6 @@ def _saved_account(name: str | None) -> Any:
     raise ArgumentError(
         f"Argument `account` must name an account that IBM's client saved, but there is none: {reason}. {_SAVED_ONCE}"
     )
-
-
-def _secrets_of(account: Any) -> Secrets:
-    """What of an account must not be shown: its key, and the credentials of its proxies."""
-    proxies = account.proxies
-    urls = [] if proxies is None else [str(url) for url in (proxies.urls or {}).values()]
-    users = [found[1] for url in urls if (found := re.search("//([^/@]+)@", url))]
-    passwords = [user.partition(":")[2] for user in users]
-    return Secrets(str(account.token), *users, *passwords, str(getattr(proxies, "password_ntlm", None) or ""))
 
 
 def _sign_in(account: Any) -> None:

@@ -68,6 +68,7 @@ class JobSpec(abc.ABC):
         seed: of the call; on a device it draws nothing, but distinguishes one call from the next.
         part: which of the jobs of its call this is.
         device: name of the device.
+        options: of the device and its sampler that change what a result means, such as "fractional".
         metadata: what its circuits carry beside the request, so that a result can be read without the specification.
     """
 
@@ -77,6 +78,7 @@ class JobSpec(abc.ABC):
     seed: int | None
     part: int
     device: str
+    options: tuple[str, ...] = ()
     metadata: Mapping[str, object] = MappingProxyType({})
 
     @property
@@ -114,8 +116,10 @@ class JobSpec(abc.ABC):
     @cached_property
     def frame(self) -> str:
         """A digest of everything but the angles."""
+        # Without options the digest is that of a journal from before there were any.
         content = (self.structure, self.values.shape, self.qubits, self.shots, self.seed, self.part, self.device)
-        return hashlib.sha256(repr(content).encode()).hexdigest()
+        known = (*content, self.options) if self.options else content
+        return hashlib.sha256(repr(known).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:
@@ -139,6 +143,7 @@ class DecisionJob(JobSpec):
     seed: int | None
     part: int
     device: str
+    options: tuple[str, ...] = ()
 
     @property
     def structure(self) -> object:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from qlifq._text import printable
 
-__all__ = ["Secrets", "masked", "masked_output"]
+__all__ = ["Secrets", "masked", "masked_output", "secrets_of"]
 
 _MASK = "***"
 #: A word that announces a secret with what follows it, and access tokens, which can be recognised by themselves.
@@ -130,3 +130,12 @@ def masked_output() -> Iterator[None]:
     _mask_logs()
     with _WARNINGS.masked():
         yield
+
+
+def secrets_of(account: Any) -> Secrets:
+    """What of an account must not be shown: its key, and the credentials of its proxies."""
+    proxies = account.proxies
+    urls = [] if proxies is None else [str(url) for url in (proxies.urls or {}).values()]
+    users = [found[1] for url in urls if (found := re.search("//([^/@]+)@", url))]
+    passwords = [user.partition(":")[2] for user in users]
+    return Secrets(str(account.token), *users, *passwords, str(getattr(proxies, "password_ntlm", None) or ""))
