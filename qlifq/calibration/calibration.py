@@ -337,8 +337,8 @@ class Calibration:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         head = (
-            f"calibration of {self.source} · {self.sites:,} sites · mapping {measured.design.mapping} · "
-            f"{measured.data.describe()} in {measured.data.rounds} rounds · {measured.time_utc}"
+            f"calibration of {self.source} · {_counted(self.sites, 'site')} · mapping {measured.design.mapping} · "
+            f"{measured.data.describe()} in {_counted(measured.data.rounds, 'round')} · {measured.time_utc}"
         )
         return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
 
@@ -368,6 +368,10 @@ class Calibration:
         value = self.analysis.response.value.reshape(-1, wires, len(RESPONSE)).mean(1)
         covariance = self.analysis.response.covariance.reshape(-1, wires, len(RESPONSE), len(RESPONSE)).sum(1) / wires**2
         return SinusoidalResponse(*value.unbind(-1)), covariance
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _with_error(value: float, error: float) -> str:

@@ -47,3 +47,18 @@ def test_a_site_is_one_that_was_measured(neurons: int) -> None:
     app.button(key="calibration:run").click().run()
     assert not app.exception
     assert app.slider(key="calibration.site").value == neurons - 1
+
+
+def test_a_csv_file_of_counts_is_uploaded_and_a_damaged_one_is_refused_by_its_line() -> None:
+    counts = "site,angle,shots,ones\n0,0,900,20\n0,1.5,2000,1005\n0,3,400,380\n1,0,50,2\n1,1,200,52\n1,2,200,142\n"
+    app = opened(calibration, mapping="linear", site="1")
+    uploader = app.file_uploader(key="calibration:file")
+    uploader.upload("lab.csv", counts.replace("900,20", "900,nan").encode(), "text/csv").run()
+    assert "File lab.csv, line 2: `ones` must be a whole number" in app.error[0].value.replace("\\", "")
+    app.file_uploader(key="calibration:file").upload("lab.csv", counts.encode(), "text/csv").run()
+    assert not app.exception
+    assert not app.error
+    shown = " ".join(element.value for element in app.caption).replace("\\", "")
+    assert "data measured by the file lab.csv" in shown
+    assert list(app.dataframe[0].value["neuron"]) == [0, 1]
+    assert app.slider(key="calibration.site").value == 1

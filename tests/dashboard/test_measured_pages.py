@@ -1,6 +1,7 @@
 """The pages of circuit, backends and calibration, without a browser."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,15 @@ from qlifq.dashboard.backends.view import (
     run_pair,
     sources,
 )
-from qlifq.dashboard.calibration.view import CalibrationView, calibration_charts, calibration_code, measure, table, written
+from qlifq.dashboard.calibration.view import (
+    CalibrationView,
+    calibration_charts,
+    calibration_code,
+    measure,
+    opened,
+    table,
+    written,
+)
 from qlifq.dashboard.charts import picture
 from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
 from qlifq.dashboard.controls import Value
@@ -131,6 +140,24 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     assert picture(calibration_charts(again, correction, 1), "png", again.source)
     with pytest.raises(QLIFError, match=r"File record\.json must hold JSON"):
         parse(b"{", "record.json")
+
+
+def test_counts_of_a_laboratory_are_opened_as_a_record_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    counts = b"site,gap,angle,shots,ones\n0,,0,900,20\n0,-0.2,,100,33\n0,0.1,,2000,1105\n0,0.4,,400,312\n0,,3.14,50,46\n"
+    record = opened(counts, "lab.csv", "linear")
+    assert (record.measurement.design.mapping, record.source) == ("linear", "data measured by the file lab.csv")
+    view = CalibrationView.of({"mapping": "linear"})
+    correction = record.correct(p0=view.p0, slope=view.slope)
+    assert len(table(record, correction)) == 1
+    assert picture(calibration_charts(record, correction, 0), "png", record.source)
+    (tmp_path / "lab.csv").write_bytes(counts)
+    names, printed = executed(calibration_code(view, "lab.csv"))
+    assert torch.equal(names["measured"].measurement.counts.ones, record.measurement.counts.ones)
+    assert "data measured by the file lab.csv · 1 site · mapping linear" in printed
+    assert str(opened(written(record), "record.json", "sigmoid")) == str(record)
+    with pytest.raises(QLIFError, match=r"File lab\.csv, line 2: `ones` must be at most its 900 shots, but is 920"):
+        opened(counts.replace(b"900,20", b"900,920"), "lab.csv", "linear")
 
 
 def test_a_pair_on_a_twin_knows_the_record_that_it_ran_with() -> None:

@@ -5,12 +5,13 @@ from dataclasses import replace
 import streamlit as st
 
 from qlifq.calibration import Calibration
-from qlifq.calibration.record import parse
 from qlifq.dashboard.calibration.view import (
     CalibrationView,
     calibration_charts,
     calibration_code,
+    is_counts,
     measure,
+    opened,
     planned,
     table,
     written,
@@ -44,7 +45,14 @@ def calibration_page() -> None:
         if st.button("Measure", type="primary", key="calibration:run"):
             with st.spinner("The circuits run…"):
                 st.session_state[_KEPT] = (ask(measure, view), view)
-        st.file_uploader("or load a record that `qlifq calibrate` wrote", type="json", key=_FILE, on_change=_load)
+        st.file_uploader(
+            "or load a record that `qlifq calibrate` wrote, or a CSV file of counts with the columns site, angle or gap, "
+            "shots, ones, which is fitted with the mapping beside",
+            type=["json", "csv"],
+            key=_FILE,
+            on_change=_load,
+            args=(view.mapping,),
+        )
         st.session_state.setdefault(_SENTENCE, None)
         if st.session_state[_SENTENCE]:
             st.error(said(st.session_state[_SENTENCE]))
@@ -64,19 +72,19 @@ def kept_record() -> Calibration | None:
 
 
 def kept_file() -> str:
-    """The name of its file: the one that it was loaded from, or that it is offered under."""
+    """The name of its record: the file that it was loaded from, or that it is offered under."""
     made = st.session_state.get(_KEPT, (None, None))[1]
-    return made if isinstance(made, str) else _OFFERED
+    return made if isinstance(made, str) and not is_counts(made) else _OFFERED
 
 
-def _load() -> None:
-    """Take the record of a file that was just chosen."""
+def _load(mapping: str) -> None:
+    """Take the record or the counts of a file that was just chosen."""
     file = st.session_state[_FILE]
     st.session_state[_SENTENCE] = None
     if file is None:
         return
     try:
-        st.session_state[_KEPT] = (parse(file.getvalue(), file.name), file.name)
+        st.session_state[_KEPT] = (opened(file.getvalue(), file.name, mapping), file.name)
     except QLIFError as error:
         st.session_state[_SENTENCE] = str(error)
 
@@ -104,7 +112,8 @@ def _show(view: CalibrationView) -> None:
         draw(chart, "calibration", source)
     found = table(record, correction)
     st.dataframe(found, hide_index=True)
-    shown = replace(made, p0=view.p0, slope=view.slope) if isinstance(made, CalibrationView) else view
+    measured_with = made if isinstance(made, CalibrationView) else replace(view, mapping=measurement.design.mapping)
+    shown = replace(measured_with, p0=view.p0, slope=view.slope)
     code = calibration_code(shown, made if isinstance(made, str) else None)
     with st.container(horizontal=True):
         st.download_button("Record (json)", lambda: written(record), _OFFERED, "application/json", on_click="ignore")

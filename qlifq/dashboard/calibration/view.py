@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 
 from qlifq.calibration import Calibration, Correction, fit, save
+from qlifq.calibration.given import parse_counts
 from qlifq.calibration.models import NEURON
+from qlifq.calibration.record import parse
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
 from qlifq.dashboard.noise import CAPABILITIES, IMPORTS, NOISES, backend_code, build, noisy
@@ -19,7 +21,17 @@ from qlifq.neurons.parameters import Need
 from qlifq.reporting.intervals import CONFIDENCE
 from qlifq.studies.calibration_check import describe_plan
 
-__all__ = ["CalibrationView", "calibration_charts", "calibration_code", "measure", "planned", "table", "written"]
+__all__ = [
+    "CalibrationView",
+    "calibration_charts",
+    "calibration_code",
+    "is_counts",
+    "measure",
+    "opened",
+    "planned",
+    "table",
+    "written",
+]
 
 #: Those that can be measured from a page: they draw counts, here.
 LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not (can.remote or can.record))
@@ -80,6 +92,22 @@ def measure(view: CalibrationView) -> Calibration:
         rounds=view.rounds,
         seed=view.seed,
     )
+
+
+def is_counts(file: str) -> bool:
+    """Whether a file is one of counts and no record, by its name."""
+    return file.lower().endswith(".csv")
+
+
+def opened(content: bytes, file: str, mapping: str) -> Calibration:
+    """A calibration from the bytes of a file: a record, or a CSV file of counts, which is fitted with that mapping.
+
+    Raises:
+        QLIFError: if the file is neither; the message names it, and the line of a CSV file.
+    """
+    if is_counts(file):
+        return parse_counts(content, file, measured_by=_whose(file), mapping=mapping)
+    return parse(content, file)
 
 
 def written(calibration: Calibration) -> bytes:
@@ -172,9 +200,11 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
 
 
 def calibration_code(view: CalibrationView, record: str | None) -> str:
-    """The lines that give the table, ready to run; `record` is the file that was loaded, or None where it was measured."""
+    """The lines that give the table, ready to run; `record` is the file that was opened, or None where it was measured."""
     head = ["from qlifq import calibration"]
-    if record is not None:
+    if record is not None and is_counts(record):
+        made = f"calibration.from_counts({record!r}, measured_by={_whose(record)!r}, mapping={view.mapping!r})"
+    elif record is not None:
         made = f"calibration.load({record!r})"
     else:
         backend = backend_code(view.backend, view.noise, view, "")
@@ -183,3 +213,7 @@ def calibration_code(view: CalibrationView, record: str | None) -> str:
         made = f"calibration.fit({backend}, neurons={view.neurons}, {rest})"
     rest_lines = ["", f"measured = {made}", "print(measured)", f"print(measured.correct(p0={view.p0!r}, slope={view.slope!r}))"]
     return "\n".join([*head, *rest_lines]) + "\n"
+
+
+def _whose(file: str) -> str:
+    return f"the file {file}"
