@@ -178,7 +178,8 @@ def _shift(difference: Tensor) -> Tensor:
 
 
 def _sources(records: Sequence[Calibration]) -> str:
-    return " against ".join(dict.fromkeys(record.source for record in records))
+    first, *others = dict.fromkeys(record.source for record in records)
+    return f"{first} against {others[0] if len(others) == 1 else f'{len(others)} others'}" if others else first
 
 
 def _drifted(p_value: Tensor, level: float) -> Tensor:

@@ -87,7 +87,7 @@ def from_counts(
     Example:
         >>> import torch
         >>> angles = torch.linspace(0, torch.pi, 7, dtype=torch.float64)
-        >>> ones = torch.tensor([[19, 84, 262, 510, 738, 898, 951]]).T
+        >>> ones = torch.tensor([[20, 82, 253, 485, 718, 888, 950]]).T
         >>> calibration = from_counts(angles, ones, 1000, measured_by="our lab, qubit 5")
         >>> calibration.analysis.neuron.value[0, 2:].round(decimals=2)
         tensor([0.0200, 0.0500], dtype=torch.float64)

@@ -43,7 +43,9 @@ def exact(values: Tensor) -> str:
 
 @pytest.mark.parametrize("mapping", sorted(MAPPINGS))
 def test_the_estimate_is_that_of_fit_bit_for_bit(mapping: str, tmp_path: Path) -> None:
-    fitted = fit(DEVICE, neurons=3, mapping=mapping, quantum_leak=0.1, shots=3001, rounds=3, seed=3)
+    # From the highest gap down, so that a table which sorts them is not bit for bit the same.
+    gaps = CalibrationDesign(mapping, 3).gaps.flip(0)
+    fitted = fit(DEVICE, neurons=3, mapping=mapping, gaps=gaps, quantum_leak=0.1, shots=3001, rounds=3, seed=3)
     design, counts = fitted.measurement.design, fitted.measurement.counts
     numbers: dict[str, Any] = {"mapping": mapping, "quantum_leak": 0.1, "measured_by": "a lab"}
     lines = ["site,angle,gap,round,shots,ones"]
