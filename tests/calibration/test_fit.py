@@ -13,10 +13,11 @@ from qlifq.calibration import fit, shots_for
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.likelihood import Binomial, Model, information, maximise
 from qlifq.calibration.models import NEURON, neuron_units, response_model
-from qlifq.circuits import SpikeCircuit
+from qlifq.circuits import Gate, LeakySpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, BackendError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 
+TURNED = SpikeCircuit("Turned", (Gate("RX", 0.4), Gate("RY", Slot(0)), Gate("RX", 0.5)))
 DEVICE = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.06))
 
 
@@ -53,6 +54,8 @@ def test_the_model_has_the_derivatives_of_autograd(mapping: str) -> None:
     at = torch.tensor([[1.3, 0.2, 0.04, 0.11], [0.7, -0.3, 0.0, 0.02]], dtype=torch.float64)
     models: list[tuple[Model, torch.Tensor]] = [
         (design.neuron_model(), at),
+        (CalibrationDesign(mapping, 2, circuit=LeakySpike(0.7)).neuron_model(), at),
+        (CalibrationDesign(mapping, 2, circuit=TURNED).neuron_model(), at),
         (response_model(design.angles.T), at[:, :3]),
     ]
     for model, values in models:

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from scipy.stats import binom, kstest
+from scipy.stats import binom, chi2, kstest
 from torch import Tensor
 
 import qlifq
@@ -144,7 +144,10 @@ def test_angles_alone_give_the_response_and_the_readout_errors_and_say_what_they
     assert found.unidentified_reason("q_scale", 1) == (
         "q_scale of site 1 cannot be identified: no gap was measured, only angles that were set directly"
     )
-    assert bool((found.analysis.neuron_p_value > FALSE_FAIL).all())
+    # Nine angles and two numbers.
+    expected = chi2.sf(found.analysis.neuron.deviance.numpy(), 7)
+    np.testing.assert_allclose(found.analysis.neuron_p_value.numpy(), expected, rtol=1e-9)
+    assert float(found.analysis.neuron_p_value.min()) > FALSE_FAIL
     # A correction needs the response and no gaps.
     layer = qlifq.QLIF(3, backend=DEVICE)
     found.apply_to(layer)
@@ -162,6 +165,10 @@ def test_a_table_of_rounds_shows_drift() -> None:
     found = parse_counts("\n".join(lines).encode(), "lab.csv", measured_by="a lab").analysis
     assert float(found.drift_p_value[0]) > FALSE_FAIL
     assert float(found.drift_p_value[1]) < 1e-6
+    # An angle that ran in one round alone says nothing of drift.
+    more = [*lines, "1,4000,8000,2.5,0"]
+    other = parse_counts("\n".join(more).encode(), "lab.csv", measured_by="a lab").analysis
+    torch.testing.assert_close(other.drift_p_value, found.drift_p_value, rtol=1e-9, atol=0)
 
 
 def test_probabilities_with_errors_are_weighted_least_squares() -> None:
@@ -223,7 +230,11 @@ def test_any_circuit_of_one_angle_is_calibrated(circuit: SpikeCircuit, tmp_path:
         again.apply_to(qlifq.QLIF(3, backend=DEVICE))
     with pytest.raises(UnsupportedError, match="The readout errors follow from"):
         again.device_noise()
-    low, high = (float(end) for end in found.measurement.design.ideal.extremes())
+    design = found.measurement.design
+    low, high = (float(end) for end in design.ideal.extremes())
+    # The readout corners are where the circuit is least and most excited.
+    corners = circuit.probability(design.set_angles[:, :1])
+    assert corners.tolist() == pytest.approx([low, high])
     middle = found.correct(p0=(low + high) / 2, slope=0.5)
     assert float(middle.target.at_threshold()[0][0]) == pytest.approx((low + high) / 2)
     assert float(middle.target.at_threshold()[1][0]) == pytest.approx(0.5)
