@@ -17,7 +17,7 @@ from qlifq.circuits import Gate, LeakySpike, Slot, SpikeCircuit
 from qlifq.errors import ArgumentError, BackendError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 
-TURNED = SpikeCircuit("Turned", (Gate("RX", 0.4), Gate("RY", Slot(0)), Gate("RX", 0.5)))
+TURNED = SpikeCircuit("Turned", (Gate("RY", 0.3), Gate("RX", 0.4), Gate("RY", Slot(0)), Gate("RX", 0.5)))
 DEVICE = get("analytic", noise=DeviceNoise(readout_p01=0.03, readout_p10=0.06))
 
 

@@ -32,7 +32,7 @@ from qlifq.errors import ArgumentError, DtypeError, FileFormatError, QLIFError, 
 from qlifq.neurons.mapping import MAPPINGS
 
 DEVICE = get("analytic", noise=DeviceNoise(readout_p01=(0.02, 0.06, 0.0), readout_p10=(0.05, 0.1, 0.02)))
-TURNED = SpikeCircuit("Turned", (Gate("RX", 0.4), Gate("RY", Slot(0)), Gate("RX", 0.5)))
+TURNED = SpikeCircuit("Turned", (Gate("RY", 0.3), Gate("RX", 0.4), Gate("RY", Slot(0)), Gate("RX", 0.5)))
 FALSE_FAIL = 1e-9
 
 

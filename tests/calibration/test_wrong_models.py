@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.container import ErrorbarContainer
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest
 from torch import Tensor
 
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, Plan, get
@@ -189,7 +189,13 @@ def test_a_history_of_two_says_what_their_comparison_says() -> None:
     # Of unlike covariances, or any mean of the two would do.
     records = [fit(Drifting(), neurons=NEURONS, shots=3000 * rounds**2, rounds=rounds, seed=rounds) for rounds in (1, 2)]
     pair, history = compare(*records), compare(records)
-    torch.testing.assert_close(history.p_value, pair.p_value, rtol=1e-9, atol=0)
+    # Of two, the weighted mean leaves the difference against the sum of both covariances.
+    earlier, later = (record.analysis.response for record in records)
+    change = (later.value - earlier.value).numpy()
+    inverse = np.linalg.inv((earlier.covariance + later.covariance).numpy())
+    expected = chi2.sf(np.einsum("si,sij,sj->s", change, inverse, change), 3)
+    for found in (pair, history):
+        np.testing.assert_allclose(found.p_value.numpy(), expected, rtol=1e-6)
     torch.testing.assert_close(history.shift[1], pair.shift, rtol=0, atol=0)
     assert history.shift[0].tolist() == [0.0] * NEURONS
 
