@@ -16,7 +16,7 @@ from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.data import Counts, Probabilities
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.calibration.measurement import Measurement, library_versions
-from qlifq.calibration.table import COUNTS, PROBABILITIES, Table, is_table, parse_table, read_table
+from qlifq.calibration.table import COUNTS, LEAST_ERROR, PROBABILITIES, Table, is_table, parse_table, read_table
 from qlifq.circuits import SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 from qlifq.neurons.mapping import THETA_MAX
@@ -167,9 +167,12 @@ def from_probabilities(
         set_angles, points = _places(angles, gaps)
         value = _real("probability", probability)
         error = _filled("standard_error", standard_error, value)
-        for name, each, least, most in (("probability", value, -1, 2), ("standard_error", error, 0, 1)):
-            if bool(((each < least) | (each > most)).any()):
-                raise ArgumentError(f"Argument `{name}` must be from {least} to {most} everywhere, but is {_range(each)}.")
+        if bool(((value < -1) | (value > 2)).any()):
+            raise ArgumentError(f"Argument `probability` must be from -1 to 2 everywhere, but is {_range(value)}.")
+        if bool(((error != 0) & ((error < LEAST_ERROR) | (error > 1))).any()):
+            raise ArgumentError(
+                f"Argument `standard_error` must be 0 or from {LEAST_ERROR:g} to 1 everywhere, but is {_range(error)}."
+            )
         estimates = [
             _cells(name, each, len(set_angles) + len(points), (2,))
             for name, each in (("probability", value), ("standard_error", error))
@@ -222,11 +225,6 @@ def _calibration(
         points = {(round(math.cos(at), 9), round(math.sin(at), 9)) for at in angles[measured[site]].tolist()}
         if len(points) < _FEWEST_ANGLES:
             raise ArgumentError(f"Site {site} must have at least {_FEWEST_ANGLES} different angles, but has {len(points)}.")
-    try:
-        _ = calibration.analysis
-    except RuntimeError as error:
-        # What the linear algebra of the fit says where numbers that are each in range do not go together.
-        raise ArgumentError("The data hold angles or counts that nothing can be fitted to.") from error
     return calibration
 
 

@@ -20,10 +20,12 @@ from qlifq.errors import FileFormatError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["COUNTS", "PROBABILITIES", "Table", "is_table", "parse_table", "read_table"]
+__all__ = ["COUNTS", "LEAST_ERROR", "PROBABILITIES", "Table", "is_table", "parse_table", "read_table"]
 
 #: No table of this kind is larger: a million rows have about 30 MB.
 _MOST_BYTES = 256 << 20
+#: A smaller error of a probability no number of shots gives, and its weight would overflow.
+LEAST_ERROR = 1e-9
 _WHOLE = re.compile(r"([0-9]{1,15})(?:\.0*)?", re.ASCII)
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
@@ -67,7 +69,7 @@ _PLACES = {
 COUNTS: Mapping[str, Column] = {"shots": _whole(1, MAX_SHOTS), "ones": _whole(0, MAX_SHOTS)}
 PROBABILITIES: Mapping[str, Column] = {
     "probability": _real("a number from -1 to 2", lambda value: -1 <= value <= 2),
-    "standard_error": _real("a number above 0 and at most 1", lambda value: 1e-9 <= value <= 1),
+    "standard_error": _real(f"a number from {LEAST_ERROR:g} to 1", lambda value: LEAST_ERROR <= value <= 1),
 }
 
 

@@ -450,7 +450,11 @@ def test_bad_arrays_are_refused(change: dict[str, Any], error: type[QLIFError], 
     [
         ({"probability": ONES / 30}, "`probability` must be from -1 to 2 everywhere, but is 0.0333333 to 3.3"),
         ({"standard_error": 0.0}, "`standard_error` must be above 0"),
-        ({"standard_error": torch.full((4, 2), 3.0)}, "`standard_error` must be from 0 to 1 everywhere, but is 3 to 3"),
+        ({"standard_error": 1e-300}, "`standard_error` must be 0 or from 1e-09 to 1 everywhere, but is 1e-300 to 1e-300"),
+        (
+            {"standard_error": torch.full((4, 2), 3.0)},
+            "`standard_error` must be 0 or from 1e-09 to 1 everywhere, but is 3 to 3",
+        ),
         ({"probability": ONES[:3] / 100}, "`probability` must have shape (4, sites), a row for every angle and gap"),
     ],
 )
