@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq._files import PathLike, stamp
+from qlifq._text import one_line
 from qlifq.backends.interface import MAX_SHOTS
 from qlifq.calibration.calibration import Calibration
 from qlifq.calibration.data import Counts, Probabilities
@@ -203,8 +204,8 @@ def _calibration(
     mapping: str = "sigmoid",
     **design: Any,
 ) -> Calibration:
-    """The calibration of checked data, fitted."""
-    if not isinstance(measured_by, str) or not measured_by.strip():
+    """The calibration of checked data."""
+    if not isinstance(measured_by, str) or not one_line(measured_by):
         raise ArgumentError(f"Argument `measured_by` must say whose data these are, but is {measured_by!r}.")
     made = stamp()
     measured = data.pooled().measured
@@ -212,7 +213,7 @@ def _calibration(
     calibration = Calibration(
         Measurement(
             backend=None,
-            details={"measured_by": measured_by.strip()},
+            details={"measured_by": one_line(measured_by)},
             design=placed,
             data=data,
             seed=None,

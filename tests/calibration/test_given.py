@@ -262,7 +262,7 @@ def test_a_record_keeps_whose_data_it_is_and_is_a_twin(tmp_path: Path) -> None:
     shots = torch.tensor([[100, 900], [300, 0], [500, 700], [200, 100], [100, 100]])
     ones = (shots * (angles[:, None] / 2).sin().square()).long()
     records = (
-        from_counts(angles, ones, shots, measured_by=" Lab A, chip 7 ", time_utc="2026-02-03T04:05:06Z"),
+        from_counts(angles, ones, shots, measured_by=" Lab A,\n\x1b[31mchip 7 ", time_utc="2026-02-03T04:05:06Z"),
         from_probabilities(angles, ones / shots.clamp_min(1), torch.where(shots > 0, 0.02, 0.0), measured_by="Lab A, chip 7"),
     )
     for record in records:
