@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from scipy.stats import binom, chi2, kstest
+from scipy.stats import binom, binomtest, chi2, kstest
 from torch import Tensor
 
 import qlifq
@@ -481,3 +481,22 @@ def test_what_a_table_holds_already_is_refused_beside_it(tmp_path: Path) -> None
     (tmp_path / "lab.csv").write_text(rows)
     with pytest.raises(ArgumentError, match="A table of probabilities must have one round, but has 2"):
         from_probabilities(tmp_path / "lab.csv", measured_by="a lab")
+
+
+def test_each_cell_has_its_own_estimate_and_interval() -> None:
+    shots = torch.tensor([[100, 900], [300, 50], [500, 0], [200, 40]])
+    ones = torch.tensor([[0, 30], [90, 20], [300, 0], [200, 33]])
+    counted = from_counts(ANGLES, torch.stack([ones, ones]), torch.stack([shots, shots]), measured_by="a lab").measurement.data
+    np.testing.assert_array_equal(counted.estimate.numpy(), (ones / shots).numpy())
+    low, high = counted.interval(0.95)
+    for cell, site in np.ndindex(4, 2):
+        k, n = 2 * int(ones[cell, site]), 2 * int(shots[cell, site])
+        if not n:
+            assert bool(torch.stack([low, high])[:, cell, site].isnan().all())
+            continue
+        exact_ends = binomtest(k, n).proportion_ci(0.95, method="exact")
+        assert (float(low[cell, site]), float(high[cell, site])) == pytest.approx((exact_ends.low, exact_ends.high))
+    estimated = from_probabilities(ANGLES, ONES / 100, 0.01, measured_by="a lab").measurement.data
+    low, high = estimated.interval(0.95)
+    np.testing.assert_allclose(low.numpy(), ONES.numpy() / 100 - 0.0195996, atol=1e-6)
+    np.testing.assert_allclose(high.numpy(), ONES.numpy() / 100 + 0.0195996, atol=1e-6)
