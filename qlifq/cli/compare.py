@@ -3,17 +3,13 @@
 The library is imported inside the command, so that `qlifq --help` answers at once.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import Force, Noise, Out, Sampling, Scheduler, tell_problems
+from qlifq.cli.arguments import Force, Noise, Out, Sampling, Scheduler, print_findings, tell_problems, whole_numbers
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from qlifq.reporting.report import Report
-    from qlifq.reporting.run_folder import RunFolder
 
 __all__ = ["compare"]
 
@@ -43,6 +39,7 @@ def compare(
     """
     from qlifq._validation import unknown
     from qlifq.cli.options import backend_options, build_backend
+    from qlifq.reporting.report import report_contents
     from qlifq.reporting.run_folder import check_folder, run_folder
     from qlifq.studies import STUDIES
 
@@ -54,29 +51,15 @@ def compare(
             raise ArgumentError(f"Option --{option} would be ignored: study {study} has none.")
     check_folder(out, command=context.obj, files=kind.files, force=force)
     resolved = build_backend(backend, backend_options(noise, sampling), scheduler)
-    counts = kind.shots if shots is None else _counts(shots)
+    counts = kind.shots if shots is None else whole_numbers("--shots", shots)
     size = kind.quick if quick else kind.paper
     options = {} if snapshot is None else {"snapshot": snapshot}
     setup = {} if sampling is None else {"sampling": sampling}
     with run_folder(out, command=context.obj, files=kind.files, force=force) as folder:
         with progress_bar("parts") as progress:
             measured = kind.run(resolved, seed=seed, shots=counts, size=size, progress=progress, **options)
-        _finish(folder, kind.report(measured, setup))
-
-
-def _counts(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentError(f"Option --shots must be whole numbers with commas between them, but is {text!r}.") from None
-
-
-def _finish(folder: "RunFolder", report: "Report") -> None:
-    """Write the report, and print what it found."""
-    from qlifq.reporting.report import report_contents
-
-    tell_problems(folder.write(report_contents(report, folder.command)))
-    print(f"numbers of {report.source}")
-    for sentence in report.findings:
-        print(sentence.replace("**", "").replace("`", ""))
-    print(f"written to {folder.path / 'report.md'}")
+        report = kind.report(measured, setup)
+        tell_problems(folder.write(report_contents(report, context.obj)))
+        print(f"numbers of {report.source}")
+        print_findings(report)
+        print(f"written to {folder.path / 'report.md'}")

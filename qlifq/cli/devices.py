@@ -1,10 +1,12 @@
 """What commands that run on a device share: its options, the name of the run, its progress, and a way back after Ctrl-C."""
 
+import inspect
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -24,6 +26,7 @@ __all__ = [
     "device_options",
     "measured_qubits",
     "resumable",
+    "with_device_options",
 ]
 
 Device = Annotated[str | None, typer.Option(help="For --backend ibm: ibm_… is a device, fake_… its snapshot, run here.")]
@@ -35,17 +38,37 @@ Run = Annotated[
     str | None, typer.Option(help="Name of the run in the journal; default the command, begun anew once it is over.")
 ]
 
-#: The options above by the name of their parameter in a command, and what the backend calls them.
+#: The options above by the name of their parameter in a command.
 _OPTIONS = {
-    "device": "device",
-    "max_device_seconds": "max_device_seconds",
-    "account": "account",
-    "instance": "instance",
-    "submit": "mode",
-    "run": "run",
+    "device": Device,
+    "max_device_seconds": MaxDeviceSeconds,
+    "account": Account,
+    "instance": Instance,
+    "submit": Submit,
+    "run": Run,
 }
+#: What the backend calls one of them otherwise.
+_OF_BACKEND = {"submit": "mode"}
 #: What a run may be taken up with in another way than it began.
-_NOT_THE_RUN = ("out", "force", "dry_run", "max_device_seconds", "account", "instance", "submit", "run")
+_NOT_THE_RUN = {"out", "force", "dry_run", *_OPTIONS} - {"device"}
+
+
+def with_device_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options above, after its `sampling`; they reach it through `device_options`."""
+
+    @wraps(command)
+    def given(**options: object) -> None:
+        command(**{name: value for name, value in options.items() if name not in _OPTIONS})
+
+    signature = inspect.signature(command)
+    parameters = list(signature.parameters.values())
+    place = list(signature.parameters).index("sampling") + 1
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters[place:place] = [inspect.Parameter(name, kind, default=None) for name in _OPTIONS]
+    # Typer takes the order and the defaults from the signature and the options from the annotations.
+    given.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    given.__annotations__ = command.__annotations__ | _OPTIONS
+    return given
 
 
 class StatusReporter:
@@ -65,7 +88,7 @@ def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict
     A run that was interrupted is taken up by the same command in the same folder, whatever its output, its budget and its
     account; a command whose run is over begins another.
     """
-    given = {option: context.params[name] for name, option in _OPTIONS.items()}
+    given = {_OF_BACKEND.get(name, name): context.params[name] for name in _OPTIONS}
     if given["device"] is not None:
         from qlifq.backends.ibm.journal import default_path, unfinished
 

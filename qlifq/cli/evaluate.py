@@ -6,28 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, Scheduler, tell_problems
+from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, Scheduler, print_findings, tell_problems
 from qlifq.cli.devices import (
-    Account,
-    Device,
-    Instance,
-    MaxDeviceSeconds,
-    Run,
     StatusReporter,
-    Submit,
     device_options,
     measured_qubits,
     resumable,
+    with_device_options,
 )
 from qlifq.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from qlifq.backends import Backend
-    from qlifq.calibration import Calibration, Correction
+    from qlifq.calibration import Correction
+    from qlifq.training import Design, EvaluationPlan
 
 __all__ = ["evaluate"]
 
 
+@with_device_options
 def evaluate(
     context: typer.Context,
     trained: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `qlifq train` wrote.")],
@@ -43,12 +39,6 @@ def evaluate(
         ),
     ] = None,
     scheduler: Scheduler = None,
-    device: Device = None,
-    max_device_seconds: MaxDeviceSeconds = None,
-    account: Account = None,
-    instance: Instance = None,
-    submit: Submit = None,
-    run: Run = None,
     calibration: Annotated[
         list[Path] | None,
         typer.Option(help="A record of `qlifq calibrate` for all layers of neurons; repeated, one for each of them."),
@@ -67,29 +57,30 @@ def evaluate(
     """Evaluate a trained network on another backend, on circuits, with shots or on a device, beside the closed form."""
     from qlifq.backends.registry import summary
     from qlifq.calibration import load
-    from qlifq.cli.options import backend_options
+    from qlifq.cli.options import backend_options, layer_backends
     from qlifq.reporting.report import report_contents
     from qlifq.reporting.run_folder import check_folder, run_folder
-    from qlifq.training import NEURONS, load_run, plan_evaluation
+    from qlifq.training import load_run, plan_evaluation
     from qlifq.training.correction import one_for_each
     from qlifq.training.cross_backend import FILES
 
-    run_read = load_run(trained)
-    design = run_read.design
-    if "law" in summary(backend).sampling and sampling is None and not NEURONS[design.neuron].rotated:
-        # Ten thousand images take a hundred million decisions: running every shot would take an hour. A circuit of two
-        # angles has no closed form to draw counts from.
-        sampling = "law"
+    run = load_run(trained)
+    layers = run.design.neuron_layers
+    if sampling is None:
+        sampling = _default_sampling(backend, run.design)
     records = [load(path) for path in calibration or []]
     reporter = StatusReporter()
     options = backend_options(noise, sampling, device_options(context, reporter))
     if records or summary(backend).record:
-        records = one_for_each(records, design.neuron_layers)
+        records = one_for_each(records, layers)
+    if records and summary(backend).device:
+        # The layers share the qubits of the widest.
+        options |= measured_qubits(max(records, key=lambda record: record.sites))
     if not dry_run:
         check_folder(out, command=context.obj, files=FILES, force=force)
-    backends = _backends(backend, options, records, design.neuron_layers, scheduler)
+    backends = layer_backends(backend, options, records, layers, scheduler)
     plan = plan_evaluation(
-        run_read,
+        run,
         backends,
         shots=shots,
         calibration=records,
@@ -100,15 +91,11 @@ def evaluate(
         seed=seed,
         options={"sampling": sampling},
     )
-    hidden = ", ".join(map(str, design.hidden))
-    print(f"{'network':<12} {design.network}, {design.neuron}, hidden {hidden}, {design.steps} steps")
-    print(f"{'run on':<12} {plan.source}")
-    _print_corrections(plan.corrections)
-    print(f"{'plan':<12} {len(plan.tested.images):,} images · {plan.cost()}")
+    _print_plan(plan)
     if dry_run:
         return
     setup = {
-        "device": device or "none",
+        "device": options.get("device", "none"),
         "noise": noise or "none",
         "sampling": sampling or "as the backend does",
         "calibration": ", ".join(map(str, calibration or [])) or (f"{calibrate:,} shots per angle" if calibrate else "none"),
@@ -118,23 +105,30 @@ def evaluate(
         tell_problems(folder.write(report_contents(done.report, context.obj)))
     if calibrate is not None:
         _print_corrections(done.corrections)
-    for sentence in done.report.findings:
-        print(sentence.replace("**", ""))
+    print_findings(done.report)
     print(f"{'written to':<12} {folder.path}")
 
 
-def _backends(
-    name: str, options: dict[str, object], records: "list[Calibration]", layers: int, scheduler: str | None
-) -> "list[Backend]":
-    """One for each layer: the twin of its own record, and of any other backend the same for all."""
-    from qlifq.backends.registry import summary
-    from qlifq.cli.options import build_backend
+def _default_sampling(backend: str, design: "Design") -> str | None:
+    """How counts are drawn where the user does not say: from the distribution of the outcomes, where the backend can.
 
-    if summary(name).record:
-        return [build_backend(name, {**options, "record": record}, scheduler) for record in records]
-    # The layers share the qubits of the widest.
-    qubits = measured_qubits(max(records, key=lambda record: record.sites)) if summary(name).device and records else {}
-    return [build_backend(name, {**options, **qubits}, scheduler)] * layers
+    Ten thousand images take a hundred million decisions: running every shot would take an hour. A circuit of two angles has no
+    closed form to draw counts from.
+    """
+    from qlifq.backends.registry import summary
+    from qlifq.training import NEURONS
+
+    return "law" if "law" in summary(backend).sampling and not NEURONS[design.neuron].rotated else None
+
+
+def _print_plan(plan: "EvaluationPlan") -> None:
+    """What is evaluated, on what, and what it costs."""
+    design = plan.run.design
+    hidden = ", ".join(map(str, design.hidden))
+    print(f"{'network':<12} {design.network}, {design.neuron}, hidden {hidden}, {design.steps} steps")
+    print(f"{'run on':<12} {plan.source}")
+    _print_corrections(plan.corrections)
+    print(f"{'plan':<12} {len(plan.tested.images):,} images · {plan.cost()}")
 
 
 def _print_corrections(corrections: "Sequence[Correction]") -> None:

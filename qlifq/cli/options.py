@@ -1,19 +1,21 @@
 """From the text of a command line to the values that the library takes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qlifq._validation import unknown
 from qlifq.backends import DeviceNoise
+from qlifq.backends.registry import summary
 from qlifq.errors import ArgumentError
 from qlifq.neurons.parameters import Settings, spec_of
 
 if TYPE_CHECKING:
     from qlifq.backends import Backend
+    from qlifq.calibration import Calibration
 
-__all__ = ["backend_options", "build_backend", "parse_noise", "parse_parameters"]
+__all__ = ["backend_options", "build_backend", "layer_backends", "parse_noise", "parse_parameters"]
 
 #: Parameters with an option of their own.
 _OPTIONS = ("decision", "mapping", "membrane")
@@ -62,6 +64,21 @@ def build_backend(name: str, options: Mapping[str, object], scheduler: str | Non
     if scheduler is None:
         return get(name, **options)
     return get("distributed", inner=name, scheduler=scheduler, **options)
+
+
+def layer_backends(
+    name: str,
+    options: Mapping[str, object],
+    records: "Sequence[Calibration]",
+    layers: int,
+    scheduler: str | None = None,
+) -> "list[Backend]":
+    """One backend for each layer of neurons: the twin of its own record, and of any other backend the same for all."""
+    from qlifq.training.correction import one_for_each
+
+    if summary(name).record:
+        return [build_backend(name, {**options, "record": each}, scheduler) for each in one_for_each(records, layers)]
+    return [build_backend(name, options, scheduler)] * layers
 
 
 def parse_parameters(items: Iterable[str]) -> dict[str, Any]:

@@ -8,16 +8,11 @@ import typer
 
 from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, tell_problems
 from qlifq.cli.devices import (
-    Account,
-    Device,
-    Instance,
-    MaxDeviceSeconds,
-    Run,
     StatusReporter,
-    Submit,
     device_options,
     measured_qubits,
     resumable,
+    with_device_options,
 )
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
@@ -37,6 +32,7 @@ DEFAULT_REPLAY_SHOTS = 1024
 DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
 
 
+@with_device_options
 def simulate(
     context: typer.Context,
     source: Annotated[str, typer.Option("--input", help="digits, or a .npy file of (time, batch, neurons).")] = "digits",
@@ -54,12 +50,6 @@ def simulate(
     membrane: Annotated[str, typer.Option(help="leaky or quadratic.")] = "leaky",
     noise: Noise = None,
     sampling: Sampling = None,
-    device: Device = None,
-    max_device_seconds: MaxDeviceSeconds = None,
-    account: Account = None,
-    instance: Instance = None,
-    submit: Submit = None,
-    run: Run = None,
     mode: Annotated[
         str, typer.Option(help="closed-loop, a submission per step, or replay, the exact trajectory's angles all at once.")
     ] = "closed-loop",
@@ -137,7 +127,9 @@ def simulate(
         return
     with place as folder, resumable(resolved, context.obj), progress_bar("steps", reporter) as progress:
         done = run_simulation(layer, current, progress=progress)
-        contents = simulation_folder.simulation_contents(done, details=details | {"device": device}, picture=picture)
+        contents = simulation_folder.simulation_contents(
+            done, details=details | {"device": options.get("device")}, picture=picture
+        )
         tell_problems(folder.write(contents))
     print(done)
     print(f"{'written to':<12} {folder.path}")

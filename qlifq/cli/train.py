@@ -2,18 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, tell_problems
+from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, print_findings, tell_problems, whole_numbers
 from qlifq.cli.progress import progress_bar
-from qlifq.errors import ArgumentError, UnsupportedError
-
-if TYPE_CHECKING:
-    from qlifq.backends import Backend
-    from qlifq.calibration import Calibration
+from qlifq.errors import UnsupportedError
 
 __all__ = ["train"]
 
@@ -57,37 +54,23 @@ def train(
 
     Several processes train together under torchrun: torchrun --no-python --nproc-per-node 2 qlifq train ...
     """
-    from qlifq.backends.registry import summary
     from qlifq.calibration import load
-    from qlifq.cli.options import backend_options, parse_parameters
-    from qlifq.training import load_dataset, resolve_recipe, train_run
+    from qlifq.cli.options import backend_options, layer_backends, parse_parameters
+    from qlifq.training import TrainingSettings, load_dataset, resolve_recipe, train_run
 
     options = backend_options(noise, sampling)
     records = [load(path) for path in calibration or []]
     # The options of the backend as text: only the same ones continue a run that was killed.
-    described = {name: str(value) for name, value in options.items()}
-    if calibration:
-        if not summary(backend).record:
-            raise UnsupportedError(f"Option --calibration would be ignored: it is for --backend twin, but it is {backend!r}.")
-        described["calibration"] = _digests(calibration)
+    described = {name: str(value) for name, value in options.items()} | _checksums(backend, calibration or [])
     data = load_dataset(dataset, data_dir).first(samples)
+    sizes = None if hidden is None else whole_numbers("--hidden", hidden)
+    # What the user does not give, the recipe of the network knows. The settings have options of their own names.
     design, settings = resolve_recipe(
         network,
         data,
-        _given(neuron=neuron, hidden=_sizes(hidden), steps=steps, encoding=encoding, gain=gain)
+        _given(neuron=neuron, hidden=sizes, steps=steps, encoding=encoding, gain=gain)
         | {"parameters": parse_parameters(param or [])},
-        _given(
-            epochs=epochs,
-            batch=batch,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            smoothing=smoothing,
-            validation=validation,
-            patience=patience,
-            precision=precision,
-            seed=seed,
-        ),
+        _given(**{field.name: context.params[field.name] for field in fields(TrainingSettings)}),
     )
     images = f"{len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
     done = train_run(
@@ -95,7 +78,7 @@ def train(
         data,
         settings,
         out,
-        backend=_backends(backend, options, records, design.neuron_layers),
+        backend=layer_backends(backend, options, records, design.neuron_layers),
         shots=shots,
         options=described,
         checkpoint_seconds=checkpoint_seconds,
@@ -104,7 +87,7 @@ def train(
         setup={
             "noise": noise or "none",
             "sampling": sampling or "as the backend does",
-            "calibration": f"{', '.join(map(str, calibration))}, {described['calibration']}" if calibration else "none",
+            "calibration": ", ".join([*map(str, calibration or []), described.get("calibration", "none")]),
         },
         force=force,
         begun=lambda folder: print(f"{'data':<12} {data.name}, {images}"),
@@ -113,36 +96,20 @@ def train(
     if done.first:
         tell_problems(done.problems)
         print(f"{'run on':<12} {done.report.source}")
-        for sentence in done.report.findings:
-            print(sentence.replace("**", ""))
+        print_findings(done.report)
         print(f"{'written to':<12} {done.folder}")
 
 
-def _backends(name: str, options: dict[str, object], records: "list[Calibration]", layers: int) -> "list[Backend]":
-    """One for each layer: the twin of its own record, and of any other backend the same for all."""
-    from qlifq.backends import get
+def _checksums(backend: str, paths: Sequence[Path]) -> dict[str, str]:
+    """The records of a twin by the checksums of their files; nothing without records."""
     from qlifq.backends.registry import summary
-    from qlifq.training.correction import one_for_each
 
-    if summary(name).record:
-        return [get(name, **options, record=record) for record in one_for_each(records, layers)]
-    return [get(name, **options)] * layers
-
-
-def _digests(paths: Sequence[Path]) -> str:
-    """Checksums that identify the files."""
-    return ", ".join(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in paths)
+    if paths and not summary(backend).record:
+        raise UnsupportedError(f"Option --calibration would be ignored: it is for --backend twin, but it is {backend!r}.")
+    checksums = [f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in paths]
+    return {"calibration": ", ".join(checksums)} if checksums else {}
 
 
 def _given(**options: object) -> dict[str, object]:
-    """The options that the user gave; the recipe of the network knows the others."""
+    """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentError(f"Option --hidden must be whole numbers with commas between them, but is {text!r}.") from None

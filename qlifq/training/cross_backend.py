@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import TypedDict, Unpack
 
 from qlifq._files import PathLike
 from qlifq._validation import integer
@@ -150,6 +151,19 @@ class EvaluationPlan:
         return BackendEvaluation(name, tested, whole_plan(network, design, images, self.batch).evaluations)
 
 
+class EvaluationOptions(TypedDict, total=False):
+    """The keywords of `plan_evaluation`, which explains them."""
+
+    shots: int | None
+    calibration: Sequence[Calibration]
+    calibrate: int | None
+    data_dir: PathLike | None
+    samples: int | None
+    batch: int
+    seed: int
+    options: Mapping[str, str | None]
+
+
 def plan_evaluation(
     run: PathLike | TrainedRun,
     backend: str | Backend | Sequence[Backend],
@@ -217,14 +231,8 @@ def evaluate_run(
     run: PathLike | TrainedRun,
     backend: str | Backend | Sequence[Backend],
     *,
-    shots: int | None = None,
-    calibration: Sequence[Calibration] = (),
-    calibrate: int | None = None,
-    data_dir: PathLike | None = None,
-    samples: int | None = None,
-    batch: int = 500,
-    seed: int = 1,
     progress: Progress | None = None,
+    **options: Unpack[EvaluationOptions],
 ) -> CrossBackendEvaluation:
     """Evaluate a trained network on another backend beside the closed form, with the same weights and images.
 
@@ -235,18 +243,7 @@ def evaluate_run(
         >>> result = evaluate_run("runs/mlp", get("aer", noise="fake_torino"), samples=100)  # doctest: +SKIP
         >>> print(result.report.findings[0])  # doctest: +SKIP
     """
-    plan = plan_evaluation(
-        run,
-        backend,
-        shots=shots,
-        calibration=calibration,
-        calibrate=calibrate,
-        data_dir=data_dir,
-        samples=samples,
-        batch=batch,
-        seed=seed,
-    )
-    return plan.execute(progress=progress)
+    return plan_evaluation(run, backend, **options).execute(progress=progress)
 
 
 def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:
