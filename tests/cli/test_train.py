@@ -19,7 +19,7 @@ import torch
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.cli import main
 from qlifq.errors import FileError
-from qlifq.training import Design
+from qlifq.training import Design, load_run
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.run_folder import open_run
 
@@ -452,17 +452,32 @@ def test_a_killed_run_goes_on_with_the_same_noise_and_record_alone(capsys: Captu
     assert "| calibration | record.json, sha256 " in Path("twin/report.md").read_text(encoding="utf-8")
 
 
-def test_two_processes_write_one_run(run: tuple[Path, str]) -> None:
+#: In batches of 61 two processes hold 30 and 31 images, whose spikes, noise and input are drawn.
+SHARED = [
+    *("train", "--samples", "300", "--hidden", "24,12", "--steps", "5", "--encoding", "poisson", "--gain", "4"),
+    *("--param", "tau=1.5", "--param", "noise_std=0.1", "--epochs", "3", "--batch", "61", "--learning-rate", "0.01"),
+    *("--validation", "0.1", "--seed", "5"),
+]
+
+
+def test_two_processes_write_one_run_with_the_losses_and_weights_of_one() -> None:
+    assert main([*SHARED, "--out", "one"]) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     program = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main(sys.argv[1:]))"]
-    command = [*launcher, *program, "train", *SMALL, "--validation", "0.1", "--out", "two"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launcher, *program, *SHARED, "--out", "two"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to") == 1
-    mine, its = (pd.read_csv(folder / "epochs.csv") for folder in (run[0], Path("two")))
-    assert np.allclose(mine["loss"], its["loss"], rtol=1e-5)
     assert "| processes | 2 |" in Path("two/report.md").read_text(encoding="utf-8")
+    mine, its = (pd.read_csv(Path(folder, "epochs.csv")) for folder in ("one", "two"))
+    for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+        assert np.allclose(mine[name], its[name], rtol=1e-5), name
+    weights, others = (load_run(folder).weights for folder in ("one", "two"))
+    for name, value in weights.items():
+        assert torch.allclose(value, others[name], rtol=1e-4, atol=1e-5), name
+    # The test images are recognised as by one process, class by class.
+    assert Path("one/classes.csv").read_bytes() == Path("two/classes.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,5 @@
-"""Several processes train as one does: the same losses and weights to rounding."""
+"""Several processes share a batch as one: `tests.cli.test_train` runs two of them."""
 
-import json
-import os
-import subprocess
-import sys
-from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +9,7 @@ from qlifq.random import BatchShard
 from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, build, evaluate, load_dataset, train
 from qlifq.training.processes import SINGLE_PROCESS, Processes, joined
 
-#: In batches of 61 two processes hold 30 and 31 images.
-SETTINGS = TrainingSettings(epochs=3, batch=61, learning_rate=1e-2, validation=0.1, seed=5)
+#: A small network whose spikes, noise and input are drawn.
 DESIGN = Design(
     network="mlp",
     picture=(8, 8),
@@ -28,26 +21,6 @@ DESIGN = Design(
     gain=4.0,
     parameters={"tau": 1.5, "noise_std": 0.1},
 )
-
-SCRIPT = """
-import json, sys
-from dataclasses import asdict
-from pathlib import Path
-import torch
-from qlifq.training import Design, TrainingSettings, evaluate, load_dataset, train
-from qlifq.training.processes import joined
-torch.set_num_threads(1)
-out = Path(sys.argv[1])
-given = json.loads((out / "given.json").read_text())
-data = load_dataset("digits").first(300)
-design, settings = Design.from_dict(given["design"]), TrainingSettings(**given["settings"])
-with joined("cpu") as (processes, device):
-    trained = train(design, data, settings, checkpoint=out / "network.pt", processes=processes, device=device)
-    tested = evaluate(trained.network, design, data.test, processes=processes)
-    if processes.first:
-        history = [asdict(epoch) for epoch in trained.history]
-        (out / "reported.json").write_text(json.dumps({"history": history, "predicted": tested.predicted.tolist()}))
-"""
 
 
 def test_a_process_without_an_image_of_the_last_batch_adds_nothing_to_the_rates() -> None:
@@ -62,32 +35,6 @@ def test_a_process_without_an_image_of_the_last_batch_adds_nothing_to_the_rates(
     shares = [evaluate(network, DESIGN, images, batch=5, processes=Unheard(rank, 2)).rates for rank in range(2)]
     assert [sum(rates) for rates in zip(*shares, strict=True)] == pytest.approx(whole, rel=1e-9)
     assert min(whole) > 0
-
-
-def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
-    data = load_dataset("digits").first(300)
-    alone = train(DESIGN, data, SETTINGS)
-    predicted = evaluate(alone.network, DESIGN, data.test).predicted.tolist()
-    (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "given.json").write_text(json.dumps({"design": DESIGN.to_dict(), "settings": asdict(SETTINGS)}))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launcher, str(tmp_path / "script.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    reported = json.loads((tmp_path / "reported.json").read_bytes())
-    for mine, its in zip(alone.history, reported["history"], strict=True):
-        for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
-            assert its[name] == pytest.approx(getattr(mine, name), rel=1e-5), (mine.number, name)
-    weights = torch.load(tmp_path / "network.pt", weights_only=True)["network"]
-    for name, value in alone.network.state_dict().items():
-        assert torch.allclose(value, weights[name], rtol=1e-4, atol=1e-5), name
-    assert predicted == reported["predicted"]
 
 
 def test_shares_are_neighbours_and_cover_the_batch() -> None:
