@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from qlifq.cli import main
+from qlifq.neurons import MAPPINGS, MEMBRANES
+from qlifq.training import DATASETS, NETWORKS, NEURONS
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = sorted(path for path in (ROOT / "docs").glob("*.md"))
@@ -67,6 +69,13 @@ def wrong_blocks(text: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _with_its_own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "journal" / "jobs.sqlite"))
+
+
+@pytest.fixture(autouse=True)
+def _with_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page registers goes again: other tests list what qlifq brings."""
+    for registry in (MAPPINGS, MEMBRANES, DATASETS, NETWORKS, NEURONS):
+        monkeypatch.setattr(registry, "_rows", dict(registry))
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
@@ -125,10 +134,12 @@ def test_the_links_lead_somewhere() -> None:
 
 
 def test_the_rooms_of_the_layout_are_those_that_exist() -> None:
-    rooms = re.findall(r"^\| `([^`]+)` \|", README.partition("## Layout")[2], re.MULTILINE)
+    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = set(re.findall(r"`(qlifq/[^`]+|[a-z]+/)`", f"{README.partition('## Layout')[2]}{architecture}"))
     assert [room for room in rooms if not (ROOT / room).exists()] == []
-    packages = {f"qlifq/{path.parent.name}/" for path in ROOT.glob("qlifq/*/__init__.py")}
-    assert packages <= set(rooms)
+    names = {path.parent.name for path in ROOT.glob("qlifq/*/__init__.py")}
+    assert {f"qlifq/{name}/" for name in names} <= rooms
+    assert names <= set(re.findall(r"`([a-z]+)`", README.partition("## Layout")[2]))
 
 
 def test_the_figure_is_that_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ A page is loaded when it is opened: torch and the vendors' packages take seconds
 """
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -19,39 +20,17 @@ _AXES: dict[str, Any] = {
 }
 
 
-def neuron() -> None:
-    """The page of the neuron."""
-    from qlifq.dashboard.neuron.page import neuron_page
-
-    neuron_page()
+#: The pages, the first one at the address of the server; each is a folder here with a function of its name in `page.py`.
+PAGES = ("neuron", "circuit", "backends", "calibration", "comparisons")
 
 
-def circuit() -> None:
-    """The page of the circuit."""
-    from qlifq.dashboard.circuit.page import circuit_page
+def opened(name: str) -> Callable[[], None]:
+    """A page as Streamlit takes it: loaded when it is opened."""
 
-    circuit_page()
+    def page() -> None:
+        getattr(importlib.import_module(f"qlifq.dashboard.{name}.page"), f"{name}_page")()
 
-
-def backends() -> None:
-    """The page of the backends."""
-    from qlifq.dashboard.backends.page import backends_page
-
-    backends_page()
-
-
-def calibration() -> None:
-    """The page of the calibration."""
-    from qlifq.dashboard.calibration.page import calibration_page
-
-    calibration_page()
-
-
-def comparisons() -> None:
-    """The page of the comparisons."""
-    from qlifq.dashboard.comparisons.page import comparisons_page
-
-    comparisons_page()
+    return page
 
 
 def load() -> None:
@@ -70,9 +49,8 @@ def load() -> None:
 
 if __name__ == "__main__":
     st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
-    pages = (neuron, circuit, backends, calibration, comparisons)
     chosen = st.navigation(
-        [st.Page(page, title=page.__name__.title(), url_path=page.__name__, default=page is neuron) for page in pages]
+        [st.Page(opened(name), title=name.title(), url_path=name, default=name == PAGES[0]) for name in PAGES]
     )
     load()
     chosen.run()

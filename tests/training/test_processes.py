@@ -1,6 +1,5 @@
 """Several processes share a batch as one: `tests.cli.test_train` runs two of them."""
 
-
 import pytest
 import torch
 
