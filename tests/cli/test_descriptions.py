@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def headings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The headings of all figures that are drawn meanwhile."""
     found: list[str] = []
-    for room in ("reporting.report", "studies.calibration_check", "studies.simulation_figure"):
+    for room in ("reporting.report", "studies.calibration_figures", "studies.simulation_figure"):
         monkeypatch.setattr(import_module(f"qlifq.{room}"), "put_heading", lambda _, text: found.append(text))
     return found
 
