@@ -189,6 +189,18 @@ def test_a_package_that_is_imported_is_declared(package: str) -> None:
     assert name in {re.split("[^a-z0-9-]", requirement)[0] for requirement in declared}
 
 
+def test_the_table_of_the_guide_is_that_of_the_imports() -> None:
+    guide = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `qlifq/(\w+)(?:/|\.py)` \|[^|]*\|([^|]*)\|$", guide, re.MULTILINE)
+    table = {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in rows}
+    allowed = {
+        room: {name.partition(".")[0].rstrip("*") for name in names} - set(GROUND)
+        for room, names in MAY_IMPORT.items()
+        if room not in {*GROUND, *FRONTS, "__init__"}
+    }
+    assert table == allowed
+
+
 @pytest.mark.parametrize(
     ("module", "source", "found"),
     [
