@@ -55,7 +55,8 @@ class ReadoutMitigated(Backend):
             raise UnsupportedError("Argument `backend` must not be mitigated already: its readout errors would come off twice.")
         self.backend = backend
         self.name = f"mitigated-{backend.name}"
-        self.capabilities = replace(backend.capabilities, bounded=False, ideal=False)
+        # No estimate of a probability turns one train into another.
+        self.capabilities = replace(backend.capabilities, bounded=False, ideal=False, trains=False)
         self.facts = backend.facts
         self.readout_p01, self.readout_p10 = _errors("readout_p01", readout_p01), _errors("readout_p10", readout_p10)
         if self.readout_p01.shape != self.readout_p10.shape:

@@ -14,7 +14,7 @@ from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.backends.conformance import check
 from qlifq.backends.mitigation import ReadoutMitigated
 from qlifq.calibration import fit
-from qlifq.circuits import RYSpike
+from qlifq.circuits import RYSpike, SpikeTrainCircuit
 from qlifq.errors import ArgumentError, DtypeError, QLIFError, ShapeError, UnsupportedError
 from qlifq.neurons import BrandPetruccione
 from qlifq.studies.brand_petruccione.study import run_brand_petruccione
@@ -106,6 +106,13 @@ def test_what_would_clip_the_estimates_is_refused_before_it_runs(use: Callable[[
     message = f"within [0, 1] for {what}"
     with pytest.raises(UnsupportedError, match=re.escape(message) + r".* backend mitigated-analytic .* decision='expectation'"):
         use(backend)
+
+
+def test_spike_trains_are_refused() -> None:
+    mitigated = ReadoutMitigated(get("analytic"), 0.1, 0.2)
+    train = SpikeTrainCircuit(torch.zeros(3, 1, 1), (), torch.zeros(0, 1, 1))
+    with pytest.raises(UnsupportedError, match="Backend mitigated-analytic runs no spike trains"):
+        mitigated.run_train(train, shots=1, seed=0)
 
 
 def test_the_conformance_suite_sends_one_to_the_backend_inside() -> None:

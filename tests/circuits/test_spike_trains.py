@@ -334,3 +334,14 @@ def test_a_train_that_is_certain_is_drawn_as_it_is() -> None:
     base = torch.tensor([0.0, math.pi, 0.0, math.pi], dtype=torch.float64)[:, None, None]
     spikes = sample(SpikeTrainCircuit(base, (), base[:0]), 50, lambda *shape: torch.rand(shape, dtype=torch.float64))
     assert spikes.sum(0).flatten().tolist() == [0, 50, 0, 50]
+
+
+def test_a_reset_error_moves_the_rate_as_its_closed_form_says() -> None:
+    """r(t + 1) = p + e r(t) (1 − 2p): what the reset leaves in |1⟩ turns the other way. Its limit is p / (1 − e (1 − 2p))."""
+    chance, error = 0.2, 0.1
+    base = torch.full((40, 1, 1), 2 * math.asin(math.sqrt(chance)), dtype=torch.float64)
+    noise = DeviceNoise(reset_error=error).of_trains(torch.float64, CPU)
+    rate = SpikeTrainCircuit(base, (), base[:0]).moments(noise=noise).rate.flatten().tolist()
+    for now, following in itertools.pairwise(rate):
+        assert following == pytest.approx(chance + error * now * (1 - 2 * chance), abs=1e-14)
+    assert rate[-1] == pytest.approx(chance / (1 - error * (1 - 2 * chance)), abs=1e-14)

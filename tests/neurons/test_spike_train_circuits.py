@@ -247,6 +247,11 @@ def test_a_neuron_that_is_neither_is_refused_by_the_parameter_in_the_way(paramet
             ArgumentError,
             "`max_threshold` must not be reached .* bring the threshold to 3.0",
         ),
+        (
+            lambda: QLIF(200).train_circuit(torch.zeros(1000, 1, 200)),
+            ArgumentError,
+            "at most 134,217,728 pairs of steps and neurons for one circuit, but has 200,200,000",
+        ),
         (lambda: QLIF(1).train_circuit(torch.zeros(3, 1, 1), tolerance=-1.0), ArgumentError, "`tolerance` must be at least 0"),
         (lambda: QLIF(1, loop="device"), ArgumentError, "`loop` must be one of host, circuit, but is 'device'"),
         (lambda: QLIF(1, angle_tolerance=0.1), UnsupportedError, "`angle_tolerance` would be ignored"),

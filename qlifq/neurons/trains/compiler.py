@@ -38,8 +38,8 @@ __all__ = [
 
 #: The default error of an angle, radians: P(1) = sin²(θ/2) changes by half of it at most, which is 1e-4.
 TOLERANCE = 2e-4
-#: How many angles of trains with one spike are worked out at once.
-_AT_ONCE = 2**24
+#: How many angles of trains with one spike are worked out at once, and how many at most for one row of a batch.
+_AT_ONCE, _MOST_ANGLES = 2**24, 2**27
 
 
 class Neuron(NamedTuple):
@@ -97,7 +97,12 @@ def compile_train(
     steps, batch, neurons = current.shape
     if not current.numel():
         return SpikeTrainCircuit(current.detach().double(), (), current.new_zeros(0, batch, neurons).double())
-    part = max(1, _AT_ONCE // (steps * (steps + 1) * neurons))
+    if (angles := steps * (steps + 1) * neurons) > _MOST_ANGLES:
+        raise ArgumentError(
+            f"Argument `current` must have at most {_MOST_ANGLES:,} pairs of steps and neurons for one circuit, but has "
+            f"{angles:,}: run the sequence in parts, or with loop='host'."
+        )
+    part = max(1, _AT_ONCE // angles)
     parts = []
     for first in range(0, batch, part):
         rows = slice(first, first + part)
