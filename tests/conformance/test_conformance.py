@@ -53,7 +53,7 @@ _LAW = AnalyticBackend(NOISES["noise per site"]).law(RYSpike(), torch.device("cp
 OPTIONS: dict[str, dict[str, object]] = {
     "twin": {"record": Measured(RYSpike(), _LAW)},
     "ibm": {"device": "fake_manila", "qubits": (0, 1, 3)},
-    "distributed": {"scheduler": "synchronous", "block": 7},
+    "distributed": {"inner": "analytic", "scheduler": "synchronous"},
 }
 #: The smallest error that the shots of a slow simulator must show.
 BIAS = {"qiskit": 0.1}

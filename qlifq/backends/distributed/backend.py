@@ -56,7 +56,7 @@ class DistributedBackend(Backend):
         workers: processes of the local cluster, at least 1; None for one on each core that this process may use.
         block: evaluations of a block, at least 1; another number gives other counts. None for a number that follows from the
             shots: 3,971 with one shot and 20 from 6,210 on. A backend that takes more than a millisecond for an evaluation is
-            better spread with fewer.
+            better spread with fewer. Whole trains are cut by shots, of which each has all its evaluations.
         timeout_seconds: how long to wait for the scheduler, for a worker where there is none, and for a local cluster to
             start; a call itself may take longer.
         **options: of the inner backend, where that is given by name.
@@ -75,7 +75,7 @@ class DistributedBackend(Backend):
     name = "distributed"
     #: Those of the inner backend by default.
     capabilities = Capabilities(
-        exact=False, shots=True, noisy=True, differentiable=False, snapshots=True, sampling=("shots", "law")
+        exact=False, shots=True, noisy=True, differentiable=False, snapshots=True, sampling=("shots", "law"), trains=True
     )
 
     def __init__(
@@ -108,7 +108,7 @@ class DistributedBackend(Backend):
         return put_together(call, self._run_all(cut(call, self.block or block_size(call.shots))))
 
     def _execute_train(self, call: TrainCall) -> TrainOutcome:
-        return put_together_train(self._run_all(cut_train(call)))
+        return put_together_train(self._run_all(cut_train(call, self.block)))
 
     def _run_all(self, blocks: Sequence[Work[Answer]]) -> list[Answer]:
         """The answers of all blocks, in order."""

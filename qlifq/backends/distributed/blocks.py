@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qlifq._validation import finite
+from qlifq.backends.batching import shot_parts
 from qlifq.backends.interface import Backend, Call, Outcome
 from qlifq.backends.trains import TrainCall, TrainOutcome
 from qlifq.circuits import SpikeCircuit, SpikeTrainCircuit
@@ -121,10 +122,17 @@ def cut(call: Call, size: int) -> list[Block]:
     return blocks
 
 
-def cut_train(call: TrainCall) -> list[TrainBlock]:
-    """The blocks of a call of whole trains, which are cut by shots; the first has the seed of the call itself."""
-    size = max(1, _BLOCK_SHOTS // (call.train.base.numel() + _OVERHEAD_SHOTS))
-    counts = [min(size, call.shots - first) for first in range(0, call.shots, size)]
+def cut_train(call: TrainCall, size: int | None) -> list[TrainBlock]:
+    """The blocks of a call of whole trains, which are cut by shots; the first has the seed of the call itself.
+
+    Args:
+        call: a call with no dimension 0.
+        size: the most evaluations of a block, of which a shot of the call has one for each step, element and site; None for
+            what takes as long as a block of `block_size`.
+    """
+    evaluations = call.train.base.numel()
+    most = _BLOCK_SHOTS // (evaluations + _OVERHEAD_SHOTS) if size is None else size // evaluations
+    counts = shot_parts(call.shots, max(1, most))
     return [TrainBlock(call.train, count, seed) for count, seed in zip(counts, _seeds(call.seed, len(counts)), strict=True)]
 
 

@@ -15,7 +15,7 @@ from qlifq import QLIF
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, get
 from qlifq.backends.distributed.connection import connect
 from qlifq.backends.distributed.worker import run_all
-from qlifq.circuits import RYSpike
+from qlifq.circuits import Condition, RYSpike, SpikeTrainCircuit
 from qlifq.errors import ArgumentError, BackendError
 from tests.backends.distributed.conftest import thread_cluster
 
@@ -38,6 +38,24 @@ def test_one_two_and_four_workers_give_the_counts_of_this_process(clients: dict[
         there = get("distributed", inner=inner, scheduler=client, block=9, **noise)
         assert torch.equal(counts(there), expected[0])
         assert torch.equal(counts(there, where=WHERE), expected[1])
+
+
+@pytest.mark.parametrize("inner", ["aer", "reference"])
+def test_whole_trains_are_the_same_on_any_number_of_workers(clients: dict[int, Client], inner: str) -> None:
+    """A train of one block is that of the inner backend alone."""
+    conditions = (Condition(1, 0, 0), Condition(2, 0, 1))
+    train = SpikeTrainCircuit(torch.full((3, 2, 2), 1.2), conditions, torch.full((2, 2, 2), -0.7))
+    alone = get(inner).run_train(train, shots=20, seed=5)
+    here = get("distributed", inner=inner, scheduler="synchronous")
+    assert torch.equal(here.run_train(train, shots=20, seed=5).spikes, alone.spikes)
+    cut = get("distributed", inner=inner, scheduler="synchronous", block=40)
+    expected = cut.run_train(train, shots=20, seed=5)
+    assert expected.shots == 20
+    assert torch.equal(expected.spikes[:3], get(inner).run_train(train, shots=3, seed=5).spikes)
+    assert not torch.equal(expected.spikes[3:6], expected.spikes[:3])
+    for client in clients.values():
+        there = get("distributed", inner=inner, scheduler=client, block=40)
+        assert torch.equal(there.run_train(train, shots=20, seed=5).spikes, expected.spikes)
 
 
 def test_a_layer_spikes_the_same_wherever_its_backend_runs(clients: dict[int, Client]) -> None:
