@@ -7,7 +7,7 @@ from qlifq._version import __version__
 from qlifq.errors import QLIFError
 
 if TYPE_CHECKING:
-    from qlifq import backends, calibration, circuits, neurons, plot, random, reporting, studies, training
+    from qlifq import backends, calibration, circuits, interop, neurons, plot, random, reporting, studies, training
     from qlifq.neurons import (
         QLIF,
         BrandPetruccione,
@@ -33,6 +33,7 @@ else:
             "backends": "qlifq.backends",
             "calibration": "qlifq.calibration",
             "circuits": "qlifq.circuits",
+            "interop": "qlifq.interop",
             "neurons": "qlifq.neurons",
             "plot": "qlifq.plot",
             "random": "qlifq.random",
@@ -77,6 +78,7 @@ __all__ = [
     "circuits",
     "detach",
     "integrate",
+    "interop",
     "neurons",
     "plot",
     "random",

@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "neurons.mapping",
     ),
     "training": (*GROUND, "random*", "neurons*", "calibration*", "reporting*", *INTERFACE),
+    "interop": (*GROUND, "neurons*"),
     # Pictures of a recording, for anybody.
     "plot": (*GROUND, "neurons*", "reporting*"),
     # A sibling of training, of which it may use the networks and the data.
@@ -109,8 +110,14 @@ VENDORS: dict[str, tuple[str, ...]] = {
     # All three come with Streamlit.
     "starlette": ("dashboard.__main__",),
     "pyarrow": ("dashboard.widgets",),
+    "nir": ("interop.nir*",),
+    "snntorch": ("interop.snntorch",),
+    "norse": ("interop.norse",),
+    "spikingjelly": ("interop.spikingjelly",),
     "PIL": ("dashboard.comparisons.view",),
 }
+#: Libraries whose neurons are converted, and which their users bring with them.
+BROUGHT = ("snntorch", "norse", "spikingjelly")
 
 
 def imported(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
@@ -180,11 +187,11 @@ def test_every_room_of_the_package_is_checked() -> None:
     assert len(modules()) > 30
 
 
-@pytest.mark.parametrize("package", [*CORE, *VENDORS])
+@pytest.mark.parametrize("package", [*CORE, *(name for name in VENDORS if name not in BROUGHT)])
 def test_a_package_that_is_imported_is_declared(package: str) -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["ibm"], *extras["dashboard"], *extras["distributed"]]
+    declared = [*project["dependencies"], *extras["ibm"], *extras["dashboard"], *extras["distributed"], *extras["nir"]]
     name = {"sklearn": "scikit-learn", "PIL": "pillow"}.get(package, package.replace("_", "-"))
     assert name in {re.split("[^a-z0-9-]", requirement)[0] for requirement in declared}
 

@@ -42,6 +42,7 @@ class Dynamics(NamedTuple):
     step: Tensor
     V_reset: Tensor = _OFF
     reset_fraction: Tensor = _OFF
+    reset_scale: Tensor = _OFF
     noise_scale: Tensor = _OFF
     V_rest: Tensor = _OFF
     V_c: Tensor = _OFF
@@ -93,6 +94,8 @@ class Dynamics(NamedTuple):
             constants["V_reset"] = value("V_reset")
         if settings.reset == "partial":
             constants["reset_fraction"] = value("reset_fraction")
+        if settings.reset == "soft" and ("reset_scale" in parameters or value("reset_scale") != 1.0):
+            constants["reset_scale"] = value("reset_scale")
         if settings.uses("noise_std"):
             constants["noise_scale"] = value("noise_std") * math.sqrt(dt)
         if settings.use_adaptive_threshold or settings.homeostasis_enabled:
@@ -247,7 +250,10 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
     """
     changed: dict[str, Tensor] = {}
     if dynamics.V_reset is None:
-        changed["voltage"] = state.voltage - spikes * threshold(state, dynamics, modulation)
+        taken_off = threshold(state, dynamics, modulation)
+        if dynamics.reset_scale is not None:
+            taken_off = dynamics.reset_scale * taken_off
+        changed["voltage"] = state.voltage - spikes * taken_off
     else:
         # lerp is exact at both ends: a neuron that did not spike keeps its voltage to the last bit.
         fraction = spikes if dynamics.reset_fraction is None else spikes * dynamics.reset_fraction

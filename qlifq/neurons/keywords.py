@@ -21,6 +21,7 @@ class NeuronParameters(TypedDict, total=False):
     V_reset: Numbers
     reset: str
     reset_fraction: Numbers
+    reset_scale: Numbers
     tau: Numbers
     dt: float
     decay_input: bool

@@ -17,7 +17,7 @@ FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *(f"{name}: {membrane.formula} + noise_std √dt ξ" for name, membrane in MEMBRANES.items()),
             *(f"{name}, decay_input=False: {membrane.undecayed} + noise_std √dt ξ" for name, membrane in MEMBRANES.items()),
             "V ← max(V, V_min) where V_min is given",
-            "hard reset: V ← V_reset · soft: V ← V − threshold · partial: V ← V + reset_fraction (V_reset − V)",
+            "hard reset: V ← V_reset · soft: V ← V − reset_scale threshold · partial: V ← V + reset_fraction (V_reset − V)",
         ),
         "threshold": (
             "threshold = V_th + H + T",

@@ -134,6 +134,7 @@ DYNAMIC = Need("allow_dynamic_spike_probability=True", lambda s: s.allow_dynamic
 THRESHOLDED = Need("quantum_mode=True and decision='threshold'", lambda s: s.quantum_mode and s.decision == "threshold")
 TO_V_RESET = Need("reset='hard' or reset='partial'", lambda s: s.reset != "soft")
 PARTIAL = Need("reset='partial'", lambda s: s.reset == "partial")
+SOFT = Need("reset='soft'", lambda s: s.reset == "soft")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,9 @@ class Settings:
     )
     reset_fraction: PerNeuron = _parameter(
         0.3, "per-neuron", "membrane", "fraction of a partial reset", need=PARTIAL, above=0.0, at_most=1.0
+    )
+    reset_scale: PerNeuron = _parameter(
+        1.0, "per-neuron", "membrane", "multiple of the threshold that a soft reset takes off", need=SOFT, at_least=0.0
     )
     tau: PerNeuron = _parameter(20.0, "per-neuron", "membrane", "membrane time constant τ, at least dt", above=0.0)
     dt: float = _parameter(

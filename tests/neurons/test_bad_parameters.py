@@ -41,6 +41,7 @@ NEEDS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "quantum_mode=True and decision='threshold'": ({"decision": "threshold"}, {}),
     "quantum_mode=True and mapping='tanh'": ({"mapping": "tanh"}, {}),
     "reset='hard' or reset='partial'": ({}, {"reset": "soft"}),
+    "reset='soft'": ({"reset": "soft"}, {}),
     "reset='partial'": ({"reset": "partial"}, {}),
 }
 

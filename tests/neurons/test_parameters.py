@@ -59,6 +59,7 @@ EFFECTS: dict[str, Effect] = {
     "a0": Effect(3.0, QUADRATIC),
     "R": Effect(2.0, QUADRATIC),
     "decay_input": Effect(False),
+    "reset_scale": Effect(0.5, {"reset": "soft"}),
     "V_min": Effect(-0.1, {"V_reset": 0.4, "noise_std": 0.6}),
     "V_peak": Effect(2.0, {**QUADRATIC, "reset": "soft"}),
     "use_adaptive_threshold": Effect(True),

@@ -122,6 +122,7 @@ FURTHER_MEMBRANES: dict[str, dict[str, object]] = {
     "leaky": {"tau": 6.0, "V_rest": -0.2, "R": 1.2},
     "leaky without dt/τ": {"tau": 6.0, "V_rest": 0.1, "R": 0.2, "decay_input": False},
     "leaky without R": {"tau": 2.0, "decay_input": False},
+    "leaky, soft reset by a multiple": {"tau": 2.0, "decay_input": False, "reset": "soft", "reset_scale": (0.5, 1.0, 1.7, 0.0)},
     "quadratic without dt/τ": {**MEMBRANES["quadratic"], "R": 0.2, "decay_input": False},
 }
 
@@ -202,7 +203,7 @@ class Oracle:
         if p.reset == "hard":
             self.V = (1 - s) * self.V + s * p.V_reset
         elif p.reset == "soft":
-            self.V = self.V - s * self.threshold
+            self.V = self.V - s * p.reset_scale * self.threshold
         else:
             self.V = self.V - s * p.reset_fraction * (self.V - p.V_reset)
         self.A = self.A * p.adaptation_decay**dt + p.spike_increase * s
@@ -287,7 +288,8 @@ def test_every_mechanism_follows_the_table(mechanism: str, membrane: str, reset:
 
 @pytest.mark.parametrize("membrane", FURTHER_MEMBRANES)
 def test_rest_resistance_and_inputs_without_decay_follow_the_table(membrane: str) -> None:
-    mechanisms = {**MECHANISMS["all"], "V_min": -1.0, "V_reset": -0.1, "dt": 0.5}
+    reset = {} if "reset" in FURTHER_MEMBRANES[membrane] else {"V_reset": -0.1}
+    mechanisms = {**MECHANISMS["all"], "V_min": -1.0, "dt": 0.5, **reset}
     spikes = compare(QLIF(NEURONS, seed=9, **{**mechanisms, **FURTHER_MEMBRANES[membrane]}))  # type: ignore[arg-type]
     assert 0.05 < spikes.mean() < 0.95
 
