@@ -215,6 +215,7 @@ def integrate(
         current = current - state.adaptation
     if dynamics.g_ahp is not None:
         current = current - dynamics.g_ahp * state.ahp
+    # I_eff stands; from here on V.
     before = state.voltage
     if dynamics.decay_input:
         voltage = dynamics.membrane.follow(before, current, dynamics)
@@ -226,6 +227,7 @@ def integrate(
     if dynamics.V_peak is not None:
         voltage = torch.minimum(voltage, dynamics.V_peak)
     if dynamics.refractory_period is not None:
+        # The steps that are left, cut to 1, choose exactly: V as it was, or V as it has become.
         voltage = torch.lerp(voltage, before, state.refractory.clamp(max=1))
     if dynamics.V_min is not None:
         voltage = torch.maximum(voltage, dynamics.V_min)
@@ -250,6 +252,7 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
     """
     changed: dict[str, Tensor] = {}
     if dynamics.V_reset is None:
+        # Soft: what was compared with is taken off, modulation and shifts included.
         taken_off = threshold(state, dynamics, modulation)
         if dynamics.reset_scale is not None:
             taken_off = dynamics.reset_scale * taken_off
@@ -261,14 +264,17 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
     if dynamics.spike_increase is not None:
         changed["adaptation"] = state.adaptation * dynamics.adaptation_decay + dynamics.spike_increase * spikes
     if dynamics.depression_rate is not None:
+        # S recovers towards 1, and a spike takes off a fraction of S as it was before.
         recovered = state.efficiency + dynamics.recovery * (1 - state.efficiency)
         changed["efficiency"] = recovered - dynamics.depression_rate * state.efficiency * spikes
     if dynamics.ahp_jump is not None:
         changed["ahp"] = (state.ahp * dynamics.ahp_decay + dynamics.ahp_jump * spikes).clamp(max=AHP_MAX)
     if dynamics.dynamic_decay is not None:
         changed["dynamic"] = state.dynamic * dynamics.dynamic_decay + spikes
+    # The threshold at rest, which homeostasis moves first: the adaptive shift is bounded from where that leaves it.
     rested = dynamics.V_th
     if dynamics.homeostasis_gain is not None:
+        # F ← F + (dt/τ_h)(s − F), and V_th moves by how far the new F is from its target.
         rate = state.rate + dynamics.rate_step * (spikes - state.rate)
         moved = state.homeostasis_shift + dynamics.homeostasis_gain * (rate - dynamics.homeostasis_target)
         moved = _within(moved, rested, dynamics)
@@ -278,6 +284,7 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
         risen = state.threshold_shift * dynamics.threshold_decay + dynamics.eta * spikes
         changed["threshold_shift"] = _within(risen, rested, dynamics)
     if dynamics.refractory_period is not None:
+        # Counts whole steps: the period has no derivative.
         left = (state.refractory - 1).clamp(min=0)
         changed["refractory"] = left + dynamics.refractory_period * spikes.detach()
     return state._replace(**changed)

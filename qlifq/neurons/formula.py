@@ -147,12 +147,14 @@ def _decide(
         active = constant(state.refractory, lambda left: (left == 0).to(left.dtype))
         found["active"] = active
     if decision.kind == "deterministic":
+        # s = 1 for Δ > 0, with the derivative of the surrogate's smooth function.
         smooth = SURROGATES[decision.surrogate or ""].smooth(gap, values["alpha"])
         spikes = straight_through(_decided(values, gap, lambda at: at > 0), smooth)
         return spikes if active is None else spikes * active
     base = values["base_alpha"] if decision.mapping is None else values["q_scale"]
     scale = slope(base, state.dynamic if decision.dynamic else None, values.get("neuromod_strength"), modulation)
     if decision.mapping is None:
+        # The classic stochastic neuron: p = σ(slope · Δ).
         probability = (gap * scale).sigmoid()
     else:
         angle = decision.mapping.angle(gap, scale, values["offset"], values.get("theta_max"))
@@ -163,6 +165,7 @@ def _decide(
         )
         found["angle"] = angle
     if active is not None:
+        # No draw is below 0: what does not decide does not spike.
         probability = probability * active
     found["probability"] = probability
     if decision.kind == "expectation":

@@ -106,7 +106,7 @@ def bounds() -> Iterator[tuple[str, str, float]]:
 
 
 @pytest.mark.parametrize(("name", "word", "bound"), list(bounds()))
-def test_every_range_is_held_on_its_bound(name: str, word: str, bound: float) -> None:
+def test_every_range_is_checked_on_its_bound(name: str, word: str, bound: float) -> None:
     whole = spec(name).kind == "integer"
     little = 1 if whole else 1e-6
     inside, outside = {

@@ -175,7 +175,7 @@ def test_the_qubits_of_one_neuron_are_neighbours_and_pooled(decision: str) -> No
     assert recording.evaluations == 6 * 2 * 4 * 3
 
 
-def test_refractory_neurons_are_not_asked() -> None:
+def test_refractory_neurons_run_no_circuit() -> None:
     recorder = Recorder()
     layer = QLIF(8, seed=1, tau=2.0, backend=recorder, shots=3, quantum_wire=2, refractory_period=3)
     current = 1.5 + torch.rand(40, 2, 8, generator=torch.Generator().manual_seed(1))

@@ -121,7 +121,7 @@ def forward(loss: Loss) -> Tensor:
 
 
 @pytest.mark.parametrize("loss", RIGHT.values(), ids=RIGHT)
-def test_every_kind_of_derivative_tells_the_same(loss: Loss) -> None:
+def test_every_kind_of_derivative_agrees(loss: Loss) -> None:
     gradient, _ = first(loss)
     assert gradient.abs().sum() > 0.1
     along = (gradient * DIRECTION).sum()
@@ -181,7 +181,7 @@ def test_the_closed_form_gradient_of_a_measured_probability_has_every_derivative
         func.grad(loss)(INPUT)
 
 
-def test_a_gradient_that_is_not_wanted_is_none_forward_too() -> None:
+def test_a_gradient_that_is_not_needed_is_none_forward_too() -> None:
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(INPUT, DIRECTION)  # type: ignore[no-untyped-call]
         spikes, _ = QLIF(NEURONS, seed=3, gradient="none").double()(dual)
@@ -201,7 +201,7 @@ def test_the_published_gradient_is_for_one_backward() -> None:
 
 
 @pytest.mark.parametrize("loss", [quantum(), quantum(quantum_mode=False), rotated(), MEASURED["lightning"]])
-def test_vmap_is_told_of_the_batch(loss: Loss) -> None:
+def test_vmap_is_refused_and_the_batch_dimension_named(loss: Loss) -> None:
     for function in (func.vmap(loss), func.vmap(func.grad(loss))):
         with pytest.raises(QLIFError, match=r"`(current|theta)` must not be batched by torch\.vmap: stack the samples along"):
             function(INPUT[None])

@@ -239,7 +239,7 @@ def test_threads_take_every_child_once() -> None:
 
 
 @forks
-def test_a_fork_while_threads_take_finds_no_stream_held() -> None:
+def test_a_fork_while_threads_take_finds_no_stream_locked() -> None:
     stream = SeedStream(6)
     done = threading.Event()
 

@@ -259,7 +259,7 @@ def test_a_constant_without_effect_has_a_gradient_of_zero_by_its_value() -> None
     assert {name: value.tolist() for name, value in value_gradients(layer).items()} == {"tau": [0, 0], "q_bias": [0, 0]}
 
 
-def test_nothing_is_trained_unless_it_is_asked_for() -> None:
+def test_nothing_is_trained_unless_it_is_named() -> None:
     assert not list(QLIF(3, use_adaptive_threshold=True).parameters())
     for flag, name in LEARNABLE.items():
         layer = QLIF(3, use_adaptive_threshold=True, **{flag: True})  # type: ignore[arg-type]

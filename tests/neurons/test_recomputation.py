@@ -195,7 +195,7 @@ def test_early_stop_and_more_backward_passes(stop: bool, reentrant: bool) -> Non
     assert layer.seeds.position == other.seeds.position == 4 * 12
 
 
-def test_a_look_at_what_is_saved_and_a_gradient_within_the_region_are_replays_too() -> None:
+def test_reading_what_is_saved_and_a_gradient_within_the_region_are_replays_too() -> None:
     layer, other = (QLIF(NEURONS, seed=12, tau=2.0) for _ in range(2))
     given = current().requires_grad_()
 

@@ -81,13 +81,13 @@ def test_the_trace_decays_and_rises_by_one_at_a_spike(tau: float, dt: float) -> 
     assert recording.spikes.sum() > 0
 
 
-def test_progress_is_told_after_every_step() -> None:
+def test_progress_is_reported_after_every_step() -> None:
     calls: list[tuple[int, int]] = []
     simulate(layer_of(), drive(), progress=lambda done, steps: calls.append((done, steps)))
     assert calls == [(done, 20) for done in range(1, 21)]
 
 
-def test_evaluations_count_what_a_qubit_was_asked() -> None:
+def test_evaluations_count_the_runs_of_a_qubit() -> None:
     assert simulate(layer_of(refractory_period=0), drive()).evaluations == 20 * 2 * 3
     assert simulate(layer_of(refractory_period=0, shots=2, quantum_wire=4), drive()).evaluations == 20 * 2 * 3 * 4
     assert simulate(layer_of(quantum_mode=False), drive()).evaluations == 0

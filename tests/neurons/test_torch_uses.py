@@ -82,7 +82,7 @@ def test_inference_mode_before_training(make: Make, dtype: torch.dtype) -> None:
         assert current.grad.any()
 
 
-def test_a_calibration_in_inference_mode_is_one_as_elsewhere() -> None:
+def test_a_calibration_in_inference_mode_is_the_same_calibration() -> None:
     backend = get("analytic", noise=NOISE)
     with torch.inference_mode():
         found = calibration.fit(backend, neurons=3, shots=500, seed=4)

@@ -64,6 +64,9 @@ class _Printer:
         self.inputs = formula.inputs
         self.constants = tuple(name for name in formula.constants if name in used)
         self.places = {name: place for place, name in enumerate(arrays(program))}
+        #: Those whose gradient is the sum over the steps: inputs that are the same at every step, and constants.
+        self.summed_inputs = [name for name in self.inputs if name in program.gradients and name in shape.repeated]
+        self.summed_constants = [name for name in self.constants if name in program.gradients]
 
     def forward(self) -> str:
         """All steps of a chunk of lanes, chunk after chunk: its states stay in the nearest cache meanwhile."""
@@ -102,66 +105,25 @@ class _Printer:
 
     def backward(self, derivative: Derivative) -> str:
         """From the last step to the first, in stretches of K: states are computed again from the last that was kept."""
-        replay, backward, carried = derivative
-        program, formula, states = self.program, self.program.formula, self.program.states
-        inputs = [name for name in formula.inputs if name in program.gradients and name not in self.shape.repeated]
-        repeated = [name for name in formula.inputs if name in program.gradients and name in self.shape.repeated]
-        constants = [name for name in self.constants if name in program.gradients]
-        cells = {name: f"p_{name}[i]" for name in states} | {"drawn": "drawn_row[i]", "noise": "noise_row[i]"}
-        rows = [
-            *self._input_rows(),
-            *(f"real *p_{name} = s_{name}[t - first];" for name in states),
-            *([f"const real *drawn_row = {self._at('out_spikes')} + t * M + c;"] if formula.binary else []),
-            *(["const real *noise_row = noises[t - first];"] if formula.noisy else []),
-        ]
-        again = [
-            *self._draws(random=False, noisy=formula.noisy, begins="t == first"),
-            *([_copy("noises[t - first]", "normal[word]")] if formula.noisy else []),
-            # The last step needs its draws, but no state after it.
-            "if (t == last - 1) break;",
-            *rows,
-            *_over_lanes(
-                *self._loads(replay, cells),
-                *self._body(replay),
-                *(f"p_{name}[i + LANES] = {_text(replay.outputs['next_' + name])};" for name in states),
-            ),
-        ]
-        cotangents = {f"grad_out_{name}": f"g_{name}[i]" for name in formula.outputs}
-        cotangents |= {f"grad_next_{name}": f"gs_{name}[i]" for name in carried}
-        found = {name: _text(backward.outputs["grad_" + name]) for name in (*carried, *inputs, *repeated, *constants)}
-        pull = [
-            *rows,
-            *(
-                f"const real *g_{name} = {self._at('grad_out_' + name)} + t * {self._grad_stride(name)} + c;"
-                for name in formula.outputs
-            ),
-            *(f"real *gi_{name} = {self._at('grad_' + name)} + t * M + c;" for name in inputs),
-            *_over_lanes(
-                *self._loads(backward, {**cells, **cotangents}),
-                *self._body(backward),
-                *(f"gs_{name}[i] = {found[name]};" for name in carried),
-                *(f"gi_{name}[i] = {found[name]};" for name in inputs),
-                *(f"a_{name}[i] += {found[name]};" for name in (*repeated, *constants)),
-            ),
-        ]
+        program, states, carried = self.program, self.program.states, derivative.carried
         stretch = [
             "first = (last - 1) / K * K;",
             *(_copy(f"s_{name}[0]", f"(first ? {self._kept(name, 'first')} : {self._at(name)} + c)") for name in states),
-            *_block("for (int64_t t = first; t < last; t++)", *again),
-            *_block("for (int64_t t = last - 1; t >= first; t--)", *pull),
+            *_block("for (int64_t t = first; t < last; t++)", *self._replayed(derivative.replay)),
+            *_block("for (int64_t t = last - 1; t >= first; t--)", *self._pulled(derivative)),
         ]
         chunk = [
             *self._chunk(),
             *(line for name in carried for line in _buffer(f"gs_{name}", f"{self._at('grad_next_' + name)} + c")),
-            *(f"real a_{name}[LANES] = {{}};" for name in (*repeated, *constants)),
+            *(f"real a_{name}[LANES] = {{}};" for name in (*self.summed_inputs, *self.summed_constants)),
             *_block("for (int64_t last = T, first; last > 0; last = first)", *stretch),
             *(_copy(f"{self._at('grad_' + name)} + c", f"gs_{name}") for name in program.first),
-            *(_copy(f"{self._at('grad_' + name)} + c", f"a_{name}") for name in repeated),
-            *(self._summed(name) for name in constants),
+            *(_copy(f"{self._at('grad_' + name)} + c", f"a_{name}") for name in self.summed_inputs),
+            *(self._summed(name) for name in self.summed_constants),
         ]
         buffers = [*(f"s_{name}" for name in states), "noises"]
         thread = [
-            *(f"real *gc_{name} = {self._of_thread(name)};" for name in constants),
+            *(f"real *gc_{name} = {self._of_thread(name)};" for name in self.summed_constants),
             *(f"real (*{name})[LANES] = (real (*)[LANES])std::malloc(K * LANES * sizeof(real));" for name in buffers),
             "#pragma omp for schedule(static)",
             *_block("for (int64_t c = 0; c < M; c += LANES)", *chunk),
@@ -174,6 +136,59 @@ class _Printer:
             *_block("", *thread),
         ]
         return "\n".join(_block('extern "C" void backward(const Call *call)', *function))
+
+    def _replayed(self, replay: Graph) -> list[str]:
+        """Step t once more: its noise, and the states after it."""
+        formula = self.program.formula
+        return [
+            *self._draws(random=False, noisy=formula.noisy, begins="t == first"),
+            *([_copy("noises[t - first]", "normal[word]")] if formula.noisy else []),
+            # The last step needs its draws, but no state after it.
+            "if (t == last - 1) break;",
+            *self._stretch_rows(),
+            *_over_lanes(
+                *self._loads(replay, self._cells()),
+                *self._body(replay),
+                *(f"p_{name}[i + LANES] = {_text(replay.outputs['next_' + name])};" for name in self.program.states),
+            ),
+        ]
+
+    def _pulled(self, derivative: Derivative) -> list[str]:
+        """The gradients before step t from those after it: g_before = (∂ step / ∂ before)ᵀ g_after."""
+        backward, carried, formula = derivative.backward, derivative.carried, self.program.formula
+        inputs = [name for name in formula.inputs if name in self.program.gradients and name not in self.summed_inputs]
+        cotangents = {f"grad_out_{name}": f"g_{name}[i]" for name in formula.outputs}
+        cotangents |= {f"grad_next_{name}": f"gs_{name}[i]" for name in carried}
+        found = {name.removeprefix("grad_"): _text(item) for name, item in backward.outputs.items()}
+        return [
+            *self._stretch_rows(),
+            *(
+                f"const real *g_{name} = {self._at('grad_out_' + name)} + t * {self._grad_stride(name)} + c;"
+                for name in formula.outputs
+            ),
+            *(f"real *gi_{name} = {self._at('grad_' + name)} + t * M + c;" for name in inputs),
+            *_over_lanes(
+                *self._loads(backward, {**self._cells(), **cotangents}),
+                *self._body(backward),
+                *(f"gs_{name}[i] = {found[name]};" for name in carried),
+                *(f"gi_{name}[i] = {found[name]};" for name in inputs),
+                *(f"a_{name}[i] += {found[name]};" for name in (*self.summed_inputs, *self.summed_constants)),
+            ),
+        ]
+
+    def _cells(self) -> dict[str, str]:
+        """Where a lane of the backward pass finds the states before step t, its spike and its noise."""
+        return {name: f"p_{name}[i]" for name in self.program.states} | {"drawn": "drawn_row[i]", "noise": "noise_row[i]"}
+
+    def _stretch_rows(self) -> list[str]:
+        """Pointers to what `_cells` reads, and to the inputs."""
+        formula = self.program.formula
+        return [
+            *self._input_rows(),
+            *(f"real *p_{name} = s_{name}[t - first];" for name in self.program.states),
+            *([f"const real *drawn_row = {self._at('out_spikes')} + t * M + c;"] if formula.binary else []),
+            *(["const real *noise_row = noises[t - first];"] if formula.noisy else []),
+        ]
 
     def _lost(self) -> list[str]:
         """Counts the lanes in which the checked value was infinite or no number."""

@@ -137,12 +137,14 @@ def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
         return _prefixed(formula, formula.step(values))
 
     traced = trace(forward, (*given, *draws))
+    # A state of a mechanism that is off passes through unread, and takes no part.
     live = tuple(name for name in formula.states if traced.outputs[f"next_{name}"] != name or name in _read(traced, formula))
     checked = () if formula.checked is None else ("checked",)
     outputs = (*(f"out_{name}" for name in formula.outputs), *(f"next_{name}" for name in live), *checked)
     forward_graph = traced.only(outputs)
     if gradients is None:
         return Program(formula, live, forward_graph, None, ())
+    # Spikes are kept and need no draw; the noise is drawn again, which costs less than to store it.
     again = tuple(name for name in draws if name != "uniform")
     drawn = ("drawn",) if formula.binary else ()
     replay = trace(forward, (*given, *again, *drawn)).only([f"next_{name}" for name in live])
@@ -157,6 +159,7 @@ def derive(formula: Formula, gradients: Sequence[str] | None) -> Program:
 
 def _carried(backward: Graph, states: Sequence[str], gradients: Sequence[str]) -> tuple[str, ...]:
     """The states whose gradient, directly or over several steps, one of the gradients depends on."""
+    # A gradient needs those of the states that its step reads, and these need others: until no state is added.
     carried: list[str] = []
     while True:
         graph = backward.only([f"grad_{name}" for name in dict.fromkeys((*carried, *gradients))])

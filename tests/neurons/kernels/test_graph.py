@@ -65,6 +65,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "functions": lambda x, y: (
         x.exp() + y.log() + x.sin() * y.cos() + x.tanh() + y.sigmoid() + x.asin() + y.atan() + (x - y).erf()
     ),
+    "probabilities": lambda x, y: (x / 2).sin().square() + (x * y).sin() ** 2 * y + x.sin().square() * y.cos(),
     "bounds": lambda x, y: x.clamp(0.3, 0.6) + y.clamp(max=0.5) + y.clamp(min=0.4) + torch.minimum(x, y) + torch.maximum(x, y),
     "bounds by tensors": lambda x, y: (x + y).clamp(x, 2 * x) + (x * y).clamp_min(0.2) + (x * y).clamp_max(0.3),
     "choices": lambda x, y: torch.where((x < y) & ~(x > 0.5) | (y >= 0.7), x, 0.25) + (x <= y) * y + (x != y).to(x.dtype),

@@ -106,7 +106,7 @@ def test_values_and_gradients_are_those_of_the_step_loop(case: str) -> None:
     assert error(options, *inputs(options)) < 1e-10
 
 
-def test_inputs_that_are_held_shared_or_strided_have_their_gradients() -> None:
+def test_inputs_that_are_repeated_shared_or_strided_have_their_gradients() -> None:
     options = CASES["gain"]
     current, modulation = inputs(options)
     assert modulation is not None

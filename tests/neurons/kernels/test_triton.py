@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_the_step_loop(name: str) -> None:
     assert error(options, *inputs(options)) < 1e-10
 
 
-def test_inputs_that_are_held_or_shared_have_their_gradients() -> None:
+def test_inputs_that_are_repeated_or_shared_have_their_gradients() -> None:
     options: dict[str, Any] = CASES["gain"]
     current, modulation = inputs(options)
     assert modulation is not None
