@@ -175,7 +175,7 @@ class _Sequence(torch.autograd.Function):
             return (None, *backward_again(lambda: _in_torch(job.call, tensors, spikes), tensors, grads))
         names = (*program.states, *formula.inputs, *formula.constants)
         values = dict(zip(names, tensors, strict=True)) | {"kept": kept, "out_spikes": spikes}
-        # That of a sum or a mean over time is the same at every step, and need not be written out for each.
+        # That of a sum over time is the same at every step, and need not be written out for each.
         of_outputs = [grad[:1] if grad.stride(0) == 0 else grad for grad in grads[: len(formula.outputs)]]
         places = (*(f"grad_out_{name}" for name in formula.outputs), *(f"grad_next_{name}" for name in program.states))
         pairs = zip(places, (*of_outputs, *grads[len(formula.outputs) :]), strict=True)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from qlifq.errors import UnsupportedError
+from qlifq.neurons.kernels import Formula
 from qlifq.neurons.kernels.graph import Graph, Operand, trace
+from qlifq.neurons.kernels.program import derive
 
 MEANING: Mapping[str, Callable[..., float]] = {
     "neg": lambda x: -x,
@@ -135,3 +137,31 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
 def test_what_is_not_elementwise_arithmetic_is_refused(message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         trace(lambda values: {"out": REFUSED[message](values["x"])}, ("x",))
+
+
+def test_the_gradient_of_a_state_is_carried_where_one_that_is_needed_depends_on_it() -> None:
+    """The input reaches the output over four states, one step each; what counts the steps depends on nothing."""
+    chain = Formula(
+        step=lambda v: {
+            "spikes": v["a"],
+            "a": v["a"] * v["b"],
+            "b": v["b"] + v["c"],
+            "c": 2 * v["d"],
+            "d": v["x"] - v["d"],
+            "count": v["count"] + 1,
+        },
+        states=("a", "b", "c", "d", "count"),
+        inputs=("x",),
+        constants=(),
+        outputs=("spikes",),
+        binary=False,
+        random=False,
+        noisy=False,
+    )
+    carried = {needed: derive(chain, (needed,)).derivative for needed in ("x", "c", "a", "count")}
+    assert {needed: found.carried for needed, found in carried.items() if found} == {
+        "x": ("a", "b", "c", "d"),
+        "c": ("a", "b", "c"),
+        "a": ("a",),
+        "count": ("count",),
+    }

@@ -149,14 +149,16 @@ def test_what_an_input_was_expanded_from_has_its_gradient(kept: bool) -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", ["constants", "everything", "expectation"])
-def test_a_loss_of_the_mean_over_time_has_its_gradient(name: str) -> None:
+def test_a_loss_of_the_sum_over_time_has_its_gradient(name: str, weighted: bool) -> None:
     """Torch expands that of one step to all, and no state is differentiated but through the spikes."""
     found = []
     weight = torch.linspace(-1, 1, NEURONS, dtype=torch.float64)
     for kernel in ("auto", "off"):
         layer, given = layer_of(kernel, CASES[name]), inputs({})[0].requires_grad_()
-        loss = (layer(given)[0].mean(0) * weight).sum()
+        spikes = layer(given)[0]
+        loss = (spikes.sum(0) * weight).sum() if weighted else spikes.sum()
         found.append(torch.autograd.grad(loss, [given, *layer.parameters()]))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
