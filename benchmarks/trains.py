@@ -35,13 +35,13 @@ def current(steps: int, neurons: int) -> Tensor:
 
 def decisions(quick: bool) -> None:
     """The time of a decision on Aer, in the circuit and in the host loop, whose batch holds the trains."""
-    for steps in (10,) if quick else (10, 100):
+    for steps in (10,) if quick else (10, 50):
         for kind, settings in NEURONS.items():
             for noise in (None, NOISE):
-                shots, neurons = (20, 4) if quick else (500, 10)
+                shots, neurons = (20, 4) if quick else (500, 4)
                 layer = qlifq.QLIF(neurons, backend=get("aer", noise=noise), shots=1, seed=1, **settings)  # type: ignore[arg-type]
                 title = f"{kind}, {steps} steps, {neurons} neurons, {shots} trains{'' if noise is None else ', with noise'}"
-                compare(title, layer, current(steps, neurons), shots, rounds=2 if quick else 5)
+                compare(title, layer, current(steps, neurons), shots, rounds=2 if quick else 3)
 
 
 def compare(title: str, layer: qlifq.QLIF, given: Tensor, shots: int, rounds: int) -> None:

@@ -112,12 +112,11 @@ def no_reset(train: SpikeTrainCircuit, patch: pytest.MonkeyPatch) -> SpikeTrainC
 
 
 def no_noise_in_branches(train: SpikeTrainCircuit, patch: pytest.MonkeyPatch) -> SpikeTrainCircuit:
-    real = trains._append_conditional
+    real = trains._channel
     error = on_site(NOISE.at(0)).after("ry")
     assert error is not None
-    patch.setattr(
-        trains, "_append_conditional", lambda circuit, condition, given: real(circuit, condition, np.linalg.inv(error) @ given)
-    )
+    clean = np.linalg.inv(error)
+    patch.setattr(trains, "_channel", lambda given, condition=None: real(clean @ given if condition else given, condition))
     return train
 
 

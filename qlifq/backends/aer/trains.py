@@ -5,7 +5,7 @@ Lanes follow each other on one qubit, since a shot costs Aer about as much as th
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from qiskit.circuit import Clbit, Instruction
 from qiskit.circuit.classical import expr
 from qiskit.quantum_info import SuperOp
 from qiskit_aer import AerSimulator
+from qiskit_aer.library.control_flow_instructions import AerJump, AerMark
 
 from qlifq.backends.aer.circuits import GATES, Lane
 from qlifq.backends.aer.layout import JOB_SHOTS
@@ -38,6 +39,8 @@ _SUBMISSION_BITS = 2**27
 _STEP, _CONDITIONAL, _WRITTEN = 2.5, 0.1, 60.0
 #: The most bits of one circuit, unless one lane has more: from here on the cost of a shot itself no longer counts.
 _CIRCUIT_BITS = 1024
+#: How many bits are looked at one by one where a comparison of a register finds a 1 among them.
+_BLOCK = 8
 _FLIP: Matrix = np.ascontiguousarray(np.eye(4, dtype=np.complex128)[::-1])
 _ROTATION = (Gate("RY", Slot(0)),)
 
@@ -145,6 +148,8 @@ class _Writer:
         every = [register for registers in self.registers.values() for register in registers]
         self.circuit = QuantumCircuit(QuantumRegister(1, "q"), *every, self.before)
         self.pending: Matrix | None = None
+        #: How many groups of marks there are, whose names must differ.
+        self.marks = 0
 
     def lane(self, lane: TrainLane) -> npt.NDArray[np.intp]:
         """Write one lane, and return the places of its bits."""
@@ -158,13 +163,43 @@ class _Writer:
             if not still[step][site]:
                 self._then(base[site][step])
             numbers = [number for number in train.by_step[step] if angles[number, site] != 0]
-            for number, channel in zip(numbers, turns[site](angles[numbers, site]), strict=True):
-                condition = train.conditions[number]
-                source = site if condition.source is None else condition.source
-                self._where(holds(condition, self.registers[lane.element, source]), channel)
+            channels = turns[site](angles[numbers, site])
+            acting = [(train.conditions[number], channel) for number, channel in zip(numbers, channels, strict=True)]
+            for alone, group in itertools.groupby(acting, lambda each: each[0].newest and each[0].first == each[0].last):
+                if alone and conditions_are_kept():
+                    self._since_last(lane, step, site, {condition.first: channel for condition, channel in group})
+                    continue
+                for condition, channel in group:
+                    source = site if condition.source is None else condition.source
+                    self._where(holds(condition, self.registers[lane.element, source]), channel)
             self._read(lane, step, site)
         steps = np.arange(train.steps)
         return np.concatenate([(steps * train.batch + lane.element) * train.sites + site for site in lane.sites])
+
+    def _since_last(self, lane: TrainLane, step: int, site: int, channels: Mapping[int, Matrix]) -> None:
+        """The channel of the step of the last spike: from the newest bit to older ones, by jumps over bits that are all 0."""
+        self._write()
+        self.marks += 1
+        end = f"end {self.marks}"
+        registers, newest, oldest = self.registers[lane.element, site], step - 1, min(channels)
+        while newest >= oldest:
+            number, place = divmod(newest, REGISTER_BITS)
+            first = number * REGISTER_BITS + place // _BLOCK * _BLOCK
+            # What is newer is 0, so the register is below the power of two of the oldest bit of the block if that is empty.
+            place = first % REGISTER_BITS
+            empty = expr.less(registers[number], 1 << place) if place else expr.equal(registers[number], 0)
+            self._jump(f"before {first} {self.marks}", empty)
+            for past in range(newest, first - 1, -1):
+                bit = expr.lift(self._bit(lane, past, site))
+                if past in channels:
+                    self.circuit.append(_channel(channels[past], bit), [0])
+                self._jump(end, bit)
+            self.circuit.append(AerMark(f"before {first} {self.marks}", 1), [0])
+            newest = first - 1
+        self.circuit.append(AerMark(end, 1), [0])
+
+    def _jump(self, mark: str, condition: expr.Expr) -> None:
+        self.circuit.append(AerJump(mark, 1).set_conditional(condition), [0])
 
     def _begin(self, lane: TrainLane, step: int, site: int) -> None:
         """The qubit as this site has it before its rotations."""
