@@ -100,8 +100,8 @@ class Foreign(NamedTuple):
     option: str
 
 
-#: The first that fits counts. Simulated snapshots go to Aer, which runs their reported noise a thousand times as fast as
-#: they do by themselves.
+#: The first that fits counts. Simulated snapshots go to Aer, which runs their reported noise in small circuits: by themselves
+#: they load the noise of the whole device for each parameter set.
 FOREIGN = (
     Foreign("qiskit_ibm_runtime.fake_provider.fake_backend", "FakeBackendV2", "aer", "noise"),
     Foreign("qiskit.providers.fake_provider", "GenericBackendV2", "aer", "noise"),

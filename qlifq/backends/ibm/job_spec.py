@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from qlifq.circuits import Gate, Slot, SpikeCircuit
 from qlifq.circuits.packing import Floats
@@ -161,6 +160,9 @@ class DecisionJob(JobSpec):
 
     def simulate(self, backend: "Backend", seed: int | None) -> Result:
         """The ones of every set and qubit, `(sets, width)`."""
+        # The journal reads jobs without torch, which takes a second to import.
+        import torch
+
         outcome = backend.run(self.circuit, torch.from_numpy(self.values), shots=self.shots, seed=seed)
         assert outcome.ones is not None
         return np.asarray(outcome.ones.numpy())
