@@ -53,6 +53,8 @@ def random_neuron(kind: str, seed: int) -> tuple[QLIF, Tensor]:
         parameters |= {"reset": "soft", "mapping": "linear", "decay_input": bool(seed % 4)}
         if seed % 2:
             parameters |= {"spike_increase": uniform(0.05, 0.5), "adaptation_decay": uniform(0.5, 0.95)}
+        if seed % 3 == 2:
+            parameters |= {"reset_scale": uniform(0.3, 1.5)}
         if seed % 3 == 1:
             parameters |= {"use_ahp": True, "tau_ahp": uniform(2.0, 9.0), "ahp_jump": 0.2}
     else:
