@@ -481,3 +481,31 @@ def test_a_network_that_is_too_large_or_does_not_fit_is_refused() -> None:
         compile_network(wide, torch.zeros(200, 1, 2))
     with pytest.raises(ShapeError, match="a Linear of 2 to 3 between these layers, but has one of 2 to 4"):
         compile_network(SpikingSequential(QLIF(2), nn.Linear(2, 4), QLIF(3, **ADDITIVE)), torch.zeros(3, 1, 2))
+
+
+def test_the_derivatives_of_a_whole_train_are_one_call() -> None:
+    """On a backend without autograd: one train, and one submission of shifted evaluations when the backward pass begins."""
+    calls: list[str] = []
+
+    class Counting(type(get("reference"))):  # type: ignore[misc]
+        """Counts what it runs."""
+
+        def _execute(self, call: Any) -> Any:
+            calls.append("evaluations")
+            return super()._execute(call)
+
+        def _execute_train(self, call: Any) -> Any:
+            calls.append("train")
+            return super()._execute_train(call)
+
+    current = torch.full((6, 2, 2), 5.0, dtype=torch.float64, requires_grad=True)
+    layer = QLIF(2, tau=4.0, loop="circuit", backend=Counting(), seed=1).double()
+    spikes, _ = layer(current)
+    assert calls == ["train"]
+    spikes.sum().backward()
+    assert calls == ["train", "evaluations"]
+    assert current.grad is not None
+    again = current.detach().requires_grad_()
+    torch.autograd.backward(along(layer, again, spikes.detach(), None)[0].sum())
+    assert again.grad is not None
+    assert torch.allclose(current.grad, again.grad, rtol=1e-9, atol=1e-12)
