@@ -53,3 +53,13 @@ def test_a_dry_run_puts_the_loops_side_by_side(capsys: Captured) -> None:
 )
 def test_what_cannot_run_in_a_circuit_is_refused(capsys: Captured, options: tuple[str, ...], says: str) -> None:
     assert says in refuse(capsys, *COMMAND, *options)
+
+
+def test_the_trains_of_a_job_are_exported_from_the_journal(capsys: Captured) -> None:
+    """Rows with the same input are shots of one program; the bits of a shot stand in the order of (site, step)."""
+    succeed(capsys, *COMMAND, "--backend", "ibm", "--device", "fake_manila", "--run", "mine", "--out", "run")
+    succeed(capsys, "jobs", "export", "mine", "--out", "mine.npz")
+    with np.load("mine.npz") as exported, np.load("run/spikes.npz") as written:
+        bits = np.unpackbits(exported["spikes_0"], axis=-1, count=3 * STEPS).reshape(1, 2, 3, STEPS)
+        assert np.array_equal(bits[0].transpose(2, 0, 1), written["spikes"])
+        assert "ones_0" not in exported

@@ -35,8 +35,8 @@ __all__ = ["TrainLane", "TrainProgram", "arrange_lanes", "conditions_are_kept", 
 
 #: The most bits that one submission brings back, since Aer holds them as text.
 _SUBMISSION_BITS = 2**27
-#: What one step of one shot takes, one conditional in it, and to write one, microseconds, as `benchmarks.trains` prints them.
-_STEP, _CONDITIONAL, _WRITTEN = 2.5, 0.1, 60.0
+#: What one step of one shot takes, one conditional in it, and to write one, microseconds on one core, roughly.
+_STEP, _CONDITIONAL, _WRITTEN = 2.5, 0.3, 60.0
 #: The most bits of one circuit, unless one lane has more: from here on the cost of a shot itself no longer counts.
 _CIRCUIT_BITS = 1024
 #: How many bits are looked at one by one where a comparison of a register finds a 1 among them.

@@ -8,11 +8,8 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from qiskit import transpile
 from qiskit.exceptions import QiskitError
 
@@ -24,9 +21,9 @@ from qlifq.backends.ibm.cost import Device
 from qlifq.backends.ibm.job_spec import JobSpec, Result, WrittenCircuit
 from qlifq.backends.ibm.options import twirled
 from qlifq.backends.ibm.requests import ServiceRequests
+from qlifq.backends.ibm.results import read_result
 from qlifq.backends.ibm.secrets import masked, secrets_of
 from qlifq.backends.ibm.submissions import FAILED, Entry
-from qlifq.circuits.trains.to_qiskit import register_names
 from qlifq.errors import ArgumentError, ServiceError, UnsupportedError
 
 __all__ = ["MODES", "SAMPLERS", "ServiceChannel", "connect"]
@@ -184,7 +181,7 @@ class ServiceChannel:
             "without it."
         )
         return self._requests.send(
-            "fetching a result", lambda: _result(self._job(job).result(), job, entry), unreadable=unreadable
+            "fetching a result", lambda: read_result(self._job(job).result(), job, entry), unreadable=unreadable
         )
 
     def usage(self, job: str) -> float | None:
@@ -330,35 +327,6 @@ def _checked(kind: str, name: object) -> str:
     return name
 
 
-def _result(answer: Any, job: str, entry: Entry) -> Result:
-    """What came of every set, once shape, shots and request are those of the entry."""
-    if answer is None:
-        raise ServiceError(f"Job {job} is done, but the service gave an empty result; the same command requests it again.")
-    found: Result | None = None
-    lacking = np.ones(entry.sets, dtype=np.bool_)
-    for part in answer:
-        stated: Mapping[str, Any] = part.metadata.get("circuit_metadata") or {}
-        if stated.get("qlifq_request") != entry.request:
-            request = one_line(str(stated.get("qlifq_request")), 80)
-            raise ServiceError(f"Job {job} gave the result of another request, {request}.", again=False)
-        steps = stated.get("steps")
-        bits = part.data.spike if steps is None else part.join_data(chain(*register_names(steps, len(entry.qubits))))
-        sets = list(stated.get("sets", range(entry.sets)))
-        count = len(entry.qubits) * (steps or 1)
-        if (bits.num_shots, bits.num_bits, bits.size) != (entry.shots, count, len(sets)):
-            raise ServiceError(
-                f"Job {job} gave {bits.size} sets of {bits.num_shots} shots of {bits.num_bits} bits, instead of "
-                f"{len(sets)} of {entry.shots} of {count}.",
-                again=False,
-            )
-        own = _ones(bits) if steps is None else _packed(bits)
-        found = np.zeros((entry.sets, *own.shape[1:]), dtype=own.dtype) if found is None else found
-        found[sets], lacking[sets] = own, False
-    if found is None or lacking.any():
-        raise ServiceError(f"Job {job} gave no result for {int(lacking.sum())} sets.", again=False)
-    return found
-
-
 def _charged(metrics: Any) -> float | None:
     """The device seconds in a job's metrics, None where they are not settled."""
     usage = metrics.get("usage") or {}
@@ -382,19 +350,3 @@ def _given(inputs: Mapping[str, Any]) -> tuple[set[object], set[object]]:
         return {(metadata or {}).get("qlifq_request") for metadata in circuits}, shots
     except (LookupError, TypeError, AttributeError):
         return set(), set()
-
-
-def _bits(bits: Any) -> npt.NDArray[np.uint8]:
-    """The bits of each set and shot, `(sets, shots, bits)`, from packed ones, the last bit first."""
-    unpacked = np.unpackbits(bits.array.reshape(bits.size, bits.num_shots, -1), axis=-1)
-    return np.asarray(unpacked[..., ::-1][..., : bits.num_bits])
-
-
-def _ones(bits: Any) -> Result:
-    """How often each qubit was read as 1 in each set, `(sets, width)`."""
-    return np.asarray(_bits(bits).sum(axis=-2, dtype=np.int64))
-
-
-def _packed(bits: Any) -> Result:
-    """The bits of each set and shot, eight to a byte, the first bit first."""
-    return np.packbits(_bits(bits), axis=-1)
