@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar, final
 
 import cloudpickle
@@ -30,11 +29,6 @@ Answer = TypeVar("Answer")
 #: The scheduler that is this process, as Dask calls it.
 SYNCHRONOUS = "synchronous"
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss|inproc)://\S+")
-
-#: Tasks of a call for each thread of the cluster: with two, a thread that is late does not hold up all others.
-_TASKS_PER_THREAD = 2
-#: The most blocks of a task: a call has to fit a message.
-_MOST_BLOCKS = 64
 
 
 @final
@@ -114,12 +108,7 @@ class DistributedBackend(Backend):
         """The answers of all blocks, in order."""
         if not blocks or self.scheduler == SYNCHRONOUS:
             return [block.run(self.inner) for block in blocks]
-        connection = self._connection()
-        tasks = min(len(blocks), _TASKS_PER_THREAD * connection.threads(self.timeout_seconds))
-        tasks = max(tasks, -(-len(blocks) // _MOST_BLOCKS))
-        bounds = [len(blocks) * number // tasks for number in range(tasks + 1)]
-        parts = [blocks[first:last] for first, last in pairwise(bounds)]
-        return connection.run(self.inner, parts, self.timeout_seconds)
+        return self._connection().run(self.inner, blocks, self.timeout_seconds)
 
     def metadata(self, sites: int) -> Mapping[str, object]:
         """See `Backend.metadata`: that of the inner backend."""

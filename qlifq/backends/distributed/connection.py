@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,11 @@ Answer = TypeVar("Answer")
 #: The scheduler that is a cluster on this machine.
 LOCAL = "local"
 
+#: Tasks of a call for each thread of the cluster: with two, a thread that is late does not hold up all others.
+_TASKS_PER_THREAD = 2
+#: The most blocks of a task: a call has to fit a message.
+_MOST_BLOCKS = 64
+
 #: By process and scheduler: a child process that was forked has threads of its own, and no connection yet.
 _CONNECTIONS: dict[tuple[int, str], "Connection"] = {}
 _LOCK = threading.RLock()
@@ -46,43 +52,39 @@ class Connection:
         #: Backends that wait at the scheduler for the tasks that use them.
         self._sent: WeakKeyDictionary[Backend, Any] = WeakKeyDictionary()
 
-    def threads(self, timeout_seconds: float) -> int:
-        """How many tasks the cluster runs at once.
+    def run(self, inner: Backend, work: Sequence[Work[Answer]], timeout_seconds: float) -> list[Answer]:
+        """The answers of all pieces of work, each once and in order; what a worker that died was at is run again by another.
 
         Raises:
-            BackendError: if there is no worker in time, or the scheduler has gone.
+            BackendError: if there is no worker in time, or workers or the scheduler fail for good.
         """
-        try:
-            if not (found := self.client.nthreads()):
-                self.client.wait_for_workers(1, timeout=timeout_seconds)
-                found = self.client.nthreads()
-            return sum(found.values())
-        except TimeoutError as error:
-            raise BackendError(
-                f"The cluster at {self._address()} must have a worker within {timeout_seconds:g} s, but has none."
-            ) from error
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def run(self, inner: Backend, tasks: Sequence[Sequence[Work[Answer]]], timeout_seconds: float) -> list[Answer]:
-        """The answers of all tasks, each once and in order; what a worker that died was at is run again by another.
-
-        Raises:
-            BackendError: if workers or the scheduler fail for good.
-        """
+        slots = self._slots(timeout_seconds)
+        tasks = max(min(len(work), _TASKS_PER_THREAD * len(slots)), -(-len(work) // _MOST_BLOCKS))
+        bounds = [len(work) * number // tasks for number in range(tasks + 1)]
         try:
             if inner not in self._sent:
                 # A task and no scattered value: what was lost with its worker is made again.
                 self._sent[inner] = self.client.submit(unpacked, cloudpickle.dumps(inner), pure=False)
-            backend = self._sent[inner]
-            futures = [self.client.submit(run_all, backend, cloudpickle.dumps(task), __version__, pure=False) for task in tasks]
+            futures = [
+                self.client.submit(
+                    run_all,
+                    self._sent[inner],
+                    cloudpickle.dumps(work[first:last]),
+                    __version__,
+                    # Dask would give all tasks to the worker that has the backend already. Another takes over where it dies.
+                    workers=[slots[number * len(slots) // tasks]],
+                    allow_other_workers=True,
+                    pure=False,
+                )
+                for number, (first, last) in enumerate(pairwise(bounds))
+            ]
             waiting = futures
             while waiting:
                 with suppress(TimeoutError), self.client.as_current():
                     wait(waiting, timeout=timeout_seconds)
                 waiting = [future for future in waiting if not future.done()]
                 if waiting:
-                    self.threads(timeout_seconds)
+                    self._slots(timeout_seconds)
             return [each for answers in self.client.gather(futures) for each in answers]
         except QLIFError:
             raise
@@ -100,6 +102,24 @@ class Connection:
                 self.client.close(timeout=5)
             if self._cluster is not None:
                 self._cluster.end()
+
+    def _slots(self, timeout_seconds: float) -> list[str]:
+        """The addresses of the workers, each as often as it has threads.
+
+        Raises:
+            BackendError: if there is no worker in time, or the scheduler has gone.
+        """
+        try:
+            if not (found := self.client.nthreads()):
+                self.client.wait_for_workers(1, timeout=timeout_seconds)
+                found = self.client.nthreads()
+        except TimeoutError as error:
+            raise BackendError(
+                f"The cluster at {self._address()} must have a worker within {timeout_seconds:g} s, but has none."
+            ) from error
+        except Exception as error:
+            raise self._failed(error) from error
+        return [worker for worker, threads in found.items() for _ in range(threads)]
 
     def _address(self) -> str:
         return str(self.client.scheduler.address) if self.client.scheduler is not None else "an unknown address"

@@ -2,10 +2,12 @@
 
 import copy
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from distributed import Client
@@ -83,6 +85,26 @@ def test_threads_get_the_answers_of_their_own_calls(clients: dict[int, Client]) 
         found = list(pool.map(lambda shots: counts(backend, shots), range(1, 9)))
     here = get("distributed", inner="analytic", scheduler="synchronous", block=50)
     assert all(torch.equal(each, counts(here, shots)) for shots, each in enumerate(found, start=1))
+
+
+class Threads(Backend):
+    """Answers with the thread that it runs on."""
+
+    name = "threads"
+    capabilities = Capabilities(exact=True, shots=False, noisy=False, differentiable=False)
+
+    def _execute(self, call: Call) -> Outcome:
+        return Outcome(torch.full(call.angles.shape[:2], threading.get_ident() % 1009 / 1009, dtype=call.angles.dtype))
+
+
+def test_every_worker_has_its_share(clients: dict[int, Client]) -> None:
+    """A backend that one worker has already does not draw all tasks to it."""
+    backend = get("distributed", inner=Threads(), scheduler=clients[2], block=60)
+    for _ in range(3):
+        found = backend.run(RYSpike(), ANGLES, shots=None, seed=None).probability
+    shares = np.unique(found.numpy(), return_counts=True)[1]
+    assert len(shares) == 2
+    assert shares.min() >= 120
 
 
 class Failing(Backend):
