@@ -7,17 +7,7 @@ from typing import Annotated
 import typer
 
 from qlifq.cli.arguments import DryRun, Noise, Sampling, Scheduler, tell_problems
-from qlifq.cli.devices import (
-    Account,
-    Device,
-    Instance,
-    MaxDeviceSeconds,
-    Run,
-    StatusReporter,
-    Submit,
-    device_options,
-    resumable,
-)
+from qlifq.cli.devices import StatusReporter, device_options, resumable, with_device_options
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
@@ -27,6 +17,7 @@ __all__ = ["calibrate"]
 _OF_COUNTS = ("counts", "measured_by", "measured_at", "out", "mapping", "q_scale", "q_bias", "p0", "slope", "span", "force")
 
 
+@with_device_options
 def calibrate(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Where the record goes, a .json file; its picture goes beside it.")],
@@ -40,12 +31,6 @@ def calibrate(
     noise: Noise = None,
     sampling: Sampling = None,
     scheduler: Scheduler = None,
-    device: Device = None,
-    max_device_seconds: MaxDeviceSeconds = None,
-    account: Account = None,
-    instance: Instance = None,
-    submit: Submit = None,
-    run: Run = None,
     mapping: Annotated[str, typer.Option(help="sigmoid, linear or tanh.")] = "sigmoid",
     q_scale: Annotated[float | None, typer.Option(help="Programmed slope; default that of the mapping.")] = None,
     q_bias: Annotated[float | None, typer.Option(help="Programmed offset; default that of the mapping.")] = None,

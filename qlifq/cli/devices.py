@@ -16,36 +16,25 @@ if TYPE_CHECKING:
     from qlifq.calibration import Calibration
 
 __all__ = [
-    "Account",
-    "Device",
-    "Instance",
-    "MaxDeviceSeconds",
-    "Run",
     "StatusReporter",
-    "Submit",
     "device_options",
     "measured_qubits",
     "resumable",
     "with_device_options",
 ]
 
-Device = Annotated[str | None, typer.Option(help="For --backend ibm: ibm_… is a device, fake_… its snapshot, run here.")]
-MaxDeviceSeconds = Annotated[float | None, typer.Option(help="The most device seconds of the run, over all its starts.")]
-Account = Annotated[str | None, typer.Option(help="Name of the account that IBM's client saved; default its default.")]
-Instance = Annotated[str | None, typer.Option(help="Service instance; default that of the account.")]
-Submit = Annotated[str | None, typer.Option(help="How jobs reach the device: job, batch or session.")]
-Run = Annotated[
-    str | None, typer.Option(help="Name of the run in the journal; default the command, begun anew once it is over.")
-]
-
-#: The options above by the name of their parameter in a command.
+#: The options by the name of their parameter in a command.
 _OPTIONS = {
-    "device": Device,
-    "max_device_seconds": MaxDeviceSeconds,
-    "account": Account,
-    "instance": Instance,
-    "submit": Submit,
-    "run": Run,
+    "device": Annotated[str | None, typer.Option(help="For --backend ibm: ibm_… is a device, fake_… its snapshot, run here.")],
+    "max_device_seconds": Annotated[
+        float | None, typer.Option(help="The most device seconds of the run, over all its starts.")
+    ],
+    "account": Annotated[str | None, typer.Option(help="Name of the account that IBM's client saved; default its default.")],
+    "instance": Annotated[str | None, typer.Option(help="Service instance; default that of the account.")],
+    "submit": Annotated[str | None, typer.Option(help="How jobs reach the device: job, batch or session.")],
+    "run": Annotated[
+        str | None, typer.Option(help="Name of the run in the journal; default the command, begun anew once it is over.")
+    ],
 }
 #: What the backend calls one of them otherwise.
 _OF_BACKEND = {"submit": "mode"}
@@ -83,7 +72,7 @@ class StatusReporter:
 
 
 def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict[str, object]:
-    """What a backend with a device is given: the options above as the user gave them, and with a device the name of the run.
+    """What a backend with a device is given: the options that the user gave, and with a device the name of the run.
 
     A run that was interrupted is taken up by the same command in the same folder, whatever its output, its budget and its
     account; a command whose run is over begins another.

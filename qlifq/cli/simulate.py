@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, tell_problems
-from qlifq.cli.devices import (
-    StatusReporter,
-    device_options,
-    measured_qubits,
-    resumable,
-    with_device_options,
-)
+from qlifq.cli.devices import StatusReporter, device_options, measured_qubits, resumable, with_device_options
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
 

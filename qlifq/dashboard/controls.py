@@ -153,19 +153,23 @@ def control(
     by: str | None = None,
     **bounds: float,
 ) -> Any:  # a dataclass field takes the type of its annotation
-    """A field of a view that can be moved."""
-    spec = {
-        "default": default,
-        "kind": kind,
-        "group": group,
-        "doc": doc,
-        "label": label,
-        "options": options,
-        "need": need,
-        "by": by,
-        "bounds": bounds,
-    }
-    return field(metadata={"control": spec})
+    """A field of a view that can be moved; without a label, its name is one."""
+    return field(
+        metadata={
+            "control": lambda name: Control(
+                name=name,
+                label=label or name.replace("_", " ").capitalize(),
+                kind=kind,
+                group=group,
+                doc=doc,
+                default=default,
+                bounds=bounds,
+                options=options,
+                need=need,
+                by=by,
+            )
+        }
+    )
 
 
 def controls_of(view: type) -> tuple[Control, ...]:
@@ -173,9 +177,7 @@ def controls_of(view: type) -> tuple[Control, ...]:
     found: list[Control] = []
     for item in fields(view):
         if "control" in item.metadata:
-            spec = item.metadata["control"]
-            label = spec["label"] or item.name.replace("_", " ").capitalize()
-            found.append(Control(**{"name": item.name, **spec, "label": label}))
+            found.append(item.metadata["control"](item.name))
         elif item.type is Settings:
             found += parameter_controls()
     return tuple(found)

@@ -28,6 +28,8 @@ _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]()#+-.!|<>$:~
 class Panel:
     """The controls of a page: their values, kept while another page is open, and their place in the address.
 
+    What is wrong with the address stands at the top of the page.
+
     Args:
         page: its name, a prefix for all keys.
         view: its kind of view.
@@ -39,10 +41,10 @@ class Panel:
         opened = f"{page}:opened"
         if opened not in st.session_state:
             st.session_state[opened] = True
-            values, self.wrong = from_address(view, st.query_params.to_dict())
+            values, wrong = from_address(view, st.query_params.to_dict())
             self.put(values)
-        else:
-            self.wrong = []
+            for sentence in wrong:
+                st.warning(said(sentence))
         for item in view.controls():
             for key in self._keys(item):
                 if key in st.session_state:

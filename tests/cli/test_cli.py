@@ -18,34 +18,10 @@ from qlifq.backends import registry
 from qlifq.circuits import CIRCUITS
 from qlifq.cli import main
 from qlifq.training import digits, poisson
-
-Captured = pytest.CaptureFixture[str]
+from tests.cli.harness import Captured, refuse, succeed
 
 SMALL = ["simulate", "--samples", "2", "--steps", "20"]
 COMMAND = [sys.executable, "-c", "import sys; from qlifq.cli import main; sys.exit(main())"]
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def succeed(capsys: Captured, *arguments: str) -> str:
-    code = main(arguments)
-    output = capsys.readouterr()
-    assert (code, output.err) == (0, "")
-    return output.out
-
-
-def refuse(capsys: Captured, *arguments: str) -> str:
-    """The one sentence on stderr of a command that ends with exit code 2."""
-    before = sorted(Path.cwd().rglob("*"))
-    code = main(arguments)
-    error = capsys.readouterr().err
-    assert code == 2
-    assert re.fullmatch(r"Error: .+\n", error), error
-    assert sorted(Path.cwd().rglob("*")) == before
-    return error
 
 
 def test_simulate_prints_a_summary_and_writes_a_run(capsys: Captured) -> None:

@@ -13,8 +13,8 @@ from qlifq.studies.brand_petruccione import report as brand_petruccione_report
 from qlifq.studies.brand_petruccione import study as brand_petruccione
 from qlifq.studies.shot_noise import report as shot_noise_report
 from qlifq.studies.shot_noise import study as shot_noise
+from tests.cli.harness import Captured, succeed
 
-Captured = pytest.CaptureFixture[str]
 SHOTS = ["--quick", "--shots", "1,30,1000"]
 
 
@@ -27,13 +27,6 @@ def _small_and_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     }
     rows = {name: replace(kind, quick=small[name]) for name, kind in STUDIES.items()}
     monkeypatch.setattr(STUDIES, "_rows", rows)
-
-
-def succeed(capsys: Captured, *arguments: str) -> str:
-    code = main(arguments)
-    output = capsys.readouterr()
-    assert (code, output.err) == (0, "")
-    return output.out
 
 
 @pytest.mark.parametrize(

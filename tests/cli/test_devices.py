@@ -16,8 +16,8 @@ from qlifq.backends.ibm.snapshot import SnapshotChannel
 from qlifq.cli import main
 from qlifq.errors import ArgumentError
 from tests.backends.ibm.loopback import DEVICE, GOOD, Loopback, connected
+from tests.cli.harness import Captured, error_of, succeed
 
-Captured = pytest.CaptureFixture[str]
 SIMULATE = ["simulate", "--backend", "ibm", "--device", "fake_torino", "--samples", "1", "--steps", "6"]
 
 
@@ -30,21 +30,6 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # A new journal waits for what the service may list late.
     monkeypatch.setattr("qlifq.backends.ibm.journal.Journal.age_seconds", lambda _: 1e6)
     return tmp_path / "jobs.sqlite"
-
-
-def succeed(capsys: Captured, *arguments: str) -> str:
-    code = main(arguments)
-    output = capsys.readouterr()
-    assert (code, output.err) == (0, "")
-    return output.out
-
-
-def refuse(capsys: Captured, *arguments: str) -> str:
-    code = main(arguments)
-    error = capsys.readouterr().err
-    assert code == 2
-    assert re.fullmatch(r"Error: .+\n", error), error
-    return error
 
 
 def spikes(folder: str) -> list[int]:
@@ -109,9 +94,9 @@ def test_a_command_that_is_done_begins_another_run(capsys: Captured, journal: Pa
 
 
 def test_a_budget_is_kept_over_the_starts(capsys: Captured) -> None:
-    error = refuse(capsys, *SIMULATE, "--max-device-seconds", "5", "--out", "run")
+    error = error_of(capsys, *SIMULATE, "--max-device-seconds", "5", "--out", "run")
     assert re.search(r"`max_device_seconds` is 5 for run .*, of which 0\.\d+ are left, but this needs about 2\. Nothing", error)
-    assert "max_device_seconds` is 5" in refuse(capsys, *SIMULATE, "--out", "run")
+    assert "max_device_seconds` is 5" in error_of(capsys, *SIMULATE, "--out", "run")
     succeed(capsys, *SIMULATE, "--max-device-seconds", "20", "--out", "run")
 
 
@@ -146,13 +131,13 @@ def test_a_calibration_in_turns_brings_each_qubit_once(capsys: Captured) -> None
 
 def test_a_missing_device_is_named_in_the_error(capsys: Captured) -> None:
     said = "Argument `device` must be a name such as ibm_boston, or fake_torino for a snapshot, but is missing."
-    assert refuse(capsys, "simulate", "--backend", "ibm", "--samples", "1", "--out", "run") == f"Error: {said}\n"
+    assert error_of(capsys, "simulate", "--backend", "ibm", "--samples", "1", "--out", "run") == f"Error: {said}\n"
     with pytest.raises(ArgumentError, match=re.escape(said)):
         get("ibm")
 
 
 def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
-    assert "jobs.sqlite does not exist: no job was submitted yet" in refuse(capsys, "jobs", "list")
+    assert "jobs.sqlite does not exist: no job was submitted yet" in error_of(capsys, "jobs", "list")
     succeed(capsys, *SIMULATE, "--run", "mine", "--out", "run")
     header, line = succeed(capsys, "jobs", "list").splitlines()
     assert header.split() == ["run", "device", "jobs", "done", "open", "failed", "device", "s", "of"]
@@ -171,9 +156,9 @@ def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
         assert [entry["state"] for entry in facts["submissions"]] == ["DONE"] * 6
         assert arrays["angles_5"].shape == (1, 64, 1)
         assert arrays["ones_5"].shape == (1, 64)
-    assert "has no job, request or run `nothing`" in refuse(capsys, "jobs", "show", "nothing")
-    assert "must be an .npz file" in refuse(capsys, "jobs", "export", "mine", "--out", "mine.txt")
-    assert "Unknown run `nothing`" in refuse(capsys, "jobs", "list", "--run", "nothing")
+    assert "has no job, request or run `nothing`" in error_of(capsys, "jobs", "show", "nothing")
+    assert "must be an .npz file" in error_of(capsys, "jobs", "export", "mine", "--out", "mine.txt")
+    assert "Unknown run `nothing`" in error_of(capsys, "jobs", "list", "--run", "nothing")
 
 
 def test_jobs_are_resumed_and_cancelled_at_the_service(
@@ -184,10 +169,10 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
     np.save("current.npy", np.full((2, 1, 3), 1.4, dtype=np.float32))
     with Loopback() as service, connected(service.url):
         service.states = ("Queued", "Queued", {"status": "Failed", "reason": "not today", "reason_code": 1305})
-        assert "not today" in refuse(capsys, *device)
+        assert "not today" in error_of(capsys, *device)
         service.faults = {"submit": ["commit+drop"] + [400] * 9, "find": [None] + [403] * 99}
         service.states = GOOD
-        refuse(capsys, *device)
+        error_of(capsys, *device)
         service.faults.clear()
         with Journal(journal) as book:
             assert [entry.state for entry in book.entries()] == ["FAILED", "INTENT"]
@@ -197,14 +182,14 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
         assert (len(service.jobs), service.paid) == (3, 3)
         service.states = ("Queued",)
         service.faults = {"find": [None] + [403] * 99, "state": [400] * 99}
-        refuse(capsys, *device[:-3], "another", "--out", "other")
+        error_of(capsys, *device[:-3], "another", "--out", "other")
         service.faults.clear()
         out = succeed(capsys, "jobs", "cancel", "another")
         assert "CANCELLED" in out
         assert service.alive == 0
         service.states = ("Queued",)
         service.faults = {"state": [400] * 99}
-        refuse(capsys, *device[:-3], "gone", "--out", "other")
+        error_of(capsys, *device[:-3], "gone", "--out", "other")
         service.faults.clear()
         for job in service.jobs.values():
             job.deleted = True

@@ -10,7 +10,7 @@ import torch
 
 import qlifq
 from qlifq.neurons.kernels import build, inventory
-from tests.cli.test_cli import Captured, succeed
+from tests.cli.harness import Captured, succeed
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ SMALL = ["simulate", "--samples", "1", "--steps", "8"]
 CALIBRATE = ["calibrate", "--noise", "readout_p01=0.03", "--neurons", "2", "--shots", "60", "--out", "cal.json"]
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def refuse(capsys: Captured, *arguments: str) -> str:
     capsys.readouterr()
     assert main(arguments) == 2

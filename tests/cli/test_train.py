@@ -22,8 +22,7 @@ from qlifq.errors import FileError
 from qlifq.training import Design, load_run
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.run_folder import open_run
-
-Captured = pytest.CaptureFixture[str]
+from tests.cli.harness import Captured, refuse
 
 SMALL = ["--samples", "200", "--hidden", "12", "--steps", "4", "--epochs", "2"]
 
@@ -36,21 +35,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with contextlib.redirect_stdout(output):
         assert main(["train", *SMALL, "--validation", "0.1", "--out", str(folder)]) == 0
     return folder, output.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def refuse(capsys: Captured, *arguments: str) -> str:
-    before = sorted(Path.cwd().rglob("*"))
-    code = main(arguments)
-    error = capsys.readouterr().err
-    assert code == 2
-    assert re.fullmatch(r"Error: .+\n", error), error
-    assert sorted(Path.cwd().rglob("*")) == before
-    return error
 
 
 def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]) -> None:

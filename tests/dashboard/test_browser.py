@@ -242,7 +242,7 @@ import streamlit as st
 
 from qlifq.dashboard.controls import control
 from qlifq.dashboard.view import View
-from qlifq.dashboard.widgets import Panel, figures, said
+from qlifq.dashboard.widgets import Panel, figures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,8 +252,6 @@ class Planted(View):
 
 
 panel = Panel("planted", Planted)
-for sentence in panel.wrong:
-    st.warning(said(sentence))
 if st.button("Run", key="planted:run"):
     st.session_state["planted:ran"] = str(panel.values["live"])
 figures({"live": st.session_state.get("planted:ran", "nothing has run")})

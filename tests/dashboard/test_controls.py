@@ -222,15 +222,26 @@ def planted() -> None:
     from tests.dashboard.test_controls import Planted
 
     panel = Panel("planted", Planted)
-    if st.button("Run", key="planted:run"):
-        st.session_state["planted:ran"] = str(panel.values["live"])
-    at_once = st.query_params.get("at_once")
-    figures({"live": str(panel.values["live"]) if at_once else st.session_state.get("planted:ran", "nothing has run")})
+    figures({"live": str(panel.values["live"])})
     with st.sidebar:
         panel.draw(opened=("input",))
 
 
-@pytest.mark.parametrize(("address", "button"), [("at_once=1", None), ("v=1", "planted:run")])
-def test_a_planted_control_that_changes_nothing_is_found(address: str, button: str | None) -> None:
-    page = Page(planted, {"input"}, address, button)
+def pressed() -> None:
+    import streamlit as st
+
+    from qlifq.dashboard.widgets import Panel, figures
+    from tests.dashboard.test_controls import Planted
+
+    panel = Panel("pressed", Planted)
+    if st.button("Run", key="pressed:run"):
+        st.session_state["pressed:ran"] = str(panel.values["live"])
+    figures({"live": st.session_state.get("pressed:ran", "nothing has run")})
+    with st.sidebar:
+        panel.draw(opened=("input",))
+
+
+@pytest.mark.parametrize(("function", "button"), [(planted, None), (pressed, "pressed:run")])
+def test_a_planted_control_that_changes_nothing_is_found(function: Callable[[], None], button: str | None) -> None:
+    page = Page(function, {"input"}, "v=1", button)
     assert page.dead({"Live", "Silent", "Off"}) == {"Silent", "Off"}

@@ -34,8 +34,6 @@ _COUNTS = ("evaluations", "circuits", "qubits", "jobs", "executions", "turns")
 def backends_page() -> None:
     """Two backends, what each would cost, and the button that runs them."""
     panel = Panel("backends", BackendsView)
-    for sentence in panel.wrong:
-        st.warning(said(sentence))
     with refused():
         view = BackendsView.of(panel.values)
         panel.share()

@@ -32,8 +32,6 @@ _OFFERED = "calibration.json"
 def calibration_page() -> None:
     """Measure or load a record, and show it."""
     panel = Panel("calibration", CalibrationView)
-    for sentence in panel.wrong:
-        st.warning(said(sentence))
     with refused():
         measured = kept_record()
         if measured is not None:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from qlifq.circuits import CIRCUITS
 from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
-from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused
 
 __all__ = ["circuit_page"]
 
@@ -13,8 +13,6 @@ __all__ = ["circuit_page"]
 def circuit_page() -> None:
     """The drawing, the sphere and the response, with baseline and slope as handles."""
     panel = Panel("circuit", CircuitView)
-    for sentence in panel.wrong:
-        st.warning(said(sentence))
     with refused():
         view = CircuitView.of(panel.values)
         panel.share()

@@ -1,11 +1,11 @@
 """The panels of the page of the neuron."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from qlifq.dashboard.charts import COLOURS, Chart, Line, bars, lines, raster
+from qlifq.dashboard.charts import COLOURS, Chart, Columns, Line, bars, lines, raster
 from qlifq.dashboard.neuron.run import NeuronRun, Statistics
 
 __all__ = ["neuron_charts"]
@@ -23,79 +23,44 @@ _BINS = 40
 
 def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
     """Input, membrane, probability, angle and mechanisms of one neuron, and the spikes of all, one above the other."""
-    time = np.arange(len(run.current))
-    names = run.recording.traces
     spikes = run.recording.spikes[:, 0].detach().numpy()
-    own = spikes[:, run.shown]
     potential = run.trace("potential")
-    over = ("time", "time (steps)")
-    who = f"neuron {run.shown}"
+
+    def panel(name: str, title: str, columns: Columns, drawn: Sequence[Line], y_title: str, **options: Any) -> Chart:
+        # Every column travels to the browser: those that are drawn, and no others.
+        names = [line.column for line in (*drawn, *options.get("marks", ()))]
+        everything = {"time": np.arange(len(run.current)), **{name: columns[name] for name in names}}
+        title = f"{title} of neuron {run.shown}"
+        return lines(name, title, everything, drawn, y_title=y_title, across=("time", "time (steps)"), **options)
 
     drive = [Line("current", "input current I", COLOURS["blue"], step=True)]
-    driven: dict[str, npt.NDArray[Any]] = {"time": time, "current": run.trace("current")}
+    driven = {"current": run.trace("current")}
     if run.modulation is not None:
         drive.append(Line("modulation", "modulation m", COLOURS["orange"], step=True))
         driven["modulation"] = run.modulation[:, 0, 0].numpy()
+    membrane = {
+        "V": potential,
+        "threshold": run.trace("threshold"),
+        "spike": np.where(spikes[:, run.shown] > 0.5, potential, np.nan),
+    }
+    drawn = [Line("V", "potential V", COLOURS["green"]), Line("threshold", "threshold", COLOURS["orange"], dash=True)]
+    mark = Line("spike", "spike", COLOURS["red"])
     charts = [
         raster("raster", "Spikes of all neurons", spikes),
-        lines("input", f"Input of {who}", driven, drive, y_title="I (dimensionless)", height=90, across=over),
-        lines(
-            "membrane",
-            f"Membrane of {who}",
-            {
-                "time": time,
-                "V": potential,
-                "threshold": run.trace("threshold"),
-                "spike": np.where(own > 0.5, potential, np.nan),
-            },
-            [
-                Line("V", "potential V", COLOURS["green"]),
-                Line("threshold", "threshold", COLOURS["orange"], dash=True),
-            ],
-            y_title="V (dimensionless)",
-            marks=[Line("spike", "spike", COLOURS["red"])],
-            height=170,
-            across=over,
-        ),
+        panel("input", "Input", driven, drive, "I (dimensionless)", height=90),
+        panel("membrane", "Membrane", membrane, drawn, "V (dimensionless)", marks=[mark], height=170),
     ]
-    if "probability" in names:
+    traces = {name: run.trace(name) for name in run.recording.traces}
+    if "probability" in traces:
+        line = Line("probability", "P(1)", COLOURS["purple"], step=True)
+        charts.append(panel("probability", "Spike probability", traces, [line], "P(1)", y_domain=(0.0, 1.0), height=100))
+    if "angle" in traces:
         charts.append(
-            lines(
-                "probability",
-                f"Spike probability of {who}",
-                {"time": time, "p": run.trace("probability")},
-                [Line("p", "P(1)", COLOURS["purple"], step=True)],
-                y_title="P(1)",
-                y_domain=(0.0, 1.0),
-                height=100,
-                across=over,
-            )
+            panel("angle", "Angle of the qubit", traces, [Line("angle", "θ", COLOURS["blue"])], "θ (radians)", height=90)
         )
-    if "angle" in names:
-        charts.append(
-            lines(
-                "angle",
-                f"Angle of the qubit of {who}",
-                {"time": time, "angle": run.trace("angle")},
-                [Line("angle", "θ", COLOURS["blue"])],
-                y_title="θ (radians)",
-                height=90,
-                across=over,
-            )
-        )
-    kept = [name for name in _MECHANISMS if name in names]
-    if kept:
-        charts.append(
-            lines(
-                "mechanisms",
-                f"Mechanisms of {who}",
-                {"time": time, **{name: run.trace(name) for name in kept}},
-                [Line(name, *_MECHANISMS[name]) for name in kept],
-                y_title="dimensionless",
-                height=110,
-                across=over,
-            )
-        )
+    mechanisms = [Line(name, *_MECHANISMS[name]) for name in _MECHANISMS if name in traces]
+    if mechanisms:
+        charts.append(panel("mechanisms", "Mechanisms", traces, mechanisms, "dimensionless", height=110))
     return [*charts, *_counted(statistics)]
 
 

@@ -12,7 +12,7 @@ from qlifq.dashboard.charts import Chart
 from qlifq.dashboard.neuron.charts import neuron_charts
 from qlifq.dashboard.neuron.run import NeuronRun, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron.view import AS_SET, PRESETS, NeuronView, preset_of
-from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused
 from qlifq.training.data.datasets import parse_current
 
 __all__ = ["neuron_page"]
@@ -25,8 +25,6 @@ _FIRST = 3
 def neuron_page() -> None:
     """Controls beside the traces of a neuron that runs."""
     panel = Panel("neuron", NeuronView)
-    for sentence in panel.wrong:
-        st.warning(said(sentence))
     file = st.session_state.get("neuron:file")
     upload: Tensor | None = None
     run: NeuronRun | None = None
