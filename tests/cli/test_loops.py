@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import qlifq
-from tests.cli.test_cli import Captured, refuse, succeed
+from tests.cli.harness import Captured, refuse, succeed
 
 STEPS = 12
 

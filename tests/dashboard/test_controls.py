@@ -27,7 +27,7 @@ NEURON = {
     "mechanisms": "neurons=3&steps=120&gain=2.5&use_adaptive_threshold=1&homeostasis_enabled=1&homeostasis_lr=0.04"
     "&max_threshold=1.3&spike_increase=0.1&use_ahp=1&depression_rate=0.2&allow_dynamic_spike_probability=1&modulation=step",
     "quadratic": "neurons=3&steps=120&gain=5&membrane=quadratic&reset=partial&V_peak=1.2",
-    "threshold": "neurons=3&steps=120&gain=3&mapping=tanh&decision=threshold&quantum_threshold=1",
+    "threshold": "neurons=3&steps=120&gain=3&mapping=tanh&decision=threshold&quantum_threshold=1&reset=soft",
     "classic": "neurons=3&steps=120&gain=2.5&quantum_mode=0&stochastic=1",
     "learning": "neurons=3&steps=120&gain=2.5&quantum_mode=0&learnable_threshold=1&use_adaptive_threshold=1",
     "staircase": "neurons=3&steps=120&source=staircase&shots=10",
