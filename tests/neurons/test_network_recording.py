@@ -79,6 +79,9 @@ def test_steps_and_chunks_are_one_sequence_and_another_start_begins_anew() -> No
         assert torch.equal(found.spikes, torch.cat((first, second)))
         assert found["voltage"].shape == (20, 3, 4)
         assert 0 < found.evaluations < 20 * 3 * 4
+        # From an earlier state, and from rest.
+        network(signal(6), states)
+        assert recordings["chain.loop.layer"].spikes.shape == (6, 3, 4)
         network(signal(7))
     assert recordings["chain.loop.layer"].spikes.shape == (7, 3, 4)
 
