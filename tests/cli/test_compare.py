@@ -22,7 +22,7 @@ SHOTS = ["--quick", "--shots", "1,30,1000"]
 def _small_and_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = {
-        "shot-noise": replace(shot_noise.QUICK, repeats=20, runs=6, steps=20, images=20, passes=1, epochs=1),
+        "shot-noise": replace(shot_noise.QUICK, repeats=20, runs=6, steps=20, images=20, passes=1, epochs=1, loop_steps=12),
         "brand-petruccione": brand_petruccione.StudySize(trials=3, steps=20, runs=20, run_steps=20),
     }
     rows = {name: replace(kind, quick=small[name]) for name, kind in STUDIES.items()}

@@ -11,15 +11,18 @@ import torch
 from scipy import stats
 
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, get
-from qlifq.circuits import RYSpike
+from qlifq.backends.trains import TrainCall, TrainOutcome
+from qlifq.circuits import RYSpike, SpikeTrainCircuit
 from qlifq.errors import QLIFError
 from qlifq.reporting.intervals import CONFIDENCE, Interval
 from qlifq.reporting.report import records
+from qlifq.studies.shot_noise.loops import DEVICE, loops
 from qlifq.studies.shot_noise.report import shot_noise_report
+from qlifq.studies.shot_noise.run import Run
 from qlifq.studies.shot_noise.study import ShotNoiseStudy, StudySize, run_shot_noise
 from qlifq.training import digits
 
-SMALL = StudySize(repeats=500, runs=40, steps=150, images=60, passes=2, epochs=6)
+SMALL = StudySize(repeats=500, runs=40, steps=150, images=60, passes=2, epochs=6, loop_steps=20)
 SHOTS = (1, 10, 100, 1_000, 10_000)
 NOISE = DeviceNoise(t1=80e-6, gate_time=60e-9, gate_error=0.002, readout_p01=0.01, readout_p10=0.03)
 #: Standard errors beyond which a normal statistic is once in 10⁹, two-sided, and the same for one of seven.
@@ -39,6 +42,21 @@ class Lifted(Backend):
     def _execute(self, call: Call) -> Outcome:
         """As the closed form, with angles that are too large."""
         return get("analytic").run(call.circuit, call.angles + 0.02, shots=call.shots, seed=call.seed, where=call.where)
+
+
+@final
+class Forgetful(Backend):
+    """A planted fault: the conditional rotations of a train are lost, and so the reset of the potential."""
+
+    name = "forgetful"
+    capabilities = Capabilities(exact=False, shots=True, noisy=False, differentiable=False, trains=True)
+
+    def _execute(self, call: Call) -> Outcome:
+        return get("analytic").run(call.circuit, call.angles, shots=call.shots, seed=call.seed, where=call.where)
+
+    def _execute_train(self, call: TrainCall) -> TrainOutcome:
+        alone = SpikeTrainCircuit(call.train.base, (), call.train.angles[:0])
+        return get("analytic").run_train(alone, shots=call.shots, seed=call.seed)
 
 
 def run(backend: str | Backend = "analytic", **options: Any) -> ShotNoiseStudy:
@@ -160,6 +178,46 @@ def test_the_model_has_no_distance_from_itself_where_nothing_is_random(ideal: Sh
 def test_accuracy_and_loss_belong_together(ideal: ShotNoiseStudy) -> None:
     assert np.allclose(ideal.network["exact"] - ideal.network["accuracy"], ideal.network["loss"], atol=1e-12)
     assert ideal.network["accuracy"].between(0.5, 1.0).all()
+
+
+def test_both_loops_follow_the_exact_law(ideal: ShotNoiseStudy, noisy: ShotNoiseStudy) -> None:
+    """False fail 1e-9, over nearly normal means of 40 trains; under noise the host loop has fewer gates, and another law."""
+    for study, ways in ((ideal, ("host", "circuit", "replay")), (noisy, ("circuit",))):
+        rows = study.loop[study.loop["way"].isin(ways) & study.loop["exact"].notna()]
+        assert set(rows["way"]) == set(ways)
+        assert len(rows) == 5 * len({"host", "circuit"} & set(ways)) + ("replay" in ways)
+        assert abs(deviations(rows, "value", rows["exact"])).max() < float(stats.norm.isf(1e-9 / 32))
+    assert list(ideal.loop_test["quantity"]) == ["rate", "intervals", "autocovariance"]
+
+
+def test_a_loop_that_forgets_its_reset_is_found_out(ideal: ShotNoiseStudy) -> None:
+    found = loops(Run(Forgetful(), seed=1, shots=(1, 2, 3)), 40, 20)
+    assert found.loop_test["p_value"].min() < 0.001
+    sentence = shot_noise_report(replace(ideal, **found._asdict()), {}).findings[-1]
+    assert "a difference is seen in" in sentence
+    assert "no difference" in shot_noise_report(ideal, {}).findings[-1]
+
+
+def test_each_way_has_its_costs(ideal: ShotNoiseStudy) -> None:
+    rows = {row["way"]: row for row in records(ideal.loop_cost) if row["backend"] == DEVICE}
+    assert [rows[way]["jobs"] for way in ("host", "circuit", "replay")] == [SMALL.loop_steps, 1, 1]
+    assert [rows[way]["steps_in_turn"] for way in ("host", "circuit", "replay")] == [SMALL.loop_steps, 0, 0]
+    assert rows["circuit"]["executions"] == SMALL.runs
+    assert rows["host"]["executions"] == rows["replay"]["executions"] == SMALL.runs * SMALL.loop_steps
+    # Every earlier step may have had the last spike.
+    assert rows["circuit"]["conditionals"] == SMALL.loop_steps * (SMALL.loop_steps - 1) / 2
+    assert rows["host"]["device_seconds"] > 10 * rows["circuit"]["device_seconds"]
+
+
+def test_what_stands_in_the_way_of_a_circuit_loop_is_said(ideal: ShotNoiseStudy) -> None:
+    said = " ".join(shot_noise_report(ideal, {}).sections[-1].findings)
+    assert "`threshold` runs in no circuit: Argument `decision` must not be 'threshold'" in said
+    found = loops(Run(Lifted(), seed=1, shots=(1, 2, 3)), 10, 5)
+    assert set(found.loop["way"]) == {"host", "replay"}
+    assert set(found.loop_cost["way"]) == {"host", "replay"}
+    report = shot_noise_report(replace(ideal, **found._asdict()), {})
+    assert "none runs here. Backend lifted runs no spike trains" in report.findings[-1]
+    assert "loop_test.csv" in report.markdown("")
 
 
 def test_threads_and_the_global_generator_are_left_as_they_were(ideal: ShotNoiseStudy) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
 from qlifq.reporting.report import Picture, Report, Section, new_figure, points, records
 from qlifq.reporting.wording import counted, listed
+from qlifq.studies.shot_noise.loop_report import loop_section, one_law
 from qlifq.studies.shot_noise.network import HIDDEN, STEPS
 from qlifq.studies.shot_noise.study import ShotNoiseStudy
 from qlifq.studies.shot_noise.trajectory import GRADED_TOLERANCE, KERNEL
@@ -29,6 +30,9 @@ FILES = (
     "trajectory.csv",
     "trajectory_exact.csv",
     "network.csv",
+    "loop.csv",
+    "loop_test.csv",
+    "loop_cost.csv",
     "evaluation.png",
     "trajectory.png",
     "rasters.png",
@@ -66,7 +70,12 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             "decide in three ways: `sample` spikes with the probability that was measured, `threshold` spikes where the "
             "measured probability exceeds ½, `expectation` emits the measured probability itself."
         ),
-        findings=[_scaling(study), *(_law(study, decision) for decision in ("sample", "threshold")), _accuracy(study)],
+        findings=[
+            _scaling(study),
+            *(_law(study, decision) for decision in ("sample", "threshold")),
+            _accuracy(study),
+            one_law(study),
+        ],
         uncertainty=(
             f"Numbers in brackets are {CONFIDENCE:.0%} intervals. Those of biases and of shares of runs are exact (Clopper "
             f"and Pearson), those of a calibration normal, all others bootstrap percentiles of {DRAWS:,} resamplings of "
@@ -83,8 +92,9 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             "trajectories": f"{size.runs} runs of {size.steps} steps",
             "network": f"{HIDDEN} neurons, {STEPS} steps, {size.epochs} epochs on {study.trained} digits, "
             f"{counted(size.passes, 'test')} on {size.images} others",
+            "loops": f"{size.runs} trains of {size.loop_steps} steps each way",
         },
-        sections=[_evaluation(study), _trajectory(study), _network(study)],
+        sections=[_evaluation(study), _trajectory(study), _network(study), loop_section(study)],
         source=f"{study.backend.description}, {study.shots[0]:,} to {counted(study.shots[-1], 'shot')}, beside analytic, exact",
     )
 

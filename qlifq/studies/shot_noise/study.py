@@ -1,9 +1,9 @@
 """Shot noise against the model: what a finite number of shots does to one evaluation, one trajectory and one network.
 
-Every comparison is with `analytic`, exact and without noise.
+Every comparison is with `analytic`, exact and without noise. Beside them one closed loop runs on the host and in one circuit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from qlifq.neurons.parameters import DECISIONS
 from qlifq.reporting.intervals import Floats, percentile, resampled_means
 from qlifq.studies.run import Progress
 from qlifq.studies.shot_noise.evaluation import evaluations, floors
+from qlifq.studies.shot_noise.loops import loops
 from qlifq.studies.shot_noise.network import SmallNetwork
 from qlifq.studies.shot_noise.run import Run
 from qlifq.studies.shot_noise.trajectory import trajectories
@@ -42,6 +43,8 @@ class StudySize:
         images: digits that the network is tested on.
         passes: how often each of them is shown.
         epochs: of training.
+        loop_steps: of a train whose loop runs on the host, in one circuit, and as a replay. The conditional rotations of a
+            circuit grow with its square.
     """
 
     repeats: int
@@ -50,9 +53,10 @@ class StudySize:
     images: int
     passes: int
     epochs: int
+    loop_steps: int = 60
 
 
-PAPER = StudySize(repeats=1000, runs=200, steps=1000, images=597, passes=10, epochs=30)
+PAPER = StudySize(repeats=1000, runs=200, steps=1000, images=597, passes=10, epochs=30, loop_steps=100)
 QUICK = StudySize(repeats=200, runs=64, steps=300, images=297, passes=3, epochs=15)
 
 
@@ -74,6 +78,10 @@ class ShotNoiseStudy:
         trajectory_exact: the same without shots.
         network: accuracy for every decision and number of shots.
         change: from the fewest to the most shots, for every decision and quantity.
+        loop: one row for every way to run the loop and quantity of its trains; the exact value where it is known.
+        loop_test: one row for every quantity: whether host loop and circuit loop follow one law.
+        loop_cost: one row for every way: what a backend plans for it.
+        loop_refused: the decisions that no circuit loop runs, and why.
         trains: spikes of one run by decision, `(1 + len(shots), steps)`, first those of the model.
     """
 
@@ -90,6 +98,10 @@ class ShotNoiseStudy:
     trajectory_exact: "DataFrame"
     network: "DataFrame"
     change: "DataFrame"
+    loop: "DataFrame"
+    loop_test: "DataFrame"
+    loop_cost: "DataFrame"
+    loop_refused: Mapping[str, str]
     trains: dict[str, Floats]
 
 
@@ -129,7 +141,7 @@ def run_shot_noise(
             f"but holds {len(images)}."
         )
     with _one_thread():
-        run.total = len(run.shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 1
+        run.total = len(run.shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 2
         return _study(run, size, (images, labels))
 
 
@@ -150,6 +162,9 @@ def _study(run: Run, size: StudySize, data: tuple[Tensor, Tensor]) -> ShotNoiseS
     evaluation, pooled, scaling = evaluations(run, size.repeats)
     trajectory, exact, trains = trajectories(run, size.runs, size.steps)
     network, trained = _networks(run, data, size)
+    floor = floors(run, evaluation[evaluation["shots"] == run.shots[-1]], size.repeats)
+    # Last, so that nothing else draws other numbers for it.
+    ways = loops(run, size.runs, size.loop_steps)
     return ShotNoiseStudy(
         backend=run.backend,
         shots=run.shots,
@@ -159,11 +174,12 @@ def _study(run: Run, size: StudySize, data: tuple[Tensor, Tensor]) -> ShotNoiseS
         evaluation=evaluation,
         pooled=pooled,
         scaling=scaling,
-        floor=floors(run, evaluation[evaluation["shots"] == run.shots[-1]], size.repeats),
+        floor=floor,
         trajectory=trajectory,
         trajectory_exact=exact,
         network=network,
         change=DataFrame(run.changes),
+        **ways._asdict(),
         trains=trains,
     )
 

@@ -17,7 +17,7 @@ from qlifq.studies.spike_trains import coefficient_of_variation, first_differenc
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["GRADED_TOLERANCE", "KERNEL", "trajectories"]
+__all__ = ["GRADED_TOLERANCE", "KERNEL", "driving_current", "trajectories"]
 
 #: Time constant of the kernel of van Rossum, steps.
 KERNEL = 10.0
@@ -38,7 +38,7 @@ def trajectories(run: Run, runs: int, steps: int) -> tuple["DataFrame", "DataFra
     """
     from pandas import DataFrame
 
-    current = _current(run, runs, steps)
+    current = driving_current(run, runs, steps)
     rows, exact_rows = [], []
     trains_of: dict[str, Floats] = {}
     for decision in DECISIONS:
@@ -60,7 +60,7 @@ def trajectories(run: Run, runs: int, steps: int) -> tuple["DataFrame", "DataFra
     return DataFrame(rows), DataFrame(exact_rows), trains_of
 
 
-def _current(run: Run, runs: int, steps: int) -> Tensor:
+def driving_current(run: Run, runs: int, steps: int) -> Tensor:
     """A fluctuating current, the same for every run: around threshold, correlated over some steps, `(steps, runs, 1)`."""
     white = np.random.default_rng([run.seed, 1]).normal(size=steps)
     kept = np.exp(-1 / 5.0)
