@@ -1,85 +1,39 @@
 """The QLIF layer."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
-from functools import partial
-from typing import NamedTuple, Unpack, cast
+from collections.abc import Iterator
+from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._transforms import constant, transformed, uncompiled
+from qlifq._transforms import uncompiled
 from qlifq.backends import Backend, Plan, get
 from qlifq.backends.gradients import check_gradient
-from qlifq.circuits import RYSpike, SpikeCircuit, SpikeTrainCircuit
-from qlifq.errors import ArgumentError, DtypeError, MissingConstantError, UnsupportedError
+from qlifq.circuits import SpikeCircuit, SpikeTrainCircuit
 from qlifq.neurons import kernels
 from qlifq.neurons.activity import ActivityMonitor
 from qlifq.neurons.closed_form import ClosedForm, Obstacle, closed_form
 from qlifq.neurons.decision import QuantumDecision
-from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle, threshold
-from qlifq.neurons.formula import angle_of, formula_of
-from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
+from qlifq.neurons.dynamics import Dynamics
+from qlifq.neurons.inputs import check_constants, checked_current, checked_modulation
 from qlifq.neurons.keywords import NeuronParameters
-from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
-from qlifq.neurons.per_neuron import PerNeuronValue
+from qlifq.neurons.neuron_layer import NeuronLayer, settings_of
+from qlifq.neurons.options import check_ignored, check_loop, checked_circuit, checked_shots, checked_tolerance
 from qlifq.neurons.recorder import Recorder
-from qlifq.neurons.rules import PerNeuron
-from qlifq.neurons.shapes import given_per_neuron, reduced, shape_of_layer
+from qlifq.neurons.routes import draw_trains, exact_step, in_one, measured_step, step_by_step
+from qlifq.neurons.shapes import shape_of_layer
 from qlifq.neurons.state import QLIFState, check_state
-from qlifq.neurons.temporal import TemporalModule
-from qlifq.neurons.trains.compiler import TOLERANCE, Neuron, compile_train
-from qlifq.neurons.trains.loop import LOOPS, DrawnTrains, drawn_trains
+from qlifq.neurons.steps import Given, Sequence, Step, gathered
+from qlifq.neurons.trains.compiler import Neuron, compile_train
+from qlifq.neurons.trains.loop import LOOPS
 from qlifq.neurons.trains.obstacles import check_trainable
-from qlifq.random import MAX_SEED, SeedStream, philox
+from qlifq.random import SeedStream
 
 __all__ = ["QLIF", "Sequence", "Step"]
-_PARAMETERS = {item.name: item for item in fields(Settings)}
-#: The numbers that a layer keeps per neuron even where all neurons share one.
-_KEPT = ("V_th", "tau", "eta", "q_scale", "q_bias")
 
 
-class Sequence(NamedTuple):
-    """What a sequence produced.
-
-    Args:
-        outputs: what was kept of every step by name, `(time, batch, num_neurons)` each; the spikes among them.
-        state: the state after the last step.
-    """
-
-    outputs: Mapping[str, Tensor]
-    state: QLIFState
-
-
-class Step(NamedTuple):
-    """What one step produced.
-
-    Args:
-        state: the state after the step.
-        spikes: s, `(batch, num_neurons)`.
-        gap: Δ at the decision, same shape.
-        potential: V at the decision, before any reset, same shape.
-        threshold: what V was compared with, same shape.
-        angle: θ, radians, same shape; None for the classic neuron.
-        probability: P(1), or its estimate, same shape; None for the classic deterministic neuron.
-        active: 1 for the neurons that decided, 0 for those in their refractory period; None where all decided.
-    """
-
-    state: QLIFState
-    spikes: Tensor
-    gap: Tensor
-    potential: Tensor
-    threshold: Tensor
-    angle: Tensor | None
-    probability: Tensor | None
-    active: Tensor | None
-
-
-torch.serialization.add_safe_globals([Step])
-
-
-class QLIF(TemporalModule):
+class QLIF(NeuronLayer):
     """A layer of quantum leaky integrate-and-fire neurons.
 
     Each step integrates the input into the membrane potential V, turns the gap Δ = V − V_th into an angle θ, asks a qubit
@@ -155,32 +109,32 @@ class QLIF(TemporalModule):
         angle_tolerance: float | None = None,
         **parameters: Unpack[NeuronParameters],
     ) -> None:
-        super().__init__()
-        self._shape = shape_of_layer(num_neurons)
-        self.num_neurons, self.shape = self._shape.count, self._shape.sizes
-        for name in parameters:
-            if name not in _PARAMETERS:
-                raise check.unknown("parameter", name, list(_PARAMETERS))
-        numbers, given = given_per_neuron(parameters, self._shape)
-        self.settings = Settings(decision=decision, membrane=membrane, mapping=mapping, **numbers)  # type: ignore[arg-type]
-        self.backend = backend if isinstance(backend, Backend) else get(backend)
-        self.circuit = _checked_circuit(circuit)
-        self.gradient = gradient
-        self.gradient_shots = gradient_shots
-        self.loop = check.choice("loop", loop, LOOPS)
-        self.angle_tolerance = self._angle_tolerance(angle_tolerance)
-        self.shots = self._shots(shots)
-        if self.settings.quantum_mode:
-            check_gradient(self.backend, self.circuit, gradient, gradient_shots)
-        self.seeds = SeedStream(seed)
+        shape = shape_of_layer(num_neurons)
+        chosen = {"decision": decision, "membrane": membrane, "mapping": mapping}
+        settings, given = settings_of({**parameters, **chosen}, shape)
+        backend = backend if isinstance(backend, Backend) else get(backend)
+        circuit = checked_circuit(circuit)
+        check_loop(check.choice("loop", loop, LOOPS), settings, circuit, backend)
+        tolerance = checked_tolerance(angle_tolerance, loop)
+        if settings.quantum_mode:
+            shots = checked_shots(shots, settings, backend, loop=loop, neurons=shape.count)
+            check_gradient(backend, circuit, gradient, gradient_shots)
+        else:
+            check_ignored(shots, gradient_shots, backend, gradient)
+        seeds = SeedStream(seed)
+        check.choice("kernel", kernel, kernels.CHOICES)
+        # The memory of a layer is taken last, once nothing refuses it.
+        super().__init__(shape, settings, given)
+        self.backend, self.circuit, self.shots = backend, circuit, shots
+        self.gradient, self.gradient_shots = gradient, gradient_shots
+        self.loop, self.angle_tolerance, self.kernel = loop, tolerance, kernel
+        self.seeds = seeds
         #: The dtypes in which the settings were found to be finite.
         self._suited: set[torch.dtype] = set()
-        self.kernel = check.choice("kernel", kernel, kernels.CHOICES)
-        self.constants = self._constants(given)
         self._activity = ActivityMonitor()
         #: What `qlifq.record` has set to be filled, if anything.
         self.recorder: Recorder | None = None
-        self._decision = QuantumDecision(self.settings, self.backend, self.circuit, self.shots, gradient, gradient_shots)
+        self._decision = QuantumDecision(settings, backend, circuit, shots, gradient, gradient_shots)
 
     @uncompiled
     def forward(
@@ -203,9 +157,8 @@ class QLIF(TemporalModule):
             UnsupportedError: for a modulation that would be ignored.
             BackendError: if the backend fails while it runs.
         """
-        checked = self._checked(current, state, modulation, timed=True, check_values=True)
-        kept = () if self.recorder is None else self.recorder.outputs
-        found = self._in_one(*checked, outputs=kept) or self._in_steps(*checked, outputs=kept)
+        given = self._checked(current, state, modulation, timed=True, check_values=True)
+        found = self._run(given)
         spikes = found.outputs["spikes"]
         if self.training and spikes.requires_grad and self.settings.decision != "expectation":
             self._activity.check(spikes, self._advice)
@@ -221,10 +174,9 @@ class QLIF(TemporalModule):
         On an accelerator the values of the input are not checked, since that would wait for the device at every step.
         """
         check_values = isinstance(current, Tensor) and current.device.type == "cpu"
-        now, start, m = self._checked(current, state, modulation, timed=False, check_values=check_values)
-        checked = now.unsqueeze(0), start, None if m is None else m.unsqueeze(0)
-        kept = () if self.recorder is None else self.recorder.outputs
-        found = self._in_one(*checked, outputs=kept) or self._in_steps(*checked, outputs=kept)
+        now = self._checked(current, state, modulation, timed=False, check_values=check_values)
+        m = None if now.modulation is None else now.modulation.unsqueeze(0)
+        found = self._run(Given(now.current.unsqueeze(0), now.state, m))
         return self._shape.shaped(found.outputs["spikes"][0]), self._recorded(found, state)
 
     @uncompiled
@@ -242,9 +194,9 @@ class QLIF(TemporalModule):
         spikes of all steps are drawn before the first one is yielded.
         """
         loop = self.loop if loop is None else check.choice("loop", loop, LOOPS)
-        self._check_loop(loop)
-        checked = self._checked(current, state, modulation, timed=True, check_values=True)
-        return map(self._shaped_step, self._run(*checked, loop=loop))
+        check_loop(loop, self.settings, self.circuit, self.backend)
+        given = self._checked(current, state, modulation, timed=True, check_values=True)
+        return map(self._shaped_step, self._in_steps(given, loop))
 
     @uncompiled
     def sequence(
@@ -274,7 +226,7 @@ class QLIF(TemporalModule):
             ArgumentError: for one that is not finite.
             UnsupportedError: for a modulation that would be ignored.
         """
-        found = self._in_one(*self._checked(current, state, modulation, timed=True, check_values=True), outputs=outputs)
+        found = self._in_one(self._checked(current, state, modulation, timed=True, check_values=True), outputs)
         if found is None:
             return None
         shaped = {name: self._shape.shaped(value) for name, value in found.outputs.items()}
@@ -310,9 +262,9 @@ class QLIF(TemporalModule):
             UnsupportedError: for a neuron that no circuit holds, by the name of the parameter that stands in the way.
             ArgumentError: for a tolerance below 0, or where spikes could carry a mechanism to its bound.
         """
-        checked = self._checked(current, state, modulation, timed=True, check_values=True)
+        given = self._checked(current, state, modulation, timed=True, check_values=True)
         check_trainable(self.settings, self.circuit)
-        return compile_train(self._neuron(), *checked, self.angle_tolerance if tolerance is None else tolerance)
+        return compile_train(self._neuron(), *given, self.angle_tolerance if tolerance is None else tolerance)
 
     def why_stepwise(self) -> str | None:
         """The setting that keeps this layer from running a sequence as one operation; None where none does.
@@ -326,112 +278,27 @@ class QLIF(TemporalModule):
         form = self._closed_form()
         return form.words if isinstance(form, Obstacle) else None
 
-    def initial_state(self, batch: int) -> QLIFState:
-        """The state at rest for a batch, on the layer's device and in its dtype."""
-        batch = check.integer("batch", batch, at_least=0)
-        return self._shape.shaped_state(self._flat_initial_state(batch))
-
     def plan(self, batch: int) -> Plan:
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing."""
         if not self.settings.quantum_mode:
             return Plan(evaluations=0, circuits=0, qubits=0, jobs=0, executions=0)
         return self.backend.plan(self.circuit, batch, self.num_neurons * self.settings.quantum_wire, shots=self.shots)
 
-    def assign(self, **values: Tensor) -> None:
-        """Set constants per neuron in place, such as a calibration's q_scale and q_bias.
-
-        Args:
-            **values: `(num_neurons,)` tensors by name: V_th, tau, eta, q_scale, q_bias, and whatever else the layer was given
-                per neuron or trains; of a layer with a shape in that shape, or in the one in which it was given.
-
-        Raises:
-            ArgumentError: for a name this layer does not have, or a value out of range.
-            ShapeError: for a value of another shape.
-            DtypeError: for one that is no float tensor.
-        """
-        for name, value in values.items():
-            if name not in self.constants:
-                raise check.unknown("constant", name, list(self.constants))
-            check.shape_of(name, check.finite(name, check.tensor(name, value)), self._kept()[name].stored.shape)
-        # The settings know what the values must be, by themselves and to each other; nothing is set before all are right.
-        each = {name: tuple(self._shape.flat_constant(value).tolist()) for name, value in values.items()}
-        replace(self.settings, **each)  # type: ignore[arg-type]
-        kept = self._kept()
-        stored = {name: kept[name].stored_from(value) for name, value in values.items()}
-        for name, value in stored.items():
-            kept[name].assign(value)
-
-    def shared(self, name: str) -> float:
-        """A number that all neurons of the layer share and that is not trained, such as `quantum_leak`.
-
-        Raises:
-            UnsupportedError: if every neuron has its own.
-        """
-        if name in self.constants:
-            raise UnsupportedError(
-                f"Argument `{name}` must be one number for all neurons here, but this layer keeps one for each."
-            )
-        return cast(float, getattr(self.settings, name))
-
     def extra_repr(self) -> str:
-        """The settings that differ from their defaults."""
-        values = {name: getattr(self.settings, name) for name in _PARAMETERS}
-        changed = [f"{name}={self._printed(name)}" for name, value in values.items() if value != _PARAMETERS[name].default]
-        shots = "exact" if self.shots is None else str(self.shots)
+        """The options of the layer, and the settings that differ from their defaults."""
         return ", ".join(
             [
                 str(self.num_neurons if len(self.shape) == 1 else self.shape),
                 f"backend={self.backend.description}",
-                f"shots={shots}",
+                f"shots={'exact' if self.shots is None else self.shots}",
                 *([f"loop={self.loop!r}"] if self.loop != "host" else []),
-                *changed,
+                *self._changed(),
             ]
         )
 
-    def _printed(self, name: str) -> str:
-        """The value of a parameter; of several in a shape, that shape."""
-        value = getattr(self.settings, name)
-        if len(self.shape) > 1 and name in self.constants and isinstance(value, tuple):
-            return f"values of shape {tuple(self._kept()[name].stored.shape)}"
-        return repr(value)
-
-    def __getattr__(self, name: str) -> Tensor | nn.Module:
-        # Where a property raises an AttributeError, Python asks here, and what it said would be lost.
-        return self._constant(name) if name in PER_NEURON else super().__getattr__(name)
-
-    @property
-    def mapping(self) -> str:
-        """The name of the mapping from gap to angle."""
-        return self.settings.mapping
-
-    @property
-    def V_th(self) -> Tensor:
-        """The threshold at rest, `(num_neurons,)`."""
-        return self._constant("V_th")
-
-    @property
-    def tau(self) -> Tensor:
-        """The membrane time constant, `(num_neurons,)`."""
-        return self._constant("tau")
-
-    @property
-    def eta(self) -> Tensor:
-        """The rise of the adaptive threshold at a spike, `(num_neurons,)`."""
-        return self._constant("eta")
-
-    @property
-    def q_scale(self) -> Tensor:
-        """The slope of the mapping, `(num_neurons,)`."""
-        return self._constant("q_scale")
-
-    @property
-    def q_bias(self) -> Tensor:
-        """The offset of the mapping, `(num_neurons,)`."""
-        return self._constant("q_bias")
-
     def _checked(
         self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, timed: bool, check_values: bool
-    ) -> tuple[Tensor, QLIFState, Tensor | None]:
+    ) -> Given:
         """What a sequence or a step is run with, once nothing is wrong with it, with the neurons in a row."""
         sizes: tuple[int | str, ...] = ("time", "batch", *self.shape) if timed else ("batch", *self.shape)
         current = checked_current(current, sizes, self._kept()["V_th"].stored, check_values=check_values)
@@ -442,57 +309,43 @@ class QLIF(TemporalModule):
         modulation = checked_modulation(modulation, self.settings, current, timed=timed, check_values=check_values)
         if modulation is not None:
             modulation = self._shape.flat_modulation(modulation)
-        return self._shape.flat(current), self._flat_initial_state(batch) if state is None else state, modulation
+        start = self._flat_initial_state(batch) if state is None else state
+        return Given(self._shape.flat(current), start, modulation)
 
-    def _flat_initial_state(self, batch: int) -> QLIFState:
-        values = self._values()
-        return initial_state(self.settings, batch, self.num_neurons, values["V_th"], values)
+    def _run(self, given: Given) -> Sequence:
+        """Run a sequence on the fastest route, and keep what a recorder asks for."""
+        outputs = () if self.recorder is None else self.recorder.outputs
+        found = self._in_one(given, outputs)
+        return gathered(self._in_steps(given, self.loop), outputs, given.current, given.state) if found is None else found
+
+    def _in_one(self, given: Given, outputs: tuple[str, ...]) -> Sequence | None:
+        """What `sequence` says, of inputs that were checked."""
+        stepwise = self.kernel == "off" or self.loop == "circuit" or not given.current.numel()
+        if stepwise or given.transformed(self.parameters()):
+            return None
+        form = self._closed_form()
+        if isinstance(form, Obstacle) or (self.shots is not None and "probability" in outputs):
+            return None
+        return in_one(given, form, self.seeds, outputs)
+
+    def _in_steps(self, given: Given, loop: str) -> Iterator[Step]:
+        """What `steps` says, of inputs that were checked, with the neurons in a row."""
+        form = self._closed_form()
+        drawn = None
+        if loop == "circuit" and given.current.numel():
+            neuron, tolerance = self._neuron(), self.angle_tolerance
+            drawn = draw_trains(given, self._decision, neuron, self.seeds, tolerance=tolerance, parameters=self.parameters())
+        if isinstance(form, ClosedForm):
+            one_step = exact_step(form, drawn)
+        else:
+            one_step = measured_step(self._decision, self._values, drawn)
+        yield from step_by_step(given, one_step, self.settings, self.seeds, drawn=drawn)
 
     def _shaped_step(self, step: Step) -> Step:
         if len(self.shape) == 1:
             return step
         shaped = {name: self._shape.shaped(value) for name, value in step._asdict().items() if isinstance(value, Tensor)}
         return step._replace(**shaped, state=self._shape.shaped_state(step.state))
-
-    def _in_one(
-        self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, outputs: tuple[str, ...] = ()
-    ) -> Sequence | None:
-        """What `sequence` says, of inputs that were checked."""
-        if (
-            self.kernel == "off"
-            or self.loop == "circuit"
-            or not current.numel()
-            or transformed(current, modulation, *state, *self.parameters())
-        ):
-            return None
-        form = self._closed_form()
-        if isinstance(form, Obstacle) or (self.shots is not None and "probability" in outputs):
-            return None
-        formula = formula_of(form.structure(modulated=modulation is not None, outputs=outputs))
-        inputs = {"current": current} if modulation is None else {"current": current, "modulation": modulation}
-        prepared = kernels.prepare(formula, state._asdict(), inputs, form.constants, len(current))
-        if prepared is None:
-            return None
-        steps = self.seeds.next_steps(len(current))
-        kept, after, lost = prepared.run(philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons))
-        last = checked_end(QLIFState(**after))
-        if lost:
-            neurons = current[0].numel()
-            raise ArgumentError(
-                f"Argument `angles` must be finite, but of {lost} of the {neurons} neurons they became NaN or infinite."
-            )
-        return Sequence(kept, last)
-
-    def _in_steps(
-        self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, outputs: tuple[str, ...] = ()
-    ) -> Sequence:
-        """What `_in_one` gives, step by step."""
-        kept: dict[str, list[Tensor]] = {name: [] for name in ("spikes", *outputs)}
-        for step in self._run(current, state, modulation, loop=self.loop):
-            state = step.state
-            for name, values in kept.items():
-                values.append(getattr(state if name in QLIFState._fields else step, name))
-        return Sequence({name: torch.stack(each) if each else torch.zeros_like(current) for name, each in kept.items()}, state)
 
     def _recorded(self, found: Sequence, before: QLIFState | None) -> QLIFState:
         """The state after a call, which a recorder is handed with what the call kept."""
@@ -509,75 +362,8 @@ class QLIF(TemporalModule):
         fraction = float((self.settings.dt / self.tau.detach()).mean())
         return f"dt/tau = {fraction:.3g} scales its input; use decay_input=False to add it as it is, a smaller tau, {larger}"
 
-    def _run(self, current: Tensor, state: QLIFState, modulation: Tensor | None, *, loop: str) -> Iterator[Step]:
-        form = self._closed_form()
-        drawn = self._drawn(current, state, modulation) if loop == "circuit" and current.numel() else None
-        draws = philox.Draws()
-        for time, now in enumerate(current):
-            m = None if modulation is None else modulation[time]
-            steps = self.seeds.next_steps(1)
-            place = philox.Place(steps.key, steps.position, steps.first_row * self.num_neurons, draws)
-            noise = constant(now, place.normal) if self.settings.uses("noise_std") else None
-            if isinstance(form, ClosedForm):
-                step = _exact_step(form, state, now, m, noise, place, None if drawn is None else drawn.spikes[time])
-            elif drawn is None:
-                decide = partial(self._decision.decide, seeds=steps.seeds(0)[:2], uniform=place.uniform)
-                step = self._measured_step(state, now, m, noise, decide)
-            else:
-                step = self._measured_step(state, now, m, noise, partial(drawn.decide, time))
-            state = step.state
-            if drawn is not None and self.settings.refractory_period:
-                # A spike that was read wrongly within the period begins it again.
-                state = state._replace(refractory=state.refractory.clamp(max=self.settings.refractory_period))
-                step = step._replace(state=state)
-            yield step
-        checked_end(state)
-
-    def _drawn(self, current: Tensor, state: QLIFState, modulation: Tensor | None) -> DrawnTrains:
-        """The trains of a sequence, drawn in one call of the backend."""
-        if transformed(current, modulation, *state, *self.parameters()):
-            raise UnsupportedError(
-                "Argument `loop` must be 'host' under forward-mode differentiation and torch.func: call `backward` or "
-                "`torch.autograd.grad`."
-            )
-        steps = self.seeds.next_steps(1)
-        seed, gradient_seed, *_ = steps.seeds(0)
-        # The rows of another process have noise of their own.
-        seed = (seed + steps.first_row * 0x9E3779B97F4A7C15) % (MAX_SEED + 1)
-        spikes = drawn_trains(
-            self.backend, self._neuron(), current, state, modulation, tolerance=self.angle_tolerance, seed=seed
-        )
-        return DrawnTrains(self._decision, spikes, gradient_seed)
-
     def _neuron(self) -> Neuron:
         return Neuron.of(self.settings, self._values())
-
-    def _measured_step(
-        self,
-        state: QLIFState,
-        current: Tensor,
-        modulation: Tensor | None,
-        noise: Tensor | None,
-        decide: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]],
-    ) -> Step:
-        """One step whose decisions a backend makes: `decide` takes the angles and which neurons decide."""
-        settings, values = self.settings, self._values()
-        dynamics = Dynamics.of(settings, values)
-        active = state.refractory == 0 if settings.refractory_period else None
-        state, gap = integrate(state, current, dynamics, modulation=modulation, noise=noise)
-        angle = angle_of(settings, values, state, gap, dynamics, modulation)
-        spikes, probability = decide(angle, active)
-        after = settle(state, spikes, dynamics, modulation=modulation)
-        compared = threshold(state, dynamics, modulation)
-        return Step(after, spikes, gap, state.voltage, compared, angle, probability, active)
-
-    def dynamics(self) -> Dynamics:
-        """The constants of the dynamics as they are now, for `integrate` and `settle`."""
-        return Dynamics.of(self.settings, {name: kept() for name, kept in self._kept().items()})
-
-    def _values(self) -> dict[str, Tensor]:
-        """The constants per neuron as they are now, `(num_neurons,)` each."""
-        return {name: self._shape.flat_constant(kept()) for name, kept in self._kept().items()}
 
     def _closed_form(self) -> ClosedForm | Obstacle:
         values = self._values()
@@ -590,133 +376,3 @@ class QLIF(TemporalModule):
             dynamics=Dynamics.of(self.settings, values),
             parameters=values,
         )
-
-    def _constant(self, name: str) -> Tensor:
-        if name in self.constants:
-            value = cast(Tensor, self.constants[name]())
-            return value if value.shape == self.shape else value.expand(self.shape)
-        if not self.settings.has_effect(name):
-            raise MissingConstantError(
-                f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}."
-            )
-        value = getattr(self.settings, name)
-        if value is None:
-            raise MissingConstantError(f"This layer has no `{name}`: it is None.")
-        return self.V_th.new_full(self.shape, value)
-
-    def _kept(self) -> Mapping[str, PerNeuronValue]:
-        return cast(Mapping[str, PerNeuronValue], self.constants)
-
-    def _constants(self, given_shapes: Mapping[str, tuple[int, ...]]) -> nn.ModuleDict:
-        """The numbers per neuron that are kept: those of every layer that uses them, those given per neuron, those trained."""
-        settings, trained = self.settings, self.settings.trained
-        always = [name for name in _KEPT if settings.has_effect(name)]
-        given = [name for name in PER_NEURON if name in trained or isinstance(getattr(settings, name), tuple)]
-        kept = {}
-        for name in dict.fromkeys((*always, *given)):
-            low, high = settings.open_bounds(name)
-            value = cast(PerNeuron, settings.number(name))
-            shape = given_shapes.get(name, self.shape)
-            if name in given_shapes:
-                value = reduced(cast(tuple[float, ...], value), self._shape, shape)
-            kept[name] = PerNeuronValue(name, value, shape, learnable=name in trained, low=low, high=high)
-        return nn.ModuleDict(kept)
-
-    def _check_loop(self, loop: str) -> None:
-        """Refuse a loop in the circuit that the neuron or the backend does not have."""
-        if loop == "circuit":
-            check_trainable(self.settings, self.circuit)
-            self.backend.check_trains()
-
-    def _angle_tolerance(self, tolerance: float | None) -> float:
-        """The tolerance of the angles, or why it would be ignored."""
-        self._check_loop(self.loop)
-        if self.loop != "circuit" and tolerance is not None:
-            raise UnsupportedError(
-                f"Argument `angle_tolerance` would be ignored: it needs loop='circuit', but is {tolerance!r}."
-            )
-        return TOLERANCE if tolerance is None else check.real("angle_tolerance", tolerance, at_least=0.0)
-
-    def _shots(self, shots: int | None) -> int | None:
-        """The shots a step uses, or the reason why it cannot."""
-        settings, can = self.settings, self.backend.capabilities
-        if self.loop == "circuit":
-            if shots not in {None, 1}:
-                raise UnsupportedError(
-                    f"Argument `shots` must be 1 with loop='circuit', where one shot is one train, but is {shots}: "
-                    "`simulate(..., mode='circuit', shots=...)` keeps more."
-                )
-            shots = 1
-        if not settings.quantum_mode:
-            given: dict[str, object] = {
-                "shots": shots,
-                "gradient_shots": self.gradient_shots,
-                "backend": None if self.backend.name == "analytic" else self.backend.name,
-                "gradient": None if self.gradient == "auto" else self.gradient,
-            }
-            for name, value in given.items():
-                if value is not None:
-                    raise UnsupportedError(f"Argument `{name}` would be ignored: it needs quantum_mode=True, but is {value!r}.")
-            return None
-        if settings.decision == "sample":
-            self.backend.check_bounded("decision='sample'")
-        if shots is None and not can.exact:
-            if settings.decision != "sample":
-                raise UnsupportedError(
-                    f"Argument `shots` must be an integer for decision={settings.decision!r} on backend {self.backend.name}, "
-                    "which has no exact mode."
-                )
-            shots = 1
-        self.backend.check_size(0, self.num_neurons * settings.quantum_wire, shots)
-        if settings.quantum_wire > 1 and shots is None:
-            raise UnsupportedError(
-                f"Argument `quantum_wire` would be ignored: pooling qubits needs shots, but is {settings.quantum_wire} without."
-            )
-        return shots
-
-
-def _exact_step(
-    form: ClosedForm,
-    state: QLIFState,
-    current: Tensor,
-    modulation: Tensor | None,
-    noise: Tensor | None,
-    place: philox.Place,
-    drawn: Tensor | None,
-) -> Step:
-    """One step by the formula that kernels are made of, in torch; `drawn` are its spikes where they were decided before."""
-    formula = formula_of(form.structure(modulated=modulation is not None, outputs=()))
-    values = {**state._asdict(), **form.constants, "current": current}
-    if modulation is not None:
-        values["modulation"] = modulation.expand_as(current)
-    if noise is not None:
-        values["noise"] = noise
-    if drawn is not None:
-        values["drawn"] = drawn
-    elif formula.random:
-        values["uniform"] = constant(current, place.uniform)
-    found = formula.step(values)
-    angle = found.get("angle")
-    if angle is not None and angle.device.type == "cpu":
-        check.finite("angles", angle)
-    after = QLIFState(*(found[name] for name in QLIFState._fields))
-    return Step(
-        after,
-        found["spikes"],
-        found["gap"],
-        found["potential"],
-        found["threshold"],
-        angle,
-        found.get("probability"),
-        found.get("active"),
-    )
-
-
-def _checked_circuit(circuit: SpikeCircuit | None) -> SpikeCircuit:
-    if circuit is None:
-        return RYSpike()
-    if not isinstance(circuit, SpikeCircuit):
-        raise DtypeError(f"Argument `circuit` must be a SpikeCircuit or None, but is {type(circuit).__name__}.")
-    if circuit.num_angles != 1:
-        raise ArgumentError(f"Argument `circuit` must take one angle, but takes {circuit.num_angles}: {circuit.draw()}.")
-    return circuit

@@ -1,7 +1,7 @@
 """Running a layer while keeping what happens inside it."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.inputs import FLOATING
-from qlifq.neurons.qlif import QLIF, Sequence
+from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.state import QLIFState
+from qlifq.neurons.steps import Sequence, Step, gathered
 from qlifq.neurons.trains.loop import LOOPS
 
 __all__ = ["RECORDABLE", "Recording", "circuit_decisions", "simulate", "spike_trace", "unrecordable"]
@@ -179,15 +180,16 @@ def _stepwise(
     loop: str,
 ) -> Sequence:
     """What `QLIF.sequence` keeps, step by step."""
-    kept: dict[str, list[Tensor]] = {name: [] for name in ("spikes", *outputs)}
-    for step in layer.steps(current, state, modulation, loop=loop):
-        state = step.state
-        for name, values in kept.items():
-            values.append(getattr(state if name in QLIFState._fields else step, name))
-        if progress is not None:
-            progress(len(kept["spikes"]), len(current))
-    whole = {name: torch.stack(values) if values else torch.zeros_like(current) for name, values in kept.items()}
-    return Sequence(whole, layer.initial_state(current.shape[1]) if state is None else state)
+    steps = layer.steps(current, state, modulation, loop=loop)
+    start = layer.initial_state(current.shape[1]) if state is None else state
+    return gathered(steps if progress is None else _counted(steps, len(current), progress), outputs, current, start)
+
+
+def _counted(steps: Iterable[Step], count: int, progress: Callable[[int, int], None]) -> Iterator[Step]:
+    """The same steps; `progress` is called after each."""
+    for done, step in enumerate(steps, start=1):
+        yield step
+        progress(done, count)
 
 
 def spike_trace(spikes: Tensor, decay: float) -> Tensor:

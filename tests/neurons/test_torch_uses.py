@@ -17,6 +17,7 @@ from qlifq.backends import DeviceNoise, Outcome, get
 from qlifq.circuits import BrandPetruccione as Rotations
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, DtypeError, MissingConstantError, UnsupportedError
+from qlifq.neurons.steps import Step
 
 NOISE = DeviceNoise(t1=90e-6, gate_time=1e-6, readout_p01=0.03)
 CALIBRATED = calibration.fit(get("analytic", noise=NOISE), neurons=3, shots=500, seed=4)
@@ -223,3 +224,15 @@ def test_what_a_user_saves_is_loaded_as_weights_alone(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     kinds = "['QLIFState', 'BrandPetruccioneState', 'tuple', 'Recording', 'Outcome', 'Step', 'SinusoidalResponse']"
     assert ran.stdout == f"{kinds} QLIFState\n"
+
+
+def test_a_step_that_was_saved_under_its_earlier_name_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = next(iter(QLIF(3, seed=2).steps(currents(1))))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Step, "__module__", "qlifq.neurons.qlif")
+        torch.save(step, tmp_path / "step.pt")
+    assert b"qlifq.neurons.qlif\nStep" in (tmp_path / "step.pt").read_bytes()
+    for weights_only in (True, False):
+        again = torch.load(tmp_path / "step.pt", weights_only=weights_only)
+        assert type(again) is Step
+        assert torch.equal(again.gap, step.gap)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from qlifq import QLIF, BrandPetruccione, simulate
 from qlifq.backends import DeviceNoise, get
 from qlifq.circuits import LeakySpike
-from qlifq.neurons import formula, qlif
+from qlifq.neurons import formula, routes
 from qlifq.neurons.dynamics import Dynamics, settle
 from qlifq.neurons.mapping import MAPPINGS, AngleMapping
 from qlifq.neurons.membrane import MEMBRANES, Membrane
@@ -344,7 +344,7 @@ def test_a_mechanism_that_is_written_into_the_step_has_a_kernel_and_its_derivati
 
     monkeypatch.setattr(formula, "settle", follow)
     # Formulas that kernels were made of before know nothing of it.
-    monkeypatch.setattr(qlif, "formula_of", formula.formula_of.__wrapped__)
+    monkeypatch.setattr(routes, "formula_of", formula.formula_of.__wrapped__)
     layer = layer_of("auto", CASES["everything"])
     assert layer.sequence(current) is not None
     assert error(CASES["everything"], current, None) < 1e-10
