@@ -41,7 +41,7 @@ SNAPSHOTS = ("fake_brisbane", "fake_sherbrooke", "fake_kyiv", "fake_torino", "fa
 
 @contextmanager
 def not_ours(owner: Any, name: str) -> Iterator[list[float]]:
-    """The seconds that go by in a method, one number a call."""
+    """The seconds that go by in a method, one number per call."""
     spent: list[float] = []
     real = getattr(owner, name)
 

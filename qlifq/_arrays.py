@@ -1,4 +1,4 @@
-"""NumPy's files, read through one door: what is no array of plain numbers is refused in a sentence, whatever is wrong with it.
+"""Reading NumPy's files: whatever is not an array of numbers is refused in one sentence.
 
 NumPy's own readers hand on what their parsers raise, believe the size that a header claims, and unpickle; so a header is
 compared with the bytes that there are before anything is made of them.

@@ -97,7 +97,7 @@ def write_bytes(path: PathLike, content: bytes) -> None:
     what they wrote goes to the disk here.
 
     Raises:
-        QLIFError: if the file cannot be written.
+        FileError: if the file cannot be written.
     """
     with atomic_write(path) as file:
         file.write(content)
@@ -118,7 +118,8 @@ def write_json(path: PathLike, content: Mapping[str, object]) -> None:
     """Write an object as indented JSON, atomically; NaN and infinity are refused, since JSON has none.
 
     Raises:
-        QLIFError: if the content has no JSON form, or the file cannot be written.
+        FileFormatError: if the content has no JSON form.
+        FileError: if the file cannot be written.
     """
     try:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
@@ -204,7 +205,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def stamp() -> dict[str, str]:
-    """What every file that qlifq writes tells of its making: the UTC time and the library's version."""
+    """The origin that every file of qlifq states: the UTC time and the library's version."""
     # Here and not above: a room that writes files is imported while the package itself still is.
     from qlifq._version import __version__
 

@@ -19,7 +19,7 @@ def load(module: str, *, package: str, feature: str, install: str) -> ModuleType
     Args:
         module: dotted name of what to import.
         package: top-level import name of the package that may be missing.
-        feature: what the user asked for, in words.
+        feature: what the user requested, as the error sentence names it.
         install: what follows `pip install`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Text that comes from elsewhere, made fit for a terminal."""
+"""Text from outside the library, made safe for a terminal."""
 
 import re
 import unicodedata

@@ -107,14 +107,14 @@ def cached() -> Iterator[None]:
 
 
 def trainable(value: Tensor) -> Tensor:
-    """The tensor itself, or a copy of one that was made in inference mode where a derivative may be asked for."""
+    """The tensor itself, or a copy of one that was made in inference mode where a derivative may be needed."""
     return value.clone() if torch.is_grad_enabled() and value.is_inference() else value
 
 
 def backward_again(
     operations: Callable[[], Sequence[Tensor]], inputs: Sequence[Tensor], grads: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of a custom operation by what it does in ordinary ones, differentiable where a graph is wanted.
+    """The gradients of a custom operation by what it does in ordinary ones, differentiable where `create_graph` says so.
 
     For `backward` of an operation whose written-out derivative works in place: it has no derivative itself, and takes one
     gradient at a time.
@@ -125,14 +125,14 @@ def backward_again(
         grads: of the outputs.
 
     Returns:
-        For each input its gradient, None where none is asked for.
+        For each input its gradient, None where the input needs none.
     """
     graph = torch.is_grad_enabled()
-    wanted = [value for value in inputs if value.requires_grad]
+    needed = [value for value in inputs if value.requires_grad]
     with torch.enable_grad():
         pairs = [(output, grad) for output, grad in zip(operations(), grads, strict=True) if output.requires_grad]
         outputs, weights = zip(*pairs, strict=True)
-        found = iter(torch.autograd.grad(outputs, wanted, weights, create_graph=graph, materialize_grads=True))
+        found = iter(torch.autograd.grad(outputs, needed, weights, create_graph=graph, materialize_grads=True))
     return tuple(next(found) if value.requires_grad else None for value in inputs)
 
 

@@ -100,8 +100,8 @@ def tensor(name: str, value: object, *, dtypes: "Sequence[torch.dtype] | None" =
     if not isinstance(value, Tensor):
         raise DtypeError(f"Argument `{name}` must be a torch tensor, but is {type(value).__name__}.")
     if value.dtype not in (dtypes or FLOATS):
-        wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes or FLOATS)
-        raise DtypeError(f"Argument `{name}` must have dtype {wanted}, but has {str(value.dtype).removeprefix('torch.')}.")
+        required = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes or FLOATS)
+        raise DtypeError(f"Argument `{name}` must have dtype {required}, but has {str(value.dtype).removeprefix('torch.')}.")
     return value
 
 
@@ -123,7 +123,7 @@ def not_finite(value: "Tensor") -> int:
 
     A NaN or an infinity makes the sum one, so a finite sum clears them all at a fortieth of the cost of
     `isfinite().all()`; only where the sum is not finite, perhaps because it overflowed, is each value looked at. On an
-    accelerator this waits for the device, so callers ask once per sequence and not once per step.
+    accelerator this waits for the device, so callers check once per sequence and not once per step.
     """
     return 0 if math.isfinite(value.detach().sum().item()) else int((~value.isfinite()).sum())
 
@@ -135,8 +135,8 @@ def within(name: str, numbers: Iterable[float], dtype: "torch.dtype") -> None:
     limits = torch.finfo(dtype)
     for number in numbers:
         if number and not limits.tiny <= abs(number) <= limits.max:
-            plain = str(dtype).removeprefix("torch.")
-            raise ArgumentError(f"Argument `{name}` must neither overflow nor vanish in {plain}, but is {number:g}.")
+            dtype_name = str(dtype).removeprefix("torch.")
+            raise ArgumentError(f"Argument `{name}` must neither overflow nor vanish in {dtype_name}, but is {number:g}.")
 
 
 def with_values(name: str, value: "Tensor") -> "Tensor":
@@ -153,13 +153,13 @@ def shape_of(name: str, value: "Tensor", expected: Sequence[int | str]) -> "Tens
         isinstance(want, str) or want == have for want, have in zip(expected, actual, strict=True)
     )
     if not fits:
-        wanted = "(" + ", ".join(str(size) for size in expected) + ("," if len(expected) == 1 else "") + ")"
-        raise ShapeError(f"Argument `{name}` must have shape {wanted}, but has shape {actual}.")
+        required = "(" + ", ".join(str(size) for size in expected) + ("," if len(expected) == 1 else "") + ")"
+        raise ShapeError(f"Argument `{name}` must have shape {required}, but has shape {actual}.")
     return value
 
 
 def _interval(at_least: float | None, at_most: float | None, above: float | None = None, below: float | None = None) -> str:
-    """The bounds in words, such as "at least 0 and below 1"."""
+    """The bounds as an error sentence names them, such as "at least 0 and below 1"."""
     words = [("at least", at_least), ("above", above), ("at most", at_most), ("below", below)]
-    told = ((word, bound if isinstance(bound, int) else f"{bound:g}") for word, bound in words if bound is not None)
-    return " and ".join(f"{word} {bound}" for word, bound in told)
+    bounds = ((word, bound if isinstance(bound, int) else f"{bound:g}") for word, bound in words if bound is not None)
+    return " and ".join(f"{word} {bound}" for word, bound in bounds)

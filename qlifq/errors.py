@@ -25,7 +25,7 @@ class MissingConstantError(ArgumentError, AttributeError):
 
 
 class UnsupportedError(QLIFError, ValueError):
-    """What was asked for is valid but not here: a backend cannot do it, or an option would be ignored."""
+    """The request is valid but not supported here: a backend cannot do it, or an option would be ignored."""
 
 
 class MissingPackageError(QLIFError, ImportError):
@@ -53,7 +53,7 @@ class ServiceError(BackendError):
 
     Args:
         message: the sentence.
-        refused: whether it is certain that the service did not do what it was asked.
+        refused: whether it is certain that the service did not carry out the request.
         again: whether the same may succeed later.
         away: whether the service could not be reached, or is not itself: asking again is worth the whole patience.
         hint: a sentence that says what to do; it follows the message, and `said` is the message alone.
@@ -76,4 +76,4 @@ class ServiceError(BackendError):
 
 
 class BudgetError(QLIFError, ValueError):
-    """What was asked for would cost more than was allowed."""
+    """The request would cost more than its budget allows."""

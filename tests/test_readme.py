@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qlifq.circuits import CIRCUITS
 from qlifq.cli import main
 from qlifq.neurons import MAPPINGS, MEMBRANES
 from qlifq.training import DATASETS, NETWORKS, NEURONS
@@ -74,7 +75,7 @@ def _with_its_own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture(autouse=True)
 def _with_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page registers goes again: other tests list what qlifq brings."""
-    for registry in (MAPPINGS, MEMBRANES, DATASETS, NETWORKS, NEURONS):
+    for registry in (CIRCUITS, MAPPINGS, MEMBRANES, DATASETS, NETWORKS, NEURONS):
         monkeypatch.setattr(registry, "_rows", dict(registry))
 
 

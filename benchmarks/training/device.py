@@ -22,7 +22,7 @@ def main() -> None:
     backend = get("aer", noise=given.noise, sampling="law")
     rows: dict[str, Row] = {"before calibration": Row([], []), "after calibration": Row([], [])}
 
-    def ask(trained: Trained, design: Design, tested: Evaluation, seed: int) -> None:
+    def run_on_device(trained: Trained, design: Design, tested: Evaluation, seed: int) -> None:
         network = build(design, backend=backend, shots=1, seed=0)
         network.load_state_dict(trained.network.state_dict())
         for name, row in rows.items():
@@ -37,7 +37,7 @@ def main() -> None:
                 f"    {name}: {row.figures[-1]:.2f} %, {100 * (evaluated.accuracy - tested.accuracy):+.2f} points", flush=True
             )
 
-    trained_row("analytic, exact", "mlp", data, given.seeds, then=ask)
+    trained_row("analytic, exact", "mlp", data, given.seeds, then=run_on_device)
     for name, row in rows.items():
         print_row(f"aer, {given.noise}, 1 shot, {name} (wall time: 10,000 images)", row, "%")
 

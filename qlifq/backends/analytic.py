@@ -34,7 +34,7 @@ class AnalyticBackend(Backend):
         noise: the qubits' noise, applied exactly; None for none.
 
     Raises:
-        QLIFError: if `noise` is no `DeviceNoise`.
+        DtypeError: if `noise` is no `DeviceNoise`.
 
     Example:
         >>> from qlifq.circuits import RYSpike

@@ -145,7 +145,7 @@ def parameter_shift(
         `(batch, sites, num_angles)`.
 
     Raises:
-        QLIFError: if the rule does not hold for the circuit.
+        UnsupportedError: if the rule does not hold for the circuit.
 
     Reference:
         Mitarai et al., Quantum circuit learning, Phys. Rev. A 98, 032309 (2018).

@@ -29,7 +29,7 @@ class ReadoutMitigated(Backend):
     `decision="expectation"`, gradients and replays, which average; `decision="sample"` and BrandPetruccione, which would have
     to clip it, refuse it. A single shot is a spike and no estimate: it cannot be mitigated, and one shot is refused; the
     response of spikes is set right by a calibration's correction of q_scale and q_bias instead. An outcome has no counts,
-    since no whole number of shots gives p̂; its metadata holds the widening of the error per site as `error_inflation`.
+    since no whole number of shots gives p̂; its metadata holds the inflation of the error per site as `error_inflation`.
 
     Args:
         backend: where to run.
@@ -122,7 +122,8 @@ class ReadoutMitigated(Backend):
             confidence: between 0 and 1.
 
         Raises:
-            QLIFError: if the confidence is out of range.
+            ArgumentError: if the confidence is out of range.
+            DtypeError: if it is not a number.
         """
         real("confidence", confidence, above=0.0, below=1.0)
         if outcome.shots is None:

@@ -1,4 +1,4 @@
-"""The oracle: density matrices in plain NumPy, written apart from everything else.
+"""The oracle: density matrices in NumPy, independent of all other code.
 
 It shares no formula with the closed form of `qlifq.circuits`: states are 2 × 2 density matrices, gates are unitary matrices
 and noise is Kraus operators, so an agreement of the two is evidence for both.
@@ -32,13 +32,13 @@ _PAULI: dict[str, Matrix] = {
 
 @final
 class ReferenceBackend(Backend):
-    """Slow and plain: one density matrix per evaluation, in float64.
+    """Slow and simple: one density matrix per evaluation, in float64.
 
     Args:
         noise: the qubits' noise; None for none.
 
     Raises:
-        QLIFError: if `noise` is no `DeviceNoise`.
+        DtypeError: if `noise` is no `DeviceNoise`.
     """
 
     name = "reference"

@@ -96,7 +96,7 @@ def read_qubits(backend: Any) -> dict[int, QubitFacts]:
     qubit can have. The readout error is asymmetric where the backend's properties say so, else what its target gives for both.
 
     Raises:
-        QLIFError: if `backend` is none, runs a noise model that its target does not tell, or no qubit works.
+        QLIFError: if `backend` is none, runs a noise model that its target does not report, or no qubit works.
     """
     target = getattr(backend, "target", None)
     if target is None:

@@ -54,7 +54,8 @@ class TrainOutcome:
             metadata: as for `Outcome`.
 
         Raises:
-            QLIFError: for another shape or dtype.
+            ShapeError: for another shape.
+            DtypeError: for another dtype.
         """
         shape_of("spikes", tensor("spikes", spikes, dtypes=(torch.bool,)), ("shots", "time", "batch", "sites"))
         packed = np.packbits(spikes.detach().cpu().flatten(1).numpy(), axis=1)
@@ -79,7 +80,8 @@ class TrainOutcome:
         """The trains of one shot, `(time, batch, sites)` bool.
 
         Raises:
-            QLIFError: if there is no such shot.
+            ArgumentError: if there is no such shot.
+            DtypeError: if the number is not an integer.
         """
         number = integer("number", number, at_least=0, at_most=self.shots - 1)
         return self._unpacked(self.packed[number : number + 1])[0]

@@ -56,6 +56,7 @@ def analyse(measurement: Measurement) -> Analysis:
     units = torch.full((measurement.sites, len(RESPONSE)), PROBABILITY_UNIT, dtype=torch.float64)
     response_at = response_model(design.angles.T)
     columns = response_at(units)[1]
+    # P(1) is linear in a, b and c: unweighted least squares is close enough to start from.
     least_squares = (torch.linalg.pinv(columns * measured[..., None]) @ observed.share[..., None])[..., 0]
     response = maximise(response_at, least_squares, observed, units)
 
@@ -97,6 +98,7 @@ def _drift(data: Counts) -> Tensor:
     sites = data.ones.shape[2]
     ones, shots = (counts.permute(2, 1, 0).to(torch.float64) for counts in (data.ones, data.shots))
     pooled, spent = ones.sum(-1, keepdim=True), shots.sum(-1, keepdim=True)
+    # A likelihood-ratio test of one P(1) per cell against one per cell and round.
     share = (pooled / spent.clamp_min(1)).expand_as(ones)
     statistic = deviance(share.reshape(sites, -1), Binomial(ones.reshape(sites, -1), shots.reshape(sites, -1)))
     # A cell that never or always gave 1 cannot differ between rounds, so it brings no degree of freedom.
@@ -125,6 +127,8 @@ def _crosstalk(measurement: Measurement, data: Counts, expected: Tensor, design:
         mixed = weighted.permute(1, 2, 0).reshape(-1, len(weight)) @ given
         explained = (whitening[block] @ mixed.reshape(len(block), -1, sites)).square().sum(1)
         square = weight[:, block].T @ given.square()
+        # Score test: (xᵀ W r)² over xᵀ W x less what a site's own columns explain of it is χ² of one degree of freedom, with x
+        # the other site's excitation and r the residuals.
         left = square - explained
         # Where nothing is left both always had the same excitation, and the test has no power.
         strength = ((weight * residual)[:, block].T @ given).square() / left.clamp_min(1e-300)

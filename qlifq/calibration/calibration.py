@@ -116,7 +116,8 @@ class Calibration:
             site: from 0.
 
         Raises:
-            QLIFError: for another parameter or site.
+            ArgumentError: for another parameter or site.
+            DtypeError: if the site is not an integer.
         """
         check.choice("parameter", parameter, (*RESPONSE, *NEURON))
         check.integer("site", site, at_least=0, at_most=self.sites - 1)

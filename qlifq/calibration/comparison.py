@@ -40,7 +40,8 @@ class Comparison(NamedTuple):
             level: strictly between 0 and 1, shared by all sites (Bonferroni).
 
         Raises:
-            QLIFError: if it is out of range.
+            ArgumentError: if it is out of range.
+            DtypeError: if it is not a number.
         """
         return _drifted(self.p_value, level)
 

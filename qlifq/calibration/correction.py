@@ -95,6 +95,7 @@ def numbers_through(
     does, and the rate is slope / (∂P/∂θ).
     """
     a, b, c = response
+    # a + b cos θ + c sin θ = a − R cos(θ − φ) with R = √(b² + c²) and φ = atan2(−c, −b), the angle of the least P(1).
     swing, phase = torch.hypot(b, c), torch.atan2(-c, -b)
     branch = torch.where(slope < 0, -1.0, 1.0)
     angle = phase + branch * ((a - p0) / swing).acos()
@@ -104,6 +105,7 @@ def numbers_through(
 
 def at_a_point(target: Target, measured: SinusoidalResponse, covariance: Tensor, quantum_leak: float) -> Correction:
     """Baseline and slope at gap 0 as the target has them; the errors follow from the response's by the derivatives."""
+    # Σ_q = J Σ Jᵀ with J = ∂(q_scale, offset)/∂(a, b, c): the rows of J by autograd, exact to rounding.
     p0, slope = target.at_threshold()
     leaves = [part.detach().clone().requires_grad_() for part in measured]
     with torch.enable_grad():
@@ -136,6 +138,7 @@ def over_a_range(
     """
     gaps = torch.linspace(*span, _POINTS, dtype=torch.float64)[:, None]
     goal = target.probability(gaps)
+    # One unit of either number moves the argument of the mapping by about 1 over the range, so that one damping fits both.
     unit = torch.stack((1 / gaps.square().mean().sqrt().expand_as(measured.a), torch.ones_like(measured.a)), dim=-1)
     start = torch.stack((target.q_scale, target.offset), dim=-1)
     leaves = [part.detach().clone().requires_grad_() for part in measured]
@@ -163,6 +166,7 @@ def over_a_range(
         reached = torch.where(better, trial, reached)
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
     _, curvature, mixed = _second_order(distance, turned, leaves)
+    # Implicit function theorem: ∇f(x*(m), m) = 0 for every m gives dx*/dm = −(∂²f/∂x²)⁻¹ ∂²f/∂x∂m.
     derivative = -torch.linalg.pinv(curvature, hermitian=True) @ mixed * unit[:, :, None]
     floor, ceiling = reach(target, measured)
     middle = target.probability(torch.zeros_like(measured.a))

@@ -90,6 +90,7 @@ class Binomial(NamedTuple):
         """See `Observation`."""
         edge, inside, share = self._edge, self.inside(probability), self.share
         regular = torch.xlogy(self.ones, inside) + torch.xlogy(self.shots - self.ones, 1 - inside)
+        # −n/(2 e (1 − e)) (p̂ − p)² beyond the edge e, less its value at the edge, so that ℓ is continuous there.
         beyond = ((share - probability).square() - (share - inside).square()) * self.shots / (2 * edge * (1 - edge))
         return (regular - beyond).sum(-1)
 
@@ -171,11 +172,13 @@ def maximise(model: Model, start: Tensor, observed: Observation, units: Tensor) 
     damping = torch.full_like(reached, 1e-3)
     converged = torch.zeros_like(reached, dtype=torch.bool)
     for _ in range(_MOST_STEPS):
+        # Fisher scoring: (I + λ diag I) δ = score, with I = Σ w ∇p ∇pᵀ and score = Σ w (p̂ − p) ∇p, in units of the parameters.
         fisher, weighted = _scaled(probability, jacobian, observed, units)
         score = torch.einsum("scp,sc->sp", weighted, observed.share - probability)
         diagonal = fisher.diagonal(dim1=-2, dim2=-1)
         ridge = damping[:, None] * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True) + 1e-300
         step = torch.linalg.solve(fisher + torch.diag_embed(ridge), score)
+        # Twice the gain in ℓ that the quadratic model promises, so a test that no choice of units changes.
         converged = (score * step).sum(-1) < _TOLERANCE
         if bool(converged.all()):
             break
@@ -187,6 +190,7 @@ def maximise(model: Model, start: Tensor, observed: Observation, units: Tensor) 
         probability = torch.where(better[:, None], trial_probability, probability)
         jacobian = torch.where(better[:, None, None], trial_jacobian, jacobian)
         reached = torch.where(better, trial_reached, reached)
+        # Levenberg: a step that raised ℓ trusts the quadratic model more, one that failed is tried again shorter.
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
     covariance, condition = _inverse(_scaled(probability, jacobian, observed, units)[0], units)
     known = (covariance.diagonal(dim1=-2, dim2=-1).sqrt() < units) & converged[:, None]

@@ -100,7 +100,9 @@ class Rounds:
     def run(self, shots: int) -> None:
         """One round of this many shots per angle."""
         cells, sites = self.design.angles.shape
+        # Seeds are functions of the root and the round's number alone: a round is the same whatever ran before it.
         order_seed, shot_seed = np.random.SeedSequence((self.seed, len(self._shots))).generate_state(2, np.uint64)
+        # What sorts uniform draws is a random permutation, one for each site (column).
         shuffled = np.random.default_rng(order_seed).random((cells, sites)).argsort(axis=0)
         at_time = torch.from_numpy(shuffled)
         angles = self.design.angles.gather(0, at_time).unsqueeze(-1)

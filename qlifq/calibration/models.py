@@ -25,7 +25,8 @@ def ideal_response(circuit: SpikeCircuit) -> SinusoidalResponse:
     """P(1) = a + b cos θ + c sin θ of a circuit without errors, each `()`.
 
     Raises:
-        QLIFError: if the circuit has no such response, or one that does not depend on its angle.
+        UnsupportedError: if the circuit has no such response, or one that does not depend on its angle.
+        DtypeError: if `circuit` is no `SpikeCircuit`.
     """
     if not isinstance(circuit, SpikeCircuit):
         raise DtypeError(f"Argument `circuit` must be a SpikeCircuit, but is {type(circuit).__name__}.")

@@ -13,7 +13,7 @@ from qlifq.errors import BackendError, ShapeError
 
 __all__ = ["ResetErrors", "reset_errors"]
 
-#: The least difference between a qubit that was flipped and one that was not for which a reset error can be told from it.
+#: The least difference between a qubit that was flipped and one that was not from which a reset error can be estimated.
 _LEAST_CONTRAST = 0.1
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from qlifq._lazy import lazy
 from qlifq.circuits.circuit import SpikeCircuit
 from qlifq.circuits.gates import Gate, Slot
-from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, RYSpike
+from qlifq.circuits.library import CIRCUITS, BrandPetruccione, LeakySpike, NamedCircuit, RYSpike
 
 if TYPE_CHECKING:
     from qlifq.circuits.packing import Packing
@@ -31,6 +31,7 @@ __all__ = [
     "Condition",
     "Gate",
     "LeakySpike",
+    "NamedCircuit",
     "Packing",
     "RYSpike",
     "SinusoidalResponse",

@@ -20,7 +20,8 @@ class Slot:
         index: position in the last dimension of `angles`, from 0.
 
     Raises:
-        QLIFError: if the index is not a whole number of at least 0.
+        ArgumentError: if the index is below 0.
+        DtypeError: if it is not an integer.
     """
 
     index: int
@@ -38,7 +39,8 @@ class Gate:
         angle: a constant or a `Slot`; radians for a rotation, seconds (at least 0) for a delay.
 
     Raises:
-        QLIFError: for another name, or a constant that is not finite or a delay below 0.
+        ArgumentError: for another name, or a constant that is not finite or a delay below 0.
+        DtypeError: if the angle is neither a number nor a `Slot`.
 
     Example:
         >>> Gate("RY", Slot(0))

@@ -1,9 +1,9 @@
 """The circuits that qlifq knows by name."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
+from qlifq._registry import Registry
 from qlifq._validation import choice, real
 from qlifq.circuits.circuit import SpikeCircuit
 from qlifq.circuits.gates import Gate, Slot
@@ -31,7 +31,8 @@ def LeakySpike(leak: float | None = None) -> SpikeCircuit:
         A circuit of the slots (θ, λ), or of θ alone where `leak` is given.
 
     Raises:
-        QLIFError: if `leak` is not finite.
+        ArgumentError: if `leak` is not finite.
+        DtypeError: if it is not a number.
     """
     angle = Slot(1) if leak is None else real("leak", leak)
     return SpikeCircuit("LeakySpike", (Gate("RY", Slot(0)), Gate("RX", angle)))
@@ -47,23 +48,32 @@ def BrandPetruccione(leak: str = "rotation") -> SpikeCircuit:
         leak: "rotation", the slots (φ, θ or γ) in radians, or "delay", the slots φ in radians and Δt in seconds.
 
     Raises:
-        QLIFError: for another `leak`.
+        ArgumentError: for another `leak`.
     """
     second = "RX" if choice("leak", leak, ("rotation", "delay")) == "rotation" else "Delay"
     return SpikeCircuit("BrandPetruccione", (Gate("RX", Slot(0)), Gate(second, Slot(1))))
 
 
 class NamedCircuit(NamedTuple):
-    """A circuit that is found by name, with its formula in the usual notation."""
+    """A circuit that is found by name, with its formula in the usual notation.
+
+    A circuit of one's own is one row: `CIRCUITS.register("Mine", NamedCircuit(...))`.
+
+    Args:
+        build: makes the circuit.
+        formula: its P(1), as people write it.
+    """
 
     build: Callable[[], SpikeCircuit]
     formula: str
 
 
-CIRCUITS: Mapping[str, NamedCircuit] = MappingProxyType(
+#: The circuits by name.
+CIRCUITS: Registry[NamedCircuit] = Registry(
+    "circuit",
     {
         "RYSpike": NamedCircuit(RYSpike, "P(1) = sin²(θ0/2)"),
         "LeakySpike": NamedCircuit(LeakySpike, "P(1) = ½(1 − cos θ0 cos θ1)"),
         "BrandPetruccione": NamedCircuit(BrandPetruccione, "P(1) = sin²((θ0 + θ1)/2)"),
-    }
+    },
 )

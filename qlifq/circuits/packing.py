@@ -25,7 +25,8 @@ class Packing:
         width: qubits in a circuit, at least 1.
 
     Raises:
-        QLIFError: if a number is out of range.
+        ArgumentError: if a number is out of range.
+        DtypeError: if one is not an integer.
 
     Example:
         >>> packing = Packing(evaluations=5, width=2)

@@ -70,5 +70,5 @@ class SinusoidalResponse(NamedTuple):
 
 torch.serialization.add_safe_globals([SinusoidalResponse])
 
-#: The three angles that `SinusoidalResponse.through` asks for, radians.
+#: The three angles at which `SinusoidalResponse.through` takes a probability, radians.
 RESPONSE_ANGLES = (0.0, math.pi / 2, math.pi)

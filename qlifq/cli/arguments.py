@@ -21,7 +21,7 @@ __all__ = [
     "Sampling",
     "Scheduler",
     "print_findings",
-    "tell_problems",
+    "print_problems",
     "whole_numbers",
 ]
 
@@ -51,7 +51,7 @@ def print_findings(report: "Report") -> None:
         print(sentence.replace("**", "").replace("`", ""))
 
 
-def tell_problems(problems: Iterable[str]) -> None:
+def print_problems(problems: Iterable[str]) -> None:
     """One line on stderr for each."""
     for problem in problems:
         print(f"Warning: {problem}", file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DryRun, Noise, Sampling, Scheduler, tell_problems
+from qlifq.cli.arguments import DryRun, Noise, Sampling, Scheduler, print_problems
 from qlifq.cli.devices import StatusReporter, device_options, resumable, with_device_options
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
@@ -91,7 +91,7 @@ def calibrate(
             **programmed,  # type: ignore[arg-type]
         )
         result = check_correction(resolved, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
-        tell_problems(place.write(calibration_contents(out, calibration, partial(calibration_figure, result))))
+        print_problems(place.write(calibration_contents(out, calibration, partial(calibration_figure, result))))
     print(calibration)
     print(result)
     print(f"written to {out} and {out.with_suffix('.png')}")
@@ -133,7 +133,7 @@ def _from_counts(
         q_bias=q_bias,
     )
     correction = calibration.correct(p0=p0, slope=slope, span=span)
-    tell_problems(place.write(calibration_contents(out, calibration, partial(response_figure, calibration, correction))))
+    print_problems(place.write(calibration_contents(out, calibration, partial(response_figure, calibration, correction))))
     print(calibration)
     print(correction)
     print(f"written to {out} and {out.with_suffix('.png')}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import Force, Noise, Out, Sampling, Scheduler, print_findings, tell_problems, whole_numbers
+from qlifq.cli.arguments import Force, Noise, Out, Sampling, Scheduler, print_findings, print_problems, whole_numbers
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
@@ -59,7 +59,7 @@ def compare(
         with progress_bar("parts") as progress:
             measured = kind.run(resolved, seed=seed, shots=counts, size=size, progress=progress, **options)
         report = kind.report(measured, setup)
-        tell_problems(folder.write(report_contents(report, context.obj)))
+        print_problems(folder.write(report_contents(report, context.obj)))
         print(f"numbers of {report.source}")
         print_findings(report)
         print(f"written to {folder.path / 'report.md'}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, Scheduler, print_findings, tell_problems
+from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, Scheduler, print_findings, print_problems
 from qlifq.cli.devices import StatusReporter, device_options, measured_qubits, resumable, with_device_options
 from qlifq.cli.progress import progress_bar
 
@@ -96,7 +96,7 @@ def evaluate(
     }
     with run_folder(out, command=context.obj, files=FILES, force=force) as folder, resumable(backends[0], context.obj):
         done = plan.execute(setup, progress=lambda name: progress_bar(name, reporter))
-        tell_problems(folder.write(report_contents(done.report, context.obj)))
+        print_problems(folder.write(report_contents(done.report, context.obj)))
     if calibrate is not None:
         _print_corrections(done.corrections)
     print_findings(done.report)

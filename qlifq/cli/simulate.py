@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, tell_problems
+from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, print_problems
 from qlifq.cli.devices import StatusReporter, device_options, measured_qubits, resumable, with_device_options
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
@@ -124,7 +124,7 @@ def simulate(
         contents = simulation_folder.simulation_contents(
             done, details=details | {"device": options.get("device")}, picture=picture
         )
-        tell_problems(folder.write(contents))
+        print_problems(folder.write(contents))
     print(done)
     print(f"{'written to':<12} {folder.path}")
 
@@ -156,7 +156,7 @@ def _replay(
     with place as folder, resumable(resolved, command), progress_bar("replay", reporter):
         replay = run_replay(layer, current, resolved, shots=drawn, seed=seed, calibration=calibrated)
         setup = {name: value for name, value in details.items() if value is not None}
-        tell_problems(folder.write(report_contents(replay_report(replay, setup), command)))
+        print_problems(folder.write(report_contents(replay_report(replay, setup), command)))
     print(replay)
     print(f"{'written to':<12} {folder.path / 'report.md'}")
 

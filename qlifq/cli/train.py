@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, print_findings, tell_problems, whole_numbers
+from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, print_findings, print_problems, whole_numbers
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
 
@@ -94,7 +94,7 @@ def train(
         progress=progress_bar,
     )
     if done.first:
-        tell_problems(done.problems)
+        print_problems(done.problems)
         print(f"{'run on':<12} {done.report.source}")
         print_findings(done.report)
         print(f"{'written to':<12} {done.folder}")

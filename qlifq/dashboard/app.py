@@ -24,7 +24,7 @@ _AXES: dict[str, Any] = {
 PAGES = ("neuron", "circuit", "backends", "calibration", "comparisons")
 
 
-def opened(name: str) -> Callable[[], None]:
+def page_of(name: str) -> Callable[[], None]:
     """A page as Streamlit takes it: loaded when it is opened."""
 
     def page() -> None:
@@ -50,7 +50,7 @@ def load() -> None:
 if __name__ == "__main__":
     st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
     chosen = st.navigation(
-        [st.Page(opened(name), title=name.title(), url_path=name, default=name == PAGES[0]) for name in PAGES]
+        [st.Page(page_of(name), title=name.title(), url_path=name, default=name == PAGES[0]) for name in PAGES]
     )
     load()
     chosen.run()

@@ -50,7 +50,7 @@ def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 class Gate:
-    """Lets through what asks for this server by one of its names and comes from its own pages, and forbids frames.
+    """Lets through requests that name this server by one of its names and come from its own pages, and forbids frames.
 
     `Host` must be one of the names, or an address: a loopback one, or where the server listens for others any, since a browser
     that was sent to an address knows it as that and as no page's name. `Origin`, where a browser sends it, must be the

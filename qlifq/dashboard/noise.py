@@ -17,10 +17,10 @@ __all__ = [
     "NOISES",
     "SNAPSHOTS",
     "Numbers",
-    "ask",
     "backend_code",
     "build",
     "default_noise",
+    "in_vendor_thread",
     "noisy",
 ]
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _WORKER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backends")
 
 
-def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def in_vendor_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in the one thread that all vendors are used from.
 
     Every run of a page is a thread of its own, and Qiskit crashes the process where a later one uses what an earlier one,
@@ -47,7 +47,7 @@ def _installed() -> dict[str, Capabilities]:
 
 
 #: What every registered backend can do, as far as it is installed.
-CAPABILITIES = ask(_installed)
+CAPABILITIES = in_vendor_thread(_installed)
 #: One on another machine shows what it would cost, and is not run from here.
 BACKENDS = tuple(CAPABILITIES)
 SNAPSHOTS = ("fake_torino", "fake_marrakesh", "fake_sherbrooke", "fake_brisbane")

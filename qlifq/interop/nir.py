@@ -35,7 +35,7 @@ def to_nir(network: nn.Module, *, dt: float = 1e-4, input_shape: tuple[int, ...]
     Args:
         network: a `SpikingSequential` or `nn.Sequential`, in which they may nest, or one module.
         dt: what a step is in NIR's unit of time, seconds; snnTorch reads files with 1e-4, Norse with 1e-3.
-        input_shape: of an input without time and batch, such as `(1, 28, 28)`; None where the first module tells it, as
+        input_shape: of an input without time and batch, such as `(1, 28, 28)`; None where the first module determines it, as
             neurons and linear maps do.
 
     Returns:

@@ -42,7 +42,7 @@ def node_of(nir: Any, module: nn.Module, seconds: float, shape: tuple[int, ...])
 
 
 def first_shape(module: nn.Module) -> tuple[int, ...]:
-    """The shape of what a module takes, without time and batch, where it tells.
+    """The shape of what a module takes, without time and batch, where the module determines it.
 
     Raises:
         ShapeError: if it does not.
@@ -316,7 +316,7 @@ def _from_linear(node: Any, seconds: float, options: Options) -> dict[str, nn.Mo
 def _from_convolution(node: Any, seconds: float, options: Options) -> dict[str, nn.Module]:
     weight = torch.as_tensor(np.asarray(node.weight))
     kind: Any = nn.Conv1d if weight.ndim == 3 else nn.Conv2d
-    settings = {name: _plain(getattr(node, name)) for name in ("stride", "padding", "dilation")}
+    settings = {name: _python_value(getattr(node, name)) for name in ("stride", "padding", "dilation")}
     groups = int(node.groups)
     # NIR has no convolution without a bias; one of ours was zeros.
     settings["bias"] = bool(_kept(node).get("bias", True))
@@ -332,7 +332,7 @@ def _filled(module: Any, weight: Tensor, bias: Any) -> nn.Module:
     return cast(nn.Module, module)
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     if isinstance(value, bytes | str):
         return value.decode() if isinstance(value, bytes) else value
     return tuple(int(each) for each in value) if np.ndim(value) else int(value)
@@ -344,7 +344,7 @@ def _from_flatten(node: Any, seconds: float, options: Options) -> dict[str, nn.M
 
 
 def _from_pool(node: Any, seconds: float, options: Options) -> dict[str, nn.Module]:
-    return {"": nn.AvgPool2d(_plain(node.kernel_size), _plain(node.stride), _plain(node.padding))}
+    return {"": nn.AvgPool2d(_python_value(node.kernel_size), _python_value(node.stride), _python_value(node.padding))}
 
 
 #: What a node becomes, by its kind: modules by what is added to the node's name.

@@ -272,17 +272,17 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
     if dynamics.dynamic_decay is not None:
         changed["dynamic"] = state.dynamic * dynamics.dynamic_decay + spikes
     # The threshold at rest, which homeostasis moves first: the adaptive shift is bounded from where that leaves it.
-    rested = dynamics.V_th
+    at_rest = dynamics.V_th
     if dynamics.homeostasis_gain is not None:
         # F ← F + (dt/τ_h)(s − F), and V_th moves by how far the new F is from its target.
         rate = state.rate + dynamics.rate_step * (spikes - state.rate)
         moved = state.homeostasis_shift + dynamics.homeostasis_gain * (rate - dynamics.homeostasis_target)
-        moved = _within(moved, rested, dynamics)
+        moved = _within(moved, at_rest, dynamics)
         changed["rate"], changed["homeostasis_shift"] = rate, moved
-        rested = rested + moved
+        at_rest = at_rest + moved
     if dynamics.eta is not None:
         risen = state.threshold_shift * dynamics.threshold_decay + dynamics.eta * spikes
-        changed["threshold_shift"] = _within(risen, rested, dynamics)
+        changed["threshold_shift"] = _within(risen, at_rest, dynamics)
     if dynamics.refractory_period is not None:
         # Counts whole steps: the period has no derivative.
         left = (state.refractory - 1).clamp(min=0)
@@ -290,6 +290,6 @@ def settle(state: QLIFState, spikes: Tensor, dynamics: Dynamics, *, modulation: 
     return state._replace(**changed)
 
 
-def _within(shift: Tensor, rested: Tensor, dynamics: Dynamics) -> Tensor:
-    """The shift kept such that the threshold, `rested` + shift, stays within its bounds."""
-    return shift.clamp(dynamics.lowest_threshold - rested, dynamics.highest_threshold - rested)
+def _within(shift: Tensor, at_rest: Tensor, dynamics: Dynamics) -> Tensor:
+    """The shift kept such that the threshold, `at_rest` + shift, stays within its bounds."""
+    return shift.clamp(dynamics.lowest_threshold - at_rest, dynamics.highest_threshold - at_rest)

@@ -36,7 +36,7 @@ __all__ = ["QLIF", "Sequence", "Step"]
 class QLIF(NeuronLayer):
     """A layer of quantum leaky integrate-and-fire neurons.
 
-    Each step integrates the input into the membrane potential V, turns the gap Δ = V − V_th into an angle θ, asks a qubit
+    Each step integrates the input into the membrane potential V, turns the gap Δ = V − V_th into an angle θ, measures a qubit
     P(|1⟩) = sin²(θ/2) through the backend, makes spikes of the answer, and settles reset and adaptation.
 
     With `decision="sample"` a neuron spikes with probability p, and one shot is one spike: more shots change nothing in the

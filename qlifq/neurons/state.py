@@ -53,8 +53,8 @@ def check_state(state: object, sizes: tuple[int, ...], like: Tensor, *, check_va
         raise DtypeError(f"Argument `state` must be a QLIFState or None, but is {type(state).__name__}.")
     for name, value in zip(state._fields, state, strict=True):
         if not isinstance(value, Tensor) or value.dtype != like.dtype or value.device != like.device:
-            found = f"{_plain(value.dtype)} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
-            raise DtypeError(f"Argument `state.{name}` must be {_plain(like.dtype)} on {like.device}, but is {found}.")
+            found = f"{_dtype_name(value.dtype)} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
+            raise DtypeError(f"Argument `state.{name}` must be {_dtype_name(like.dtype)} on {like.device}, but is {found}.")
         if value.shape != sizes:
             raise ShapeError(f"Argument `state.{name}` must have shape {sizes}, but has shape {tuple(value.shape)}.")
         if check_values:
@@ -63,5 +63,5 @@ def check_state(state: object, sizes: tuple[int, ...], like: Tensor, *, check_va
     return state if all(map(operator.is_, usable, state)) else QLIFState(*usable)
 
 
-def _plain(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

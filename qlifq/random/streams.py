@@ -71,7 +71,8 @@ class SeedStream:
         shard: the rows of a batch that are drawn for, where several processes hold one together; None for all.
 
     Raises:
-        QLIFError: if the root is out of range.
+        ArgumentError: if the root is out of range.
+        DtypeError: if it is not an integer.
 
     Example:
         >>> first, again = SeedStream(7), SeedStream(7)
@@ -159,7 +160,7 @@ class SeedStream:
         if place >= len(region.taken) or region.taken[place].number != count:
             raise UnsupportedError(
                 "Argument `function` of torch.utils.checkpoint must use the same seeds when it is run again, but of "
-                f"{self} it used {sum(taken.number for taken in region.taken)} at first and asks for "
+                f"{self} it used {sum(taken.number for taken in region.taken)} at first and requests "
                 f"{sum(taken.number for taken in region.taken[:place]) + count}: give a layer other `seeds` after "
                 "the backward pass, and run the function in one thread."
             )

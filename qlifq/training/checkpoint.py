@@ -30,7 +30,7 @@ def save_checkpoint(path: PathLike, identity: Mapping[str, object], content: Map
         content: its state: tensors and JSON values.
 
     Raises:
-        QLIFError: if the file cannot be written.
+        FileError: if the file cannot be written.
     """
     archive = io.BytesIO()
     torch.save({"format": FORMAT, "format_version": VERSION, **stamp(), "identity": dict(identity), **content}, archive)

@@ -104,6 +104,7 @@ def evaluate(
         raise ShapeError(
             f"Argument `data` must hold images of {design.pixels} pixels, but their shape is {tuple(images.shape)}."
         )
+    # Each process fills its own rows and leaves 0 in the others, so that the sum over processes is the whole.
     predicted = torch.zeros(len(images), dtype=torch.float64, device=device)
     losses, rates = torch.zeros_like(predicted), torch.zeros(len(network.layers), dtype=torch.float64, device=device)
     begun = time.perf_counter()
@@ -112,6 +113,7 @@ def evaluate(
             stop = min(start + batch, len(images))
             shard, rows = processes.share(stop - start)
             here, shown = images[start:stop][rows].to(device), labels[start:stop][rows].to(device)
+            # Even children seed the neurons, odd ones the input, as in training: no draw is shared between the two.
             network.reseed(child_seed(seed, 2 * number), shard)
             run = network.run(design.encode(here, child_seed(seed, 2 * number + 1), shard))
             predicted[start:stop][rows] = run.answer.scores.argmax(dim=1).to(torch.float64)

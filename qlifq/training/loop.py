@@ -68,6 +68,7 @@ def split_validation(data: LabelledImages, fraction: float) -> tuple[LabelledIma
     Raises:
         ArgumentError: if the fraction is above 0, but of no whole image.
     """
+    # Image i goes to validation where ⌊(i + 1) f⌋ exceeds ⌊i f⌋: classes that stand in blocks are all among them.
     counted = (torch.arange(len(data.images) + 1, dtype=torch.float64) * fraction).floor()
     kept = counted[1:] == counted[:-1]
     if fraction > 0 and bool(kept.all()):
@@ -165,12 +166,12 @@ def train(
             if time.monotonic() - written >= checkpoint_seconds:
                 save()
                 written = time.monotonic()
-        epoch = run.close_epoch()
+        epoch = run.finish_epoch()
         save()
         written = time.monotonic()
         if after_epoch is not None:
             after_epoch(epoch)
-    run.take_best()
+    run.load_best_weights()
     return Trained(network, tuple(run.history))
 
 
@@ -250,7 +251,7 @@ class _Run:
 
     @property
     def finished(self) -> bool:
-        return len(self.history) == self.settings.epochs or self._waited_enough()
+        return len(self.history) == self.settings.epochs or self._out_of_patience()
 
     def content(self) -> dict[str, object]:
         """What a checkpoint keeps."""
@@ -277,6 +278,7 @@ class _Run:
 
     def batches(self) -> Iterator[None]:
         """The steps of the optimiser that are left of this epoch; yields after each."""
+        # The order is a function of the seed and the epoch, on the CPU for every device, so that a resumed epoch goes on in it.
         order = torch.randperm(
             len(self.images), generator=generator(child_seed(self.order_seed, len(self.history)), torch.device("cpu"))
         )
@@ -288,8 +290,9 @@ class _Run:
             self.seconds += time.perf_counter() - begun
             yield
 
-    def close_epoch(self) -> Epoch:
+    def finish_epoch(self) -> Epoch:
         """Sum up an epoch, evaluate the validation images, and keep the best weights."""
+        # The sums are over all images, and so a short last batch counts by its images.
         loss, accuracy = (self.sums / len(self.images)).tolist()
         number = len(self.history) + 1
         # The last step may have spoiled the weights after the last loss was taken.
@@ -315,7 +318,7 @@ class _Run:
             self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
         return epoch
 
-    def take_best(self) -> None:
+    def load_best_weights(self) -> None:
         """Put the best weights in, where they were kept."""
         if self.best is not None:
             self.network.load_state_dict(self.best)
@@ -343,6 +346,7 @@ class _Run:
         loss = losses.sum() * (self.processes.count / len(rows))
         self.optimiser.zero_grad()
         torch.autograd.backward(self.scaler.scale(loss))
+        # With float16 a step whose gradients overflowed is left out, and the scale is halved.
         self.scaler.step(self.optimiser)
         self.scaler.update()
         with torch.no_grad():
@@ -368,6 +372,6 @@ class _Run:
         losses = [cast(float, epoch.validation_loss) for epoch in self.history]
         return 1 + losses.index(min(losses))
 
-    def _waited_enough(self) -> bool:
+    def _out_of_patience(self) -> bool:
         patience = self.settings.patience
         return patience is not None and bool(self.history) and len(self.history) - self._best_number() >= patience

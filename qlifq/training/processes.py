@@ -34,6 +34,7 @@ class Processes:
 
     def share(self, total: int) -> tuple[BatchShard, slice]:
         """The rows of a batch that this process holds: neighbours, as many as the others' or one more or less."""
+        # ⌊total · k / count⌋ as bounds: the shards cover the batch without gaps, in sizes that differ by at most 1.
         start, stop = (total * number // self.count for number in (self.rank, self.rank + 1))
         return BatchShard(start, total), slice(start, stop)
 
@@ -83,7 +84,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
         Which of them this is, and its device.
 
     Raises:
-        QLIFError: if there is no such device.
+        ArgumentError: if there is no such device.
     """
     try:
         chosen = torch.device(device)

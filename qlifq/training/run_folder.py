@@ -41,7 +41,7 @@ def open_run(folder: PathLike | None, *, command: str, force: bool = False) -> I
         The folder, with the marker of an unfinished run.
 
     Raises:
-        QLIFError: if it holds something else, or a finished run without `force`, or another process has it.
+        FileError: if it holds something else, or a finished run without `force`, or another process has it.
     """
     with run_folder(folder, command=command, files=[*CHECKPOINTS, *FILES], force=force) as run:
         if (run.path / EVENTS).is_symlink():

@@ -77,5 +77,7 @@ class TrainingSettings:
             return self.learning_rate
         rise = _RISE * steps if self.schedule == "one-cycle" else 0.0
         if step < rise:
+            # η(t) = η_max (b + (1 − b) (1 − cos π t/T_rise) / 2): half a cosine from b η_max up to η_max.
             return self.learning_rate * (_BEGIN + (1 - _BEGIN) * (1 - math.cos(math.pi * step / rise)) / 2)
+        # η(t) = η_max (1 + cos π (t − T_rise)/(T − T_rise)) / 2: half a cosine from there down to 0.
         return self.learning_rate * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2

@@ -245,7 +245,7 @@ def test_a_noise_model_acts_as_in_aer(qubits: list[int] | None) -> None:
         torch.testing.assert_close(law[:, site], torch.tensor(truth, dtype=torch.float64), atol=1e-10, rtol=0)
 
 
-def test_equal_noise_models_are_told_by_the_same_digest_and_others_by_another() -> None:
+def test_equal_noise_models_have_the_same_digest_and_others_another() -> None:
     def reported(model: NoiseModel) -> object:
         return AerBackend(model).run(RYSpike(), torch.zeros(0, 1, 1), shots=1, seed=None).metadata["noise"]
 

@@ -334,7 +334,7 @@ def test_a_delay_of_a_qubit_that_the_model_does_not_tell_is_refused() -> None:
     backend.run(RYSpike(), torch.zeros(1, 3, 1), shots=1, seed=None)
 
 
-def test_errors_at_a_measurement_are_told_apart() -> None:
+def test_errors_at_a_measurement_are_distinguished() -> None:
     reported = {
         AerBackend(build()).run(RYSpike(), torch.zeros(0, 1, 1), shots=1, seed=None).metadata["noise"]
         for build in (APPLIED["measure"], APPLIED["measure twice"], APPLIED["measure and readout"], with_readout(UNEVEN, [0]))

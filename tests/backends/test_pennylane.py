@@ -116,7 +116,7 @@ def test_what_kind_of_noise_a_device_object_has_is_not_known() -> None:
         ({"noise": NOISE, "wires": 2}, 12, 8, 2, 1, 2),
         ({"device": "qulacs.simulator", "wires": 1}, 12, 12, 1, 12, 1),
     ],
-    ids=["packed", "a wire per site", "one by one"],
+    ids=["packed", "one wire per site", "one by one"],
 )
 def test_the_plan_says_what_is_packed_and_what_runs_one_by_one(
     options: dict[str, Any], evaluations: int, circuits: int, qubits: int, jobs: int, turns: int

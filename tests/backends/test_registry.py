@@ -93,7 +93,7 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
         qlifq.backends.get("analytic", shots=5)
 
 
-def test_options_that_are_missing_or_open_are_told_apart(
+def test_options_that_are_missing_or_open_are_distinguished(
     register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "their_backends.py").write_text(

@@ -51,7 +51,7 @@ def test_estimates_are_unbiased_with_the_error_that_is_stated() -> None:
     assert float(estimate.max()) > 1.0
 
 
-def test_the_widening_is_told() -> None:
+def test_the_error_inflation_is_reported() -> None:
     outcome = ReadoutMitigated(NOISY, EPS, ETA).run(RYSpike(), ANGLES, shots=100, seed=1)
     assert outcome.metadata["error_inflation"] == pytest.approx((1 / 0.89, 1 / 0.73))
     assert outcome.ones is None

@@ -81,7 +81,7 @@ def test_the_qubits_and_the_noise_are_part_of_the_record(tmp_path: Path) -> None
         compare(load(tmp_path / "cal.json"), other)
 
 
-def test_a_record_from_before_the_noise_was_told_is_read_and_applied(tmp_path: Path) -> None:
+def test_a_record_from_before_the_noise_was_recorded_is_read_and_applied(tmp_path: Path) -> None:
     device = get("aer", noise=DeviceNoise(readout_p01=0.02), sampling="law")
     save(fit(device, neurons=2, shots=1000, seed=1), tmp_path / "cal.json")
     content = json.loads((tmp_path / "cal.json").read_text())

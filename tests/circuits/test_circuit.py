@@ -1,7 +1,7 @@
 """A circuit as data, its closed form against density matrices, and its gradient."""
 
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -9,8 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlifq import QLIF
 from qlifq.backends.reference import ReferenceBackend
-from qlifq.circuits import CIRCUITS, BrandPetruccione, Gate, LeakySpike, RYSpike, Slot, SpikeCircuit
+from qlifq.circuits import CIRCUITS, BrandPetruccione, Gate, LeakySpike, NamedCircuit, RYSpike, Slot, SpikeCircuit
+from qlifq.cli import main
+from qlifq.dashboard.circuit.view import CircuitView, run_circuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
 FINITE = st.floats(-20, 20)
@@ -59,6 +62,20 @@ def test_a_circuit_of_the_library_bears_its_name(name: str) -> None:
     assert CIRCUITS[name].formula.startswith("P(1) = ")
     assert circuit == CIRCUITS[name].build()
     assert hash(circuit) == hash(CIRCUITS[name].build())
+
+
+def test_a_circuit_of_one_s_own_is_one_row_on_every_front(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It goes again with the test: other tests list what qlifq brings.
+    monkeypatch.setattr(CIRCUITS, "_rows", dict(CIRCUITS))
+    tilted = SpikeCircuit("Tilted", (Gate("RY", Slot(0)), Gate("RX", 0.5)))
+    CIRCUITS.register("Tilted", NamedCircuit(lambda: tilted, "P(1) = ½(1 − cos θ0 cos 0.5)"))
+    assert main(["circuits", "Tilted"]) == 0
+    assert capsys.readouterr().out == "Tilted  |0⟩ ──RY(θ0)──RX(0.5)──M  P(1) = ½(1 − cos θ0 cos 0.5)\n"
+    assert run_circuit(replace(CircuitView.of({}), circuit="Tilted")).circuit == tilted
+    spikes, _ = QLIF(3, circuit=tilted, decision="expectation")(torch.ones(1, 2, 3))
+    assert spikes.min() > (1 - math.cos(0.5)) / 2  # what its second gate alone gives
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,), (2, 0, 3), (4, 1, 2, 3)])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from qlifq.dashboard.app import PAGES
 from qlifq.dashboard.backends.view import BackendsView
 from qlifq.dashboard.calibration.view import CalibrationView
 from qlifq.dashboard.circuit.view import CircuitView
@@ -148,6 +149,10 @@ def moves(element: Any) -> list[object]:
     steps = [round((each - element.min) / element.step) for each in (element.value + near, element.value - near)]
     inside = [element.min + step * element.step for step in steps if 0 <= step * element.step <= element.max - element.min]
     return [*(type(element.value)(each) for each in inside), element.max, element.min]
+
+
+def test_every_page_is_tested_here() -> None:
+    assert set(PAGES) == {function.__name__ for function in (neuron, circuit, backends, calibration, comparisons)}
 
 
 def groups(view: type[View]) -> set[str]:

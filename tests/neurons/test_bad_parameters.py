@@ -348,11 +348,11 @@ def test_bad_sizes_are_refused(value: object, error: type[QLIFError], message: s
 
 def test_bad_batches_are_refused() -> None:
     layer = build()
-    for ask in (layer.initial_state, layer.plan):
+    for method in (layer.initial_state, layer.plan):
         with pytest.raises(ArgumentError, match="`batch` must be at least 0, but is -1"):
-            ask(-1)
+            method(-1)
         with pytest.raises(DtypeError, match=r"`batch` must be an integer, but is 1\.5"):
-            ask(1.5)  # type: ignore[arg-type]
+            method(1.5)  # type: ignore[arg-type]
 
 
 class Small(Backend):

@@ -31,13 +31,13 @@ def spikes_of(layer: QLIF) -> Tensor:
     return spikes
 
 
-def in_a_fork(ask: Callable[[], list[int]]) -> list[int]:
+def in_a_fork(function: Callable[[], list[int]]) -> list[int]:
     """What a forked process answers."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     pid = os.fork()
     if not pid:
         try:
-            sender.send(ask())
+            sender.send(function())
         finally:
             os._exit(0)
     sender.close()

@@ -294,7 +294,7 @@ def test_another_stream_before_the_backward_pass_is_refused(reentrant: bool) -> 
     out = checkpoint(lambda x: layer(x)[0], x, use_reentrant=reentrant)
     layer.seeds = SeedStream(77)
     # Seven steps at once, each with four seeds.
-    message = r"of SeedStream\(root=77, position=0\) it used 0 at first and asks for 28: give a layer other `seeds` after"
+    message = r"of SeedStream\(root=77, position=0\) it used 0 at first and requests 28: give a layer other `seeds` after"
     with pytest.raises(UnsupportedError, match=message):
         torch.autograd.backward(out.sum())
 

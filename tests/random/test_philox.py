@@ -76,7 +76,7 @@ def test_neighbours_are_independent() -> None:
 
     Within what chance allows, false-fail rate 1e-9 over all pairs together; a correlation of 0.05 is seen.
     """
-    alike = {
+    similar = {
         "the place itself": draws(UNIFORM, torch.float64),
         "the next place": draws(UNIFORM, torch.float64, first=1),
         "a far place": draws(UNIFORM, torch.float64, first=2**32),
@@ -85,11 +85,11 @@ def test_neighbours_are_independent() -> None:
         "the other kind, next step": ranked(draws(NORMAL, torch.float64, position=1)),
         **{f"key {key}": draws(UNIFORM, torch.float64, key=key) for key in (10, 12, 11 + 2**32, 11 + 2**63)},
     }
-    pairs = list(itertools.combinations(alike, 2))
+    pairs = list(itertools.combinations(similar, 2))
     bar = stats.norm.isf(FALSE_FAIL / 4 / len(pairs)) / 50_000**0.5
     assert bar < 0.05
     for first, second in pairs:
-        one, other = alike[first].numpy() - 0.5, alike[second].numpy() - 0.5
+        one, other = similar[first].numpy() - 0.5, similar[second].numpy() - 0.5
         assert abs(np.corrcoef(one, other)[0, 1]) < bar, (first, second)
         assert abs(np.corrcoef(one**2, other**2)[0, 1]) < bar, (first, second)
 

@@ -37,7 +37,7 @@ def checked_options(options: Mapping[str, object], backend: type, *, noisy: bool
         sampling: of the backend; the law is always read off a density matrix.
 
     Raises:
-        QLIFError: for an option that Aer does not have, that belongs elsewhere, or whose value Aer refuses.
+        QLIFError: for an option that Aer does not have, that another argument sets, or whose value Aer refuses.
     """
     if not options:
         return {}

@@ -17,11 +17,11 @@ from qlifq.errors import ConformanceError, QLIFError
 
 __all__ = [
     "all_refused",
+    "check_plain_value",
     "declaration",
     "dtype",
     "memory_layout",
     "outcome",
-    "plain",
     "plain_values",
     "plan",
     "refusals",
@@ -80,7 +80,7 @@ def plain_values(harness: Harness) -> str:
     for shots in harness.modes:
         answer = harness.run(harness.angles(RY, 2, harness.sites(2)), shots)
         for name, value in (("probability", answer.probability), ("ones", answer.ones), ("metadata", dict(answer.metadata))):
-            plain(name, value)
+            check_plain_value(name, value)
     return "tensors and plain Python values"
 
 
@@ -199,14 +199,14 @@ def _well_formed(answer: Outcome, angles: Tensor, shots: int | None) -> None:
         near((answer.probability.detach().cpu() - share).abs(), angles, TOLERANCE, "ones / shots")
 
 
-def plain(name: str, value: object) -> None:
+def check_plain_value(name: str, value: object) -> None:
     """Refuse what is neither a tensor nor one of Python's own numbers, strings and containers."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            plain(f"{name}[{key!r}]", item)
+            check_plain_value(f"{name}[{key!r}]", item)
     elif isinstance(value, Sequence) and type(value) in {list, tuple}:
         for index, item in enumerate(value):
-            plain(f"{name}[{index}]", item)
+            check_plain_value(f"{name}[{index}]", item)
     elif type(value) not in {Tensor, str, int, float, bool, type(None)}:
         raise ConformanceError(f"`{name}` must be a plain value, but is a {type(value).__name__}")
 

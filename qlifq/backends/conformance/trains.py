@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import torch
 
-from qlifq.backends.conformance.contract import all_refused, plain
+from qlifq.backends.conformance.contract import all_refused, check_plain_value
 from qlifq.backends.conformance.harness import Harness
 from qlifq.backends.interface import MAX_SHOTS
 from qlifq.backends.noise import DeviceNoise
@@ -63,7 +63,7 @@ def contract(harness: Harness) -> str:
         raise ConformanceError("the same seed gives other trains")
     if torch.equal(first.spikes, other.spikes):
         raise ConformanceError("another seed gives the same trains")
-    plain("metadata", dict(first.metadata))
+    check_plain_value("metadata", dict(first.metadata))
     for fact, value in harness.backend.facts.items():
         if first.metadata.get(fact) != value:
             raise ConformanceError(f"its `facts` report {fact} {value!r}, but the metadata {first.metadata.get(fact)!r}")

@@ -90,7 +90,7 @@ def block_size(shots: int | None) -> int:
 
 
 def cut(call: Call, size: int) -> list[Block]:
-    """The blocks of a call that hold a wanted evaluation.
+    """The blocks of a call that hold an evaluation which `where` selects.
 
     Block k holds the places from k · `size` on in the order of (batch, site), whole elements of the batch where one fits. The
     first has the seed of the call itself, so that a call of one block gives what the inner backend alone gives.

@@ -42,7 +42,7 @@ def prepare(path: Path, *, must_exist: bool) -> tuple[int, int]:
     """The identity of the journal's file, which is there, ours, and readable by its owner alone.
 
     Raises:
-        QLIFError: if it is something else; then it is as it was.
+        FileError: if it is something else; then it is as it was.
         OSError: if the system refuses.
     """
     if identity(path) is None:

@@ -46,7 +46,8 @@ class Condition:
             windows that do not overlap at most one holds, so that one rotation runs, with one gate error.
 
     Raises:
-        QLIFError: if the window is no such one.
+        ArgumentError: if the window is no such one.
+        DtypeError: if a step is not an integer, or `newest` is not True or False.
 
     Example:
         >>> Condition(step=40, first=30, last=39).comparisons
@@ -141,7 +142,7 @@ class SpikeTrainCircuit:
             differs by at most half of it.
 
     Raises:
-        QLIFError: if the shapes or dtypes do not fit, or a condition looks at a bit that is not read yet.
+        QLIFError: if the shapes or dtypes do not fit, or a condition depends on a bit that is not read yet.
 
     Example:
         >>> train = SpikeTrainCircuit(torch.full((2, 1, 1), 1.5), (Condition(1, 0, 0),), torch.full((1, 1, 1), -1.0))

@@ -73,16 +73,16 @@ class TrainLaw:
         turns = self._turns(step, holds)
         if self.noise.channel is None:
             total = self.train.base[step].unsqueeze(0)
-            for angle, held in turns:
-                total = total + held * angle
+            for angle, weight in turns:
+                total = total + weight * angle
             return torch.stack((excitation(total), excitation(total + torch.pi))[: self.hidden])
         z = torch.tensor([1.0, -1.0], dtype=self.train.base.dtype, device=self.train.base.device)[
             : self.hidden, None, None, None
         ]
         vector = (torch.zeros_like(z), z)
         vector = self._turned(vector, self.train.base[step], self.train.base[step] != 0)
-        for angle, held in turns:
-            vector = self._turned(vector, angle, held)
+        for angle, weight in turns:
+            vector = self._turned(vector, angle, weight)
         return ((1 - vector[1]) / 2).clamp(0.0, 1.0)
 
     def read(self, weights: Tensor, excited: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,7 +191,8 @@ def likelihood(train: SpikeTrainCircuit, spikes: Tensor, noise: TrainNoise | Non
         over the sites is that of the whole.
 
     Raises:
-        QLIFError: for another shape or dtype.
+        ShapeError: for another shape.
+        DtypeError: for another dtype.
     """
     sizes = ("trains", train.steps, train.batch, train.sites)
     spikes = shape_of("spikes", tensor("spikes", spikes, dtypes=(torch.bool,)), sizes).to(train.base.device)

@@ -151,5 +151,5 @@ class _BitHistories(NamedTuple):
         ago = self.step - 1 - condition.last
         window = self.numbers >> ago
         later = (self.numbers & ((1 << ago) - 1)) != 0
-        held = (window & ((1 << (condition.last - condition.first + 1)) - 1)) != 0
-        return held & ~later if condition.newest else held
+        holds = (window & ((1 << (condition.last - condition.first + 1)) - 1)) != 0
+        return holds & ~later if condition.newest else holds

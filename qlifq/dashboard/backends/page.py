@@ -20,7 +20,7 @@ from qlifq.dashboard.backends.view import (
     sources,
 )
 from qlifq.dashboard.calibration.page import kept_file, kept_record
-from qlifq.dashboard.noise import ask
+from qlifq.dashboard.noise import in_vendor_thread
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.neurons.description import describe_decisions
 from qlifq.reporting.wording import duration
@@ -38,15 +38,19 @@ def backends_page() -> None:
         view = BackendsView.of(panel.values)
         panel.share()
         record = kept_record()
-        layers = {side: ask(layer_of, view, side, record) for side in SIDES}
+        layers = {side: in_vendor_thread(layer_of, view, side, record) for side in SIDES}
         st.markdown("**What it would cost**")
-        st.table(_costs({side: (describe_decisions(layer), ask(plan_of, view, layer)) for side, layer in layers.items()}))
+        st.table(
+            _costs(
+                {side: (describe_decisions(layer), in_vendor_thread(plan_of, view, layer)) for side, layer in layers.items()}
+            )
+        )
         blocked = remote(view)
         if blocked:
             st.info(said(f"{', '.join(blocked)} runs on another machine: run it from Python or the command line."))
         if st.button("Run both", type="primary", disabled=bool(blocked), key="backends:run"):
             with st.spinner("Running both backends…"):
-                st.session_state[_RAN] = ask(run_pair, view, layers, record, kept_file())
+                st.session_state[_RAN] = in_vendor_thread(run_pair, view, layers, record, kept_file())
         ran: Pair | None = st.session_state.get(_RAN)
         if ran is None:
             st.caption("Nothing has run yet.")

@@ -16,7 +16,7 @@ from qlifq.dashboard.calibration.view import (
     table,
     written,
 )
-from qlifq.dashboard.noise import ask
+from qlifq.dashboard.noise import in_vendor_thread
 from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
 from qlifq.errors import QLIFError
 
@@ -39,10 +39,10 @@ def calibration_page() -> None:
         view = CalibrationView.of(panel.values)
         panel.share()
         st.markdown("**What measuring would cost**")
-        st.code(ask(planned, view), language=None, wrap_lines=True)
+        st.code(in_vendor_thread(planned, view), language=None, wrap_lines=True)
         if st.button("Measure", type="primary", key="calibration:run"):
             with st.spinner("The circuits run…"):
-                st.session_state[_KEPT] = (ask(measure, view), view)
+                st.session_state[_KEPT] = (in_vendor_thread(measure, view), view)
         st.file_uploader(
             "or load a record that `qlifq calibrate` wrote, or a CSV file of counts with the columns site, angle or gap, "
             "shots, ones, which is fitted with the mapping beside",

@@ -79,7 +79,7 @@ def planned(view: CalibrationView) -> str:
 
 
 def measure(view: CalibrationView) -> Calibration:
-    """Measure what a view asks for.
+    """Measure what a view's controls are set to.
 
     Raises:
         QLIFError: if it cannot be measured.

@@ -160,7 +160,7 @@ class NeuronView(View):
 
     @classmethod
     def controls(cls) -> tuple[Control, ...]:
-        """Those of the fields, and what the page asks of some of them beyond what the neuron does."""
+        """Those of the fields, and the page's own bounds on some of them, beyond the neuron's."""
         return _controls()
 
 

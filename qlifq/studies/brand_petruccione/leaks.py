@@ -62,6 +62,7 @@ def gap_table() -> "DataFrame":
     time = np.arange(MOST_PULSES * (stepwise[-1] + 1))[:, None]
     x = torch.from_numpy((time % (stepwise + 1) == 0).astype(np.float64))
     pulses = {(name, "steps"): _pulses(drive(name, x, seed=0).spikes, x.numpy()) for name in NEURONS if name != "QLIF sample"}
+    # A pulse, then one leak of the whole gap, in turn: two steps for each, whatever the gap is.
     pulse = (torch.arange(2 * MOST_PULSES) % 2 == 0).to(torch.float64)[:, None, None].expand(-1, len(gaps), 1)
     whole = torch.from_numpy(gaps.astype(np.float64))[None, :, None].expand_as(pulse)
     for leak in LEAKS:

@@ -73,6 +73,7 @@ def drive(
         return Response(spikes[:, :, 0].numpy(), population[:, :, 0].numpy(), evaluations)
     decision = name.removeprefix("QLIF ")
     neuron = QLIF(1, backend=place, shots=shots, seed=seed, decision=decision, tau=t1, refractory_period=1).double()
+    # I = x · (τ/dt) · V_th θ/φ with dt = V_th = 1, see the top of the module.
     current = inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD))))
     with torch.no_grad():
         recording = simulate(neuron, current, ("potential",))

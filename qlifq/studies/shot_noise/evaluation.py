@@ -49,6 +49,7 @@ def evaluations(run: Run, repeats: int) -> tuple["DataFrame", "DataFrame", "Data
         draws = resampled_means(squares, run.rng)
         with np.errstate(divide="ignore"):
             log_error[index] = np.log(np.concatenate([squares.mean(axis=0)[None], draws])).T / 2
+        # Each squared error is in units of p (1 − p), so √(mean · shots) is 1 where shot noise is all there is.
         with_unit = np.sqrt(draws[:, -1] * count)
         pooled_rows.append({"shots": count, **percentile(float(np.sqrt(pooled.mean() * count)), with_unit).columns("ratio")})
         low, high = binomial(ones.sum(axis=0), count * len(ones))
@@ -67,6 +68,7 @@ def evaluations(run: Run, repeats: int) -> tuple["DataFrame", "DataFrame", "Data
                 }
             )
         run.tick()
+    # rmse = √(p (1 − p) / shots): the slope of ln rmse against ln shots is −1/2 as long as there is no bias.
     fitted = slopes(np.log(run.shots), log_error.transpose(1, 2, 0))
     names = [*(f"{p:g}" for p in ideal), "all"]
     scaling = DataFrame(
@@ -90,12 +92,15 @@ def floors(run: Run, most: "DataFrame", repeats: int) -> "DataFrame":
     run.tick()
     fitted = calibration.analysis.response
     p, bias = floor["p"].to_numpy(), floor["bias"].to_numpy()
+    # The inverse of p = sin²(θ/2), from which the calibrated response a + b cos θ + c sin θ predicts what is measured.
     theta = 2 * np.arcsin(np.sqrt(p))
     design = np.stack([np.ones_like(theta), np.cos(theta), np.sin(theta)], axis=1)
     predicted = design @ fitted.value[0].numpy() - p
+    # The variance of a + b cos θ + c sin θ is xᵀ Σ x with x = (1, cos θ, sin θ).
     variance = np.einsum("ij,jk,ik->i", design, fitted.covariance[0].numpy(), design)
     measured = np.clip(p + bias, 0.0, 1.0)
     own = measured * (1 - measured) / (run.shots[-1] * repeats)
+    # Calibration and measurement are independent: the variance of their difference is the sum of both.
     for name, value, spread in (("predicted", predicted, variance), ("difference", bias - predicted, variance + own)):
         reach = NORMAL * np.sqrt(spread)
         floor[name], floor[f"{name}_low"], floor[f"{name}_high"] = value, value - reach, value + reach

@@ -43,6 +43,7 @@ def trajectories(run: Run, runs: int, steps: int) -> tuple["DataFrame", "DataFra
     trains_of: dict[str, Floats] = {}
     for decision in DECISIONS:
         reference = _spikes(run, run.ideal, None, decision, current)
+        # A second run with exact probabilities and other draws: how far the model is from itself, before any shot noise.
         other = _spikes(run, run.ideal, None, decision, current)
         exact_rows.append({"decision": decision, **_columns(_measured(run, decision, reference, other))})
         by_shots, trains = [], [reference[:, 0]]
@@ -63,6 +64,7 @@ def trajectories(run: Run, runs: int, steps: int) -> tuple["DataFrame", "DataFra
 def driving_current(run: Run, runs: int, steps: int) -> Tensor:
     """A fluctuating current, the same for every run: around threshold, correlated over some steps, `(steps, runs, 1)`."""
     white = np.random.default_rng([run.seed, 1]).normal(size=steps)
+    # Ornstein-Uhlenbeck with 5 steps: x ← ρ x + √(1 − ρ²) ξ with ρ = e^(−1/5) has variance 1 once its start is forgotten.
     kept = np.exp(-1 / 5.0)
     fluctuation = np.zeros(steps)
     for step in range(1, steps):
@@ -106,6 +108,7 @@ def _measured(run: Run, decision: str, spikes: Floats, reference: Floats) -> "di
     differing = int((first < steps).sum())
     low, high = binomial(differing, len(first))
     found["differing"] = (Interval(differing / len(first), float(low), float(high)), np.empty(0))
+    # A bootstrap of its own: a median is no function of means, which `resampled_means` draws.
     medians = np.median(first[run.rng.integers(0, len(first), (DRAWS, len(first)))], axis=1)
     found["first_difference"] = (percentile(float(np.median(first)), medians), medians)
     return found

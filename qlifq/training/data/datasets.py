@@ -204,7 +204,7 @@ def digits() -> LabelledImages:
         Images `(1797, 64)`, row by row from the top, and labels 0 to 9.
 
     Raises:
-        QLIFError: if scikit-learn is missing.
+        MissingPackageError: if scikit-learn is missing.
 
     Reference:
         Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998).

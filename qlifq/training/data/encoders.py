@@ -24,7 +24,8 @@ def current(images: Tensor, steps: int, gain: float = 1.0) -> Tensor:
         `(steps, batch, neurons)`, in the dtype of `images`; a view without copies in time.
 
     Raises:
-        QLIFError: if an argument cannot be used.
+        ArgumentError: if a value is out of range or not finite, or `images` has another shape.
+        DtypeError: if an argument has another type or dtype.
 
     Example:
         >>> current(torch.tensor([[0.0, 0.5, 1.0]]), steps=2, gain=2.0).tolist()
@@ -46,7 +47,8 @@ def latency(images: Tensor, steps: int, gain: float = 1.0) -> Tensor:
         `(steps, batch, neurons)`, each element 0 or `gain`, in the dtype of `images`.
 
     Raises:
-        QLIFError: if an argument cannot be used.
+        ArgumentError: if a value is out of range or not finite, or `images` has another shape.
+        DtypeError: if an argument has another type or dtype.
 
     Example:
         >>> latency(torch.tensor([[0.0, 0.5, 1.0]]), steps=3).argmax(dim=0).tolist()
@@ -54,6 +56,7 @@ def latency(images: Tensor, steps: int, gain: float = 1.0) -> Tensor:
     """
     _check(images, steps, gain)
     _check_range(images, "a latency")
+    # A pixel of 1 spikes at step 0, the darkest that is not 0 near the last: brightness becomes an early spike.
     moments = ((1 - images) * (steps - 1)).round()
     times = torch.arange(steps, dtype=images.dtype, device=images.device)[:, None, None]
     return gain * ((times == moments) & (images > 0)).to(images.dtype)
@@ -83,7 +86,8 @@ def poisson(
         `(steps, batch, neurons)`, each element 0 or `gain`, in the dtype of `images`.
 
     Raises:
-        QLIFError: if an argument cannot be used.
+        ArgumentError: if a value is out of range or not finite, or `images` has another shape.
+        DtypeError: if an argument has another type or dtype.
 
     Example:
         >>> poisson(torch.tensor([[0.0, 1.0]]), steps=2, gain=3.0, rate=1.0).tolist()
@@ -93,6 +97,7 @@ def poisson(
     real("rate", rate, at_least=0, at_most=1)
     _check_range(images, "Poisson spikes")
     source = None if seed is None else generator(integer("seed", seed, at_least=0, at_most=MAX_SEED), images.device)
+    # The whole batch is drawn and a shard takes its rows of it, so that the number of processes changes no spike.
     first, total = (0, len(images)) if shard is None else shard
     uniform = torch.rand((steps, total, images.shape[1]), dtype=images.dtype, device=images.device, generator=source)
     return gain * (uniform[:, first : first + len(images)] < rate * images).to(images.dtype)

@@ -20,7 +20,8 @@ def ramp(steps: int, start: float = 0.0, end: float = 1.0) -> Tensor:
         `(steps,)` float32.
 
     Raises:
-        QLIFError: if an argument cannot be used.
+        ArgumentError: if a number is out of range.
+        DtypeError: if one is of another type.
 
     Example:
         >>> ramp(5, 0.0, 2.0).tolist()
@@ -42,7 +43,8 @@ def staircase(steps: int, levels: int, start: float = 0.0, end: float = 1.0) -> 
         `(steps,)` float32.
 
     Raises:
-        QLIFError: if an argument cannot be used.
+        ArgumentError: if a number is out of range.
+        DtypeError: if one is of another type.
 
     Example:
         >>> staircase(6, 3, 0.0, 1.0).tolist()
@@ -65,7 +67,8 @@ def pulses(steps: int, period: int, width: int, height: float = 1.0) -> Tensor:
         `(steps,)` float32.
 
     Raises:
-        QLIFError: if an argument cannot be used.
+        ArgumentError: if a number is out of range.
+        DtypeError: if one is of another type.
 
     Example:
         >>> pulses(6, period=3, width=1, height=2.0).tolist()

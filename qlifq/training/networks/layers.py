@@ -40,6 +40,7 @@ def over_time(function: Callable[[Tensor], Tensor], signal: Tensor) -> Tensor:
         signal: `(time, batch, ...)`.
     """
     time, batch = signal.shape[:2]
+    # A stride of 0 in time is what `expand` leaves: every step reads the same memory, so one result serves them all.
     if signal.stride(0) == 0:
         once = function(signal[0])
         return once.expand(time, *once.shape)
@@ -106,6 +107,7 @@ class PooledConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Images `(batch, channels, rows, columns)` to maps of half the size."""
+        # Both are linear: avg₂ₓ₂(w * x) = ¼ Σ over the four shifts of (shifted w) * x, taken at every second place.
         shifts = [(down, right) for down in (0, 1) for right in (0, 1)]
         shifted = [nn.functional.pad(self.weight, (right, 1 - right, down, 1 - down)) for down, right in shifts]
         kernel = torch.stack(shifted).mean(dim=0)

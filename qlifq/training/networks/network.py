@@ -98,6 +98,7 @@ def build(
         >>> network(torch.rand(5, 2, 64)).scores.shape, network.parameter_count()
         (torch.Size([2, 10]), 2410)
     """
+    # torch's initialisers draw from the global generator; it is put back, so that building a network changes no other draw.
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
@@ -126,6 +127,7 @@ def matched(design: Design, neuron: str) -> Design:
     # The number of parameters is a straight line in the width of the last hidden layer.
     sizes = [replace(other, hidden=(*other.hidden[:-1], width)) for width in (1, 2)]
     one, two = (build(size, seed=0).parameter_count() for size in sizes)
+    # The width w with N(1) + (w − 1)(N(2) − N(1)) nearest to the target number of parameters.
     width = max(1, round(1 + (target - one) / (two - one)))
     return replace(other, hidden=(*other.hidden[:-1], width))
 

@@ -95,7 +95,8 @@ def make_neurons(
         seed: as for the layer.
 
     Raises:
-        QLIFError: for an unknown kind, or an option that its layer does not take.
+        ArgumentError: for an unknown kind.
+        QLIFError: for an option that its layer does not take.
     """
     chosen = NEURONS[choice("neuron", kind, NEURONS)]
     options = {**chosen.options, **parameters}

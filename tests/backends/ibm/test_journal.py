@@ -155,7 +155,7 @@ def test_a_run_is_one_process_s_until_that_is_dead(tmp_path: Path) -> None:
         other.join()
 
 
-def test_a_full_database_is_told_and_holds_what_it_held(tmp_path: Path) -> None:
+def test_a_full_database_is_reported_and_holds_what_it_held(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         request = submit(journal, work())
         pages = journal._base.connection.execute("PRAGMA page_count").fetchone()[0]
@@ -184,7 +184,7 @@ def fill(path: str, out: str) -> None:
             file.write(f"{kept} {error}")
 
 
-def test_a_full_disk_is_told_and_nothing_that_was_kept_is_lost(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_that_was_kept_is_lost(tmp_path: Path) -> None:
     path, out = tmp_path / "j", tmp_path / "out"
     process = multiprocessing.get_context("fork").Process(target=fill, args=(str(path), str(out)))
     process.start()

@@ -159,7 +159,7 @@ def test_a_job_that_is_forgotten_is_submitted_anew(build: Build, service: Loopba
 
 
 def test_a_job_that_is_gone_keeps_no_other_work_of_its_run_waiting(build: Build, service: Loopback, tmp_path: Path) -> None:
-    """Where a budget makes the run ask what became of every job that is open."""
+    """Where a budget makes the run look up every job that is open."""
     service.states = ("Queued",)
     with pytest.raises(BackendError, match="QUEUED"):
         build(wait_seconds=0.1, max_device_seconds=50.0).run(RY, angles(1, 2), shots=10, seed=1)

@@ -170,7 +170,7 @@ CAUSES: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_the_cause_of_a_failed_connection_is_told_at_once(
+def test_the_cause_of_a_failed_connection_is_reported_at_once(
     build: Build, service: Loopback, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     resolve = socket.getaddrinfo
