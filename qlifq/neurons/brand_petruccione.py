@@ -20,6 +20,8 @@ from qlifq.backends.sampling import straight_through
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons import kernels
 from qlifq.neurons.brand_petruccione_formula import ONCE, formula_of
+from qlifq.neurons.inputs import FLOATING
+from qlifq.neurons.precision import returned, widened
 from qlifq.neurons.recorder import Recorder
 from qlifq.neurons.surrogates import heaviside_spike
 from qlifq.neurons.thresholds import comparable
@@ -50,6 +52,7 @@ class BrandPetruccioneState(NamedTuple):
 
 
 torch.serialization.add_safe_globals([BrandPetruccioneState])
+_Found = tuple[Tensor, Tensor, BrandPetruccioneState]
 
 
 class BrandPetruccione(nn.Module):
@@ -137,13 +140,13 @@ class BrandPetruccione(nn.Module):
         """Run a sequence.
 
         Args:
-            theta: rotation of an input spike, radians, `(time, batch, num_neurons)`, float32 or float64.
+            theta: rotation of an input spike, radians, `(time, batch, num_neurons)`; half precision as for `qlifq.QLIF`.
             tau: interval of a leak, at least 0, in the unit of `t1`, same shape and dtype.
             x: input spike, 0 or 1, same shape and dtype.
             state: the state to start from; None starts at population 0.
 
         Returns:
-            The spikes, `(time, batch, num_neurons)`, and the state after the last step.
+            The spikes, `(time, batch, num_neurons)`, in the dtype of `theta`, and the state after the last step.
 
         Raises:
             ShapeError: for an input of another shape.
@@ -169,15 +172,14 @@ class BrandPetruccione(nn.Module):
         With `steps` the inputs are `(1, batch, num_neurons)` and the same in each of this many steps.
         """
         self._check_inputs(theta, tau, x)
-        theta, tau, x = map(trainable, (theta, tau, x))
+        given = theta
+        theta, tau, x = (trainable(widened(value)) for value in (theta, tau, x))
         self._check_numbers(theta.dtype)
         if steps is not None:
             check.integer("steps", steps, at_least=1)
             check.shape_of("theta", theta, (1, *theta.shape[1:]))
         before = state
-        if state is None:
-            state = self.initial_state(theta)
-        state = self._check_state(state, theta)
+        state = self._check_state(self.initial_state(theta) if state is None else state, theta)
         if self.gradient == "published" and transformed(theta, tau, state.population):
             raise UnsupportedError(
                 "Argument `gradient` must be 'true' for forward-mode differentiation and torch.func, but is 'published', which "
@@ -186,7 +188,7 @@ class BrandPetruccione(nn.Module):
         count = len(theta) if steps is None else steps
         threshold = comparable(self.threshold, self.shots, theta.dtype)
         if (found := self._in_one(theta, tau, x, state, threshold, count)) is not None:
-            return self._recorded(*found, before)
+            return self._recorded(found, before, given)
         if steps is not None:
             theta, tau, x = (value.expand(steps, -1, -1) for value in (theta, tau, x))
         populations, spikes = [], []
@@ -196,20 +198,19 @@ class BrandPetruccione(nn.Module):
             spikes.append(self._spike(population, threshold))
             state = BrandPetruccioneState(population)
         if not populations:
-            return torch.zeros_like(theta), torch.zeros_like(theta), state
-        return self._recorded(torch.stack(populations), torch.stack(spikes), state, before)
+            return torch.zeros_like(given), torch.zeros_like(given), state
+        return self._recorded((torch.stack(populations), torch.stack(spikes), state), before, given)
 
-    def _recorded(
-        self, populations: Tensor, spikes: Tensor, after: BrandPetruccioneState, before: BrandPetruccioneState | None
-    ) -> tuple[Tensor, Tensor, BrandPetruccioneState]:
+    def _recorded(self, found: _Found, before: BrandPetruccioneState | None, given: Tensor) -> _Found:
         """What a call returns, which a recorder is handed, too."""
+        populations, spikes, after = found
         if self.recorder is not None:
             self.recorder.keep({"spikes": spikes, "population": populations, "probability": populations}, before, after)
-        return populations, spikes, after
+        return returned(populations, given), returned(spikes, given), after
 
     def initial_state(self, like: Tensor) -> BrandPetruccioneState:
         """The empty population for inputs such as `like`, `(time, batch, num_neurons)`."""
-        return BrandPetruccioneState(torch.zeros(like.shape[1:], dtype=like.dtype, device=like.device))
+        return BrandPetruccioneState(widened(like.new_zeros(like.shape[1:])))
 
     def plan(self, batch: int) -> Plan:
         """What one step of a batch costs on the backend, see `qlifq.backends.Plan`; spends nothing.
@@ -240,7 +241,7 @@ class BrandPetruccione(nn.Module):
 
     def _in_one(
         self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState, threshold: float, steps: int
-    ) -> tuple[Tensor, Tensor, BrandPetruccioneState] | None:
+    ) -> _Found | None:
         """Populations, spikes and state of a whole sequence; None where it must be run step by step."""
         if self.why_stepwise() is not None or not steps * theta[0:1].numel() or transformed(theta, tau, state.population):
             return None
@@ -312,7 +313,8 @@ class BrandPetruccione(nn.Module):
 
     def _check_inputs(self, theta: Tensor, tau: Tensor, x: Tensor) -> None:
         refuse_tracing()
-        check.shape_of("theta", check.with_values("theta", check.tensor("theta", theta)), ("time", "batch", self.num_neurons))
+        check.with_values("theta", check.tensor("theta", theta, dtypes=FLOATING))
+        check.shape_of("theta", theta, ("time", "batch", self.num_neurons))
         for name, value in (("tau", tau), ("x", x)):
             check.shape_of(name, check.tensor(name, value, dtypes=(theta.dtype,)), tuple(theta.shape))
             if value.device != theta.device:
@@ -328,8 +330,7 @@ class BrandPetruccione(nn.Module):
     def _check_numbers(self, dtype: torch.dtype) -> None:
         """Refuse numbers of the layer that are no use in the dtype of its inputs."""
         numbers = {"threshold": self.threshold, "t1": self.t1}
-        if self.delay_t1 is not None:
-            numbers["delay_t1 / t1"] = self.delay_t1 / self.t1
+        numbers |= {} if self.delay_t1 is None else {"delay_t1 / t1": self.delay_t1 / self.t1}
         for name, number in numbers.items():
             check.within(name, [number], dtype)
         check.real("threshold", torch.tensor(self.threshold, dtype=dtype, device="cpu").item(), below=1.0)
@@ -388,10 +389,7 @@ def rotations(weighted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weighted: W_q x and W_t x one after the other, `(time, batch, 2 units, ...)`, floating point.
 
     Returns:
-        θ, τ and the input spikes, each `(time, batch, num_neurons)`, units and what follows them in one.
+        θ, τ and the input spikes, each `(time, batch, num_neurons)`, units and what follows them in one, in float32 at least.
     """
-    if torch.is_autocast_enabled(weighted.device.type):
-        # As a QLIF layer does: neurons count in no half precision.
-        weighted = weighted.to(torch.promote_types(weighted.dtype, torch.float32))
-    rotation, interval = (half.flatten(2) for half in weighted.chunk(2, dim=2))
+    rotation, interval = (part.flatten(2) for part in widened(weighted).chunk(2, dim=2))
     return math.pi * rotation.abs(), _INTERVAL * interval.abs(), (rotation.detach() > 0).to(rotation.dtype)

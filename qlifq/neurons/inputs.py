@@ -10,21 +10,22 @@ from qlifq import _validation as check
 from qlifq._transforms import FLOATS, refuse_tracing, trainable
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.parameters import Settings
+from qlifq.neurons.precision import HALVES, widened
 from qlifq.neurons.state import QLIFState
 
 __all__ = ["FLOATING", "check_constants", "checked_current", "checked_end", "checked_modulation"]
 
-#: Half precision is accepted where autocast produced it.
-FLOATING = (*FLOATS, torch.float16, torch.bfloat16)
+#: The dtypes of an input.
+FLOATING = (*FLOATS, *HALVES)
 
 
 def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *, check_values: bool) -> Tensor:
-    """The input in the dtype of the layer, or the reason why it cannot be used.
+    """The input in the dtype that the layer computes in, or the reason why it cannot be used.
 
     Args:
         current: what the user gave, `(time, batch, num_neurons)`, or without time for one step.
         sizes: the shape it must have, see `qlifq._validation.shape_of`.
-        like: a tensor of the layer, for dtype and device.
+        like: a tensor of the layer, for device and dtype; in half precision it computes in float32.
         check_values: whether its values are checked, which waits for an accelerator.
     """
     refuse_tracing()
@@ -32,13 +33,16 @@ def checked_current(current: Tensor, sizes: Sequence[int | str], like: Tensor, *
     if current.device != like.device:
         raise DtypeError(f"Argument `current` must be on {like.device} like the layer, but is on {current.device}.")
     current = trainable(check.with_values("current", current))
+    like = widened(like)
     if like.dtype not in FLOATS:
-        half = str(current.dtype).removeprefix("torch.")
-        raise DtypeError(f"Argument `current` must have dtype float32 or float64, as must the layer, but has {half}.")
+        raise DtypeError(
+            f"A layer must have dtype {', '.join(map(_plain, FLOATING))}, but its constants have {_plain(like.dtype)}."
+        )
     if current.dtype != like.dtype:
-        if not torch.is_autocast_enabled(current.device.type):
-            expected, found = (str(dtype).removeprefix("torch.") for dtype in (like.dtype, current.dtype))
-            raise DtypeError(f"Argument `current` must have dtype {expected} like the layer, but has {found}.")
+        if current.dtype not in HALVES and not torch.is_autocast_enabled(current.device.type):
+            raise DtypeError(
+                f"Argument `current` must have dtype {_plain(like.dtype)} like the layer, but has {_plain(current.dtype)}."
+            )
         current = current.to(like.dtype)
     return check.finite("current", current) if check_values else current
 
@@ -61,7 +65,11 @@ def check_constants(settings: Settings, stored: Mapping[str, Tensor], current: T
         suited.add(current.dtype)
     if current.device.type == "cpu":
         for name, value in stored.items():
-            check.finite(name, value)
+            check.finite(name, widened(value))
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def checked_end(state: QLIFState) -> QLIFState:
@@ -73,7 +81,7 @@ def checked_end(state: QLIFState) -> QLIFState:
     """
     voltage = state.voltage
     if voltage.device.type == "cpu" and (lost := check.not_finite(voltage)):
-        dtype, most = str(voltage.dtype).removeprefix("torch."), torch.finfo(voltage.dtype).max
+        dtype, most = _plain(voltage.dtype), torch.finfo(voltage.dtype).max
         raise ArgumentError(
             f"Argument `current` must keep the potential within the range of {dtype}, ±{most:.3g}, but {lost} of "
             f"{voltage.numel()} potentials became infinite or NaN."
@@ -89,6 +97,8 @@ def checked_modulation(
         return None
     if settings.neuromod_mode == "off":
         raise UnsupportedError("Argument `modulation` would be ignored: it must be None with neuromod_mode='off'.")
+    if isinstance(modulation, Tensor) and modulation.dtype in HALVES:
+        modulation = modulation.to(current.dtype)
     check.tensor("modulation", modulation, dtypes=(current.dtype,))
     time, shaped = current.shape[:timed], current.shape[timed:]
     sizes = [*({steps} for steps in time), *({size, 1} for size in shaped)]

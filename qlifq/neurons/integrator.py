@@ -15,6 +15,7 @@ from qlifq.neurons.inputs import checked_current
 from qlifq.neurons.keywords import Numbers
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.per_neuron import PerNeuronValue
+from qlifq.neurons.precision import returned
 from qlifq.neurons.rules import PerNeuron
 from qlifq.neurons.shapes import given_per_neuron, reduced, shape_of_layer
 from qlifq.neurons.temporal import TemporalModule
@@ -107,7 +108,7 @@ class LeakyIntegrator(TemporalModule):
             state: the state to start from; None starts at V_rest.
 
         Returns:
-            V after every step, of the same shape, and the state after the last.
+            V after every step, of the same shape, and the state after the last; half precision as for `QLIF`.
 
         Raises:
             ShapeError: for an input or a state of another shape.
@@ -126,7 +127,7 @@ class LeakyIntegrator(TemporalModule):
             whole, _ = integrate(whole, now, dynamics)
             voltages.append(whole.voltage)
         output = torch.stack(voltages) if voltages else torch.zeros_like(current)
-        return self._shape.shaped(output), LeakyIntegratorState(self._shape.shaped(whole.voltage))
+        return returned(self._shape.shaped(output), sequence), LeakyIntegratorState(self._shape.shaped(whole.voltage))
 
     def extra_repr(self) -> str:
         """The settings."""

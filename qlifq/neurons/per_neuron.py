@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, ShapeError
+from qlifq.neurons.precision import widened
 from qlifq.neurons.rules import PerNeuron
 
 __all__ = ["PerNeuronValue", "value_gradients"]
@@ -69,8 +70,8 @@ class PerNeuronValue(nn.Module):
             self.register_buffer(self._stored, values)
 
     def forward(self) -> Tensor:
-        """The values, in the shape that is kept."""
-        stored = self.stored
+        """The values as a layer computes with them, in float32 at least, in the shape that is kept."""
+        stored = widened(self.stored)
         if self.low is None:
             return stored
         if self.high is None:
@@ -83,7 +84,8 @@ class PerNeuronValue(nn.Module):
         Refuses values that overflow or vanish in the stored dtype, or are not within the bounds there.
         """
         check.within(self.name, values.flatten().tolist(), self.stored.dtype)
-        return self._to_stored(values.detach().to(self.stored))
+        # Rounded once: a value in half precision could be rounded to its bound.
+        return self._to_stored(values.detach().to(widened(self.stored))).to(self.stored.dtype)
 
     @torch.no_grad()
     def assign(self, stored: Tensor) -> None:
@@ -96,13 +98,13 @@ class PerNeuronValue(nn.Module):
         above a bound    du/dvalue = 1 + 1/p²,                 p = value − low
         between two      du/dvalue = (p + q)² / (4 (p q)^1.5)   q = high − value
         """
-        stored = self.stored
-        if stored.grad is None or self.low is None:
-            return stored.grad
-        u = stored.detach()
+        gradient = self.stored.grad
+        if gradient is None or self.low is None:
+            return gradient
+        u, gradient = widened(self.stored.detach()), widened(gradient)
         if self.high is None:
-            return stored.grad * (1 + _squareplus(u).square().reciprocal())
-        return stored.grad / (4 * (self.high - self.low) * (_fraction(u) * _fraction(-u)).pow(1.5))
+            return gradient * (1 + _squareplus(u).square().reciprocal())
+        return gradient / (4 * (self.high - self.low) * (_fraction(u) * _fraction(-u)).pow(1.5))
 
     @property
     def stored(self) -> Tensor:

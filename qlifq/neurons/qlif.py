@@ -20,6 +20,7 @@ from qlifq.neurons.inputs import check_constants, checked_current, checked_modul
 from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.neuron_layer import NeuronLayer, settings_of
 from qlifq.neurons.options import check_ignored, check_loop, checked_circuit, checked_shots, checked_tolerance
+from qlifq.neurons.precision import returned
 from qlifq.neurons.recorder import Recorder
 from qlifq.neurons.routes import draw_trains, exact_step, in_one, measured_step, step_by_step
 from qlifq.neurons.shapes import shape_of_layer
@@ -47,6 +48,11 @@ class QLIF(NeuronLayer):
     emits p̂ itself.
 
     Spikes carry the straight-through gradient of p.
+
+    A layer may be cast to half precision, float16 or bfloat16, and any layer takes a current in it. The layer computes in
+    float32 all the same, or in float64 if it has that dtype. Spikes and the gradient of the current have the dtype of the
+    current; under `torch.autocast` spikes stay in the dtype of the computation. So does the state, and whatever `steps`,
+    `sequence` and recordings keep.
 
     What a layer draws follows from its stream `layer.seeds`, see `qlifq.neurons.SeedStream`, which every call moves on; torch's
     generators are left alone. `torch.utils.checkpoint` replays it. Threads, forked processes and the workers of a `DataLoader`
@@ -143,12 +149,12 @@ class QLIF(NeuronLayer):
         """Run a sequence.
 
         Args:
-            current: input I, `(time, batch, num_neurons)`, in the layer's dtype and on its device, finite.
+            current: input I, `(time, batch, num_neurons)`, in the layer's dtype or in half precision, on its device, finite.
             state: the state to start from; None starts at rest. A sequence cut in two and carried over equals the whole.
             modulation: neuromodulation, `(time, 1 or batch, 1 or num_neurons)`; None has exactly no effect.
 
         Returns:
-            The spikes, `(time, batch, num_neurons)`, and the state after the last step.
+            The spikes, `(time, batch, num_neurons)`, in the dtype of the current, and the state after the last step.
 
         Raises:
             ShapeError: for an input of another shape.
@@ -163,7 +169,7 @@ class QLIF(NeuronLayer):
         if self.training and spikes.requires_grad and self.settings.decision != "expectation":
             self._activity.check(spikes, self._advice)
         after = self._recorded(found, state)
-        return self._shape.shaped(spikes), after
+        return returned(self._shape.shaped(spikes), current), after
 
     @uncompiled
     def step(
@@ -177,7 +183,8 @@ class QLIF(NeuronLayer):
         now = self._checked(current, state, modulation, timed=False, check_values=check_values)
         m = None if now.modulation is None else now.modulation.unsqueeze(0)
         found = self._run(Given(now.current.unsqueeze(0), now.state, m))
-        return self._shape.shaped(found.outputs["spikes"][0]), self._recorded(found, state)
+        spikes = returned(self._shape.shaped(found.outputs["spikes"][0]), current)
+        return spikes, self._recorded(found, state)
 
     @uncompiled
     def steps(

@@ -12,6 +12,7 @@ from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.inputs import FLOATING
+from qlifq.neurons.precision import widened
 from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.steps import Sequence, Step, gathered
@@ -182,7 +183,7 @@ def _stepwise(
     """What `QLIF.sequence` keeps, step by step."""
     steps = layer.steps(current, state, modulation, loop=loop)
     start = layer.initial_state(current.shape[1]) if state is None else state
-    return gathered(steps if progress is None else _counted(steps, len(current), progress), outputs, current, start)
+    return gathered(steps if progress is None else _counted(steps, len(current), progress), outputs, widened(current), start)
 
 
 def _counted(steps: Iterable[Step], count: int, progress: Callable[[int, int], None]) -> Iterator[Step]:

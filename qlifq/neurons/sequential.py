@@ -11,6 +11,7 @@ from qlifq import _validation as check
 from qlifq._transforms import uncompiled
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.brand_petruccione import BrandPetruccione, rotations
+from qlifq.neurons.precision import returned
 from qlifq.neurons.stateful import FOREIGN, Family, classes_of
 from qlifq.neurons.temporal import TemporalModule
 
@@ -200,7 +201,8 @@ def _run_rotated(module: nn.Module, sequence: Tensor, state: object) -> tuple[Te
             f"What drives a BrandPetruccione of {neurons} neurons in a chain must have shape (time, batch, {2 * neurons}), "
             f"two weighted inputs each, but has shape {tuple(sequence.shape)}."
         )
-    return cast(tuple[Tensor, object], module(*rotations(sequence), state))
+    spikes, state = module(*rotations(sequence), state)
+    return returned(spikes, sequence), state
 
 
 def _run_parts(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:

@@ -25,7 +25,6 @@ CURRENT = torch.ones(4, 2, 3)
         (torch.ones(1, 4, 2, 3), ShapeError, r"must have shape \(time, batch, 3\), but has shape \(1, 4, 2, 3\)"),
         (torch.tensor(1.0), ShapeError, r"must have shape \(time, batch, 3\), but has shape \(\)"),
         (CURRENT.double(), DtypeError, "must have dtype float32 like the layer, but has float64"),
-        (CURRENT.bfloat16(), DtypeError, "must have dtype float32 like the layer, but has bfloat16"),
         (CURRENT.long(), DtypeError, "must have dtype .*float32.*, but has int64"),
         (CURRENT.bool(), DtypeError, "must have dtype .*float32.*, but has bool"),
         (CURRENT.to(torch.complex64), DtypeError, "must have dtype .*float32.*, but has complex64"),
@@ -229,9 +228,3 @@ def test_a_layer_prints_what_differs_from_the_defaults() -> None:
     shown = repr(build(tau=5.0, shots=3, decision="threshold"))
     assert "3, backend=analytic, shots=3, tau=5.0, decision='threshold'" in shown
     assert "shots=exact" in repr(build())
-
-
-def test_a_half_precision_layer_is_refused_by_the_name_of_what_was_given() -> None:
-    """Half precision is for autocast alone."""
-    with pytest.raises(DtypeError, match=r"`current` must have dtype .*, but has float16"):
-        build().half()(CURRENT.half())

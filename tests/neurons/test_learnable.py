@@ -50,7 +50,10 @@ HARD: dict[str, tuple[float, ...]] = {**NUMBERS, "V_reset": (0.0, -0.05, 0.2)}
 CASES: dict[str, tuple[dict[str, tuple[float, ...]], dict[str, Any]]] = {
     "leaky": (HARD, {}),
     "partial": ({**HARD, "reset_fraction": (0.3, 0.9, 0.6)}, {"reset": "partial", "neuromod_mode": "threshold"}),
-    "tanh": ({**NUMBERS, "theta_max": (1.5, 3.1, 2.0)}, {"mapping": "tanh", "reset": "soft", "neuromod_mode": "prob_slope"}),
+    "tanh": (
+        {**NUMBERS, "theta_max": (1.5, 3.1, 2.0), "reset_scale": (0.8, 1.3, 0.4)},
+        {"mapping": "tanh", "reset": "soft", "neuromod_mode": "prob_slope"},
+    ),
     "quadratic": (
         {
             **HARD,

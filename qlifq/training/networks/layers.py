@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from qlifq.neurons import QLIF, BrandPetruccione
 from qlifq.neurons.brand_petruccione import rotations
+from qlifq.neurons.precision import returned
 
 __all__ = [
     "Answer",
@@ -95,7 +96,7 @@ class RotatedLayer(nn.Module):
         units = (weighted.shape[2] // 2, *weighted.shape[3:])
         populations, spikes, _ = self.neurons.run(*rotations(weighted), steps=len(signal) if constant else None)
         shape = (*signal.shape[:2], *units)
-        return populations.reshape(shape), spikes.reshape(shape)
+        return returned(populations.reshape(shape), weighted), returned(spikes.reshape(shape), weighted)
 
 
 @final

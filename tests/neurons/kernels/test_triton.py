@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from qlifq import BrandPetruccione
+from qlifq import QLIF, BrandPetruccione
 from qlifq.neurons import kernels
 from qlifq.neurons.kernels import build, run, targets
 from tests.neurons.kernels.test_routes import CASES, error, inputs
@@ -51,6 +51,20 @@ def test_inputs_that_are_repeated_or_shared_have_their_gradients() -> None:
     current, modulation = inputs(options)
     assert modulation is not None
     assert error(options, current[:1].expand_as(current), modulation[:, :1, :1]) < 1e-10
+
+
+def test_half_precision_is_computed_as_in_the_step_loop() -> None:
+    current = (2 + 2 * torch.randn(9, 2, 11, generator=torch.Generator().manual_seed(5))).bfloat16()
+    found = []
+    for kernel in kernels.CHOICES:
+        drive = current.clone().requires_grad_()
+        spikes, state = QLIF(11, seed=3, tau=3.0, kernel=kernel).bfloat16()(drive)
+        assert spikes.dtype == torch.bfloat16
+        found.append((spikes, state.voltage, *torch.autograd.grad(spikes.sum(dtype=torch.float32), drive)))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)
+    # An ulp of bfloat16, where a last digit of float32 decides which way it is rounded.
+    torch.testing.assert_close(found[0][2], found[1][2], rtol=2**-7, atol=1e-6)
 
 
 def test_the_neuron_of_brand_and_petruccione_is_that_of_its_step_loop() -> None:
