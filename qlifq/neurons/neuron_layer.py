@@ -106,7 +106,7 @@ class NeuronLayer(TemporalModule):
         return repr(value)
 
     def __getattr__(self, name: str) -> Tensor | nn.Module:
-        # Where a property raises an AttributeError, Python asks here, and what it said would be lost.
+        # Where a property raises an AttributeError, Python calls this, and what it said would be lost.
         return self._constant(name) if name in PER_NEURON else super().__getattr__(name)
 
     @property

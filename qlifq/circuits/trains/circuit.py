@@ -145,6 +145,7 @@ class SpikeTrainCircuit:
         QLIFError: if the shapes or dtypes do not fit, or a condition depends on a bit that is not read yet.
 
     Example:
+        >>> import torch
         >>> train = SpikeTrainCircuit(torch.full((2, 1, 1), 1.5), (Condition(1, 0, 0),), torch.full((1, 1, 1), -1.0))
         >>> train.steps, train.batch, train.sites, train.conditionals
         (2, 1, 1, 1)
