@@ -3,15 +3,27 @@
 The library is imported inside the command, so that `qlifq --help` answers at once.
 """
 
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from qlifq.cli.arguments import Force, Noise, Out, Sampling, Scheduler, print_findings, print_problems, whole_numbers
+from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, Scheduler, print_findings, print_problems, whole_numbers
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from qlifq.studies import OwnInput, StudyKind
+
 __all__ = ["compare"]
+
+#: How many test images a trained network sees.
+TEST_IMAGES = 50
 
 
 def compare(
@@ -19,6 +31,14 @@ def compare(
     study: Annotated[
         str, typer.Argument(metavar="STUDY", help="shot-noise, brand-petruccione, or one that was registered in Python.")
     ],
+    source: Annotated[
+        Path | None, typer.Option("--input", help="Compare on this input: a .npy file of currents, (time, batch, neurons).")
+    ] = None,
+    trained: Annotated[
+        Path | None,
+        typer.Option("--run", help="For shot-noise: a folder that `qlifq train` wrote; on --input, or its first test images."),
+    ] = None,
+    data_dir: DataDir = None,
     backend: Annotated[str, typer.Option(help="Where the shots are drawn, see `qlifq backends`.")] = "analytic",
     noise: Noise = None,
     sampling: Sampling = None,
@@ -46,20 +66,73 @@ def compare(
     if study not in STUDIES:
         raise unknown("study", study, list(STUDIES))
     kind = STUDIES[study]
-    for option, value, taken in (("noise", noise, kind.noise), ("snapshot", snapshot, kind.snapshot)):
-        if value is not None and not taken:
-            raise ArgumentError(f"Option --{option} would be ignored: study {study} has none.")
-    check_folder(out, command=context.obj, files=kind.files, force=force)
+    given = {"noise": noise, "snapshot": snapshot, "input": source, "run": trained, "shots": shots, "quick": quick or None}
+    own = _own_input(study, kind, {name: value for name, value in given.items() if value is not None})
+    if data_dir is not None and trained is None:
+        raise ArgumentError("Option --data-dir would be ignored: it needs --run.")
+    files = kind.files if own is None else own.files
+    check_folder(out, command=context.obj, files=files, force=force)
     resolved = build_backend(backend, backend_options(noise, sampling), scheduler)
-    counts = kind.shots if shots is None else whole_numbers("--shots", shots)
-    size = kind.quick if quick else kind.paper
-    options = {} if snapshot is None else {"snapshot": snapshot}
-    setup = {} if sampling is None else {"sampling": sampling}
-    with run_folder(out, command=context.obj, files=kind.files, force=force) as folder:
+    default = kind.shots if own is None else own.shots
+    counts = default if shots is None else whole_numbers("--shots", shots)
+    setup: dict[str, object] = {} if sampling is None else {"sampling": sampling}
+    if own is None:
+        size = kind.quick if quick else kind.paper
+        options = {} if snapshot is None else {"snapshot": snapshot}
+        run, report_of = partial(kind.run, resolved, size=size, **options), kind.report
+    else:
+        network, current, described = _network_and_current(source, trained, data_dir, seed)
+        setup["input from"] = described
+        run, report_of = partial(own.run, network, current, [resolved]), own.report
+    with run_folder(out, command=context.obj, files=files, force=force) as folder:
         with progress_bar("parts") as progress:
-            measured = kind.run(resolved, seed=seed, shots=counts, size=size, progress=progress, **options)
-        report = kind.report(measured, setup)
+            measured = run(seed=seed, shots=counts, progress=progress)
+        report = report_of(measured, setup)
         print_problems(folder.write(report_contents(report, context.obj)))
         print(f"numbers of {report.source}")
         print_findings(report)
         print(f"written to {folder.path / 'report.md'}")
+
+
+def _own_input(study: str, kind: "StudyKind", given: "Mapping[str, object]") -> "OwnInput | None":
+    """How the study compares on an input of the user's, where there is one; refuses options that would be ignored."""
+    own = kind.own_input
+    taken = {
+        "noise": kind.noise,
+        "snapshot": kind.snapshot,
+        "input": own is not None,
+        "run": own is not None and own.network,
+    }
+    for option in given:
+        if not taken.get(option, True):
+            raise ArgumentError(f"Option --{option} would be ignored: study {study} has none.")
+    if own is None or not {"input", "run"} & set(given):
+        return None
+    for option in ("snapshot", "quick", *(() if own.shots else ("shots",))):
+        if option in given:
+            raise ArgumentError(f"Option --{option} would be ignored: study {study} has none with --input or --run.")
+    return own
+
+
+def _network_and_current(
+    source: Path | None, trained: Path | None, data_dir: Path | None, seed: int
+) -> "tuple[nn.Module | None, Tensor, str]":
+    """The network, where one is given, its input, and where that is from; one of `source` and `trained` is given."""
+    from qlifq.random import BatchShard
+    from qlifq.reporting.wording import counted
+    from qlifq.training import load_current, load_run
+
+    if trained is None:
+        return None, load_current(cast(Path, source)), str(source)
+    run = load_run(trained)
+    network = run.network()
+    if source is None:
+        images = run.data(data_dir).test.images[:TEST_IMAGES]
+        current = run.design.encode(images, seed, BatchShard(0, len(images)))
+        return network, current, f"{counted(len(images), 'test image')} of {trained}"
+    current = load_current(source)
+    if data_dir is not None:
+        raise ArgumentError("Option --data-dir would be ignored: the input is that of --input.")
+    if current.shape[2] != run.design.pixels:
+        raise ArgumentError(f"File {source} must hold currents of {run.design.pixels} pixels, but holds {current.shape[2]}.")
+    return network, current, f"{source}, to the network of {trained}"

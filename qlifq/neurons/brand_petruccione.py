@@ -133,6 +133,11 @@ class BrandPetruccione(nn.Module):
         if delay_t1 is not None and leak != "relaxation":
             raise UnsupportedError(f"Argument `delay_t1` would be ignored: it needs leak='relaxation', but leak is {leak!r}.")
 
+    def moved(self, backend: str | Backend, *, shots: int | None = None, seed: int | None = None) -> "BrandPetruccione":
+        """The same layer on another backend, as a new one; arguments and errors as for the layer."""
+        same = {name: getattr(self, name) for name in ("threshold", "t1", "leak", "gradient", "delay_t1", "kernel")}
+        return BrandPetruccione(self.num_neurons, backend=backend, shots=shots, seed=seed, **same)
+
     @uncompiled
     def forward(
         self, theta: Tensor, tau: Tensor, x: Tensor, state: BrandPetruccioneState | None = None

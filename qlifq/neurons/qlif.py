@@ -1,5 +1,6 @@
 """The QLIF layer."""
 
+import copy
 from collections.abc import Iterator
 from typing import Unpack
 
@@ -141,6 +142,24 @@ class QLIF(NeuronLayer):
         #: What `qlifq.record` has set to be filled, if anything.
         self.recorder: Recorder | None = None
         self._decision = QuantumDecision(settings, backend, circuit, shots, gradient, gradient_shots)
+
+    def moved(self, backend: str | Backend, *, shots: int | None = None, seed: int | None = None) -> "QLIF":
+        """A copy of the layer whose spikes another backend decides; they give no gradients (gradient="none").
+
+        Arguments and errors are those of the layer.
+        """
+        place, settings = backend if isinstance(backend, Backend) else get(backend), self.settings
+        check_loop(self.loop, settings, self.circuit, place)
+        if settings.quantum_mode:
+            shots = checked_shots(shots, settings, place, loop=self.loop, neurons=self.num_neurons)
+        else:
+            check_ignored(shots, None, place, "auto")
+        seeds = SeedStream(seed)
+        layer = copy.deepcopy(self, {id(self.backend): self.backend, id(self.recorder): None})
+        layer.backend, layer.shots, layer.seeds = place, shots, seeds
+        layer.gradient, layer.gradient_shots = "none", None
+        layer._decision = QuantumDecision(settings, place, layer.circuit, shots, "none", None)
+        return layer
 
     @uncompiled
     def forward(

@@ -10,11 +10,21 @@ from qlifq.studies.simulation import SimulationRun, describe_loops, describe_pla
 from qlifq.studies.simulation_figure import simulation_figure
 
 if TYPE_CHECKING:
+    from qlifq.studies.brand_petruccione.own_input import (
+        BrandPetruccioneComparison,
+        brand_petruccione_comparison_report,
+        compare_brand_petruccione,
+    )
     from qlifq.studies.brand_petruccione.report import brand_petruccione_report
     from qlifq.studies.brand_petruccione.study import BrandPetruccioneStudy, run_brand_petruccione
-    from qlifq.studies.kinds import STUDIES, StudyKind
+    from qlifq.studies.kinds import STUDIES, OwnInput, StudyKind
     from qlifq.studies.replay import Replay, replay_report, run_replay
     from qlifq.studies.run import StudyRun
+    from qlifq.studies.shot_noise.own_input import (
+        ShotNoiseComparison,
+        compare_shot_noise,
+        shot_noise_comparison_report,
+    )
     from qlifq.studies.shot_noise.report import shot_noise_report
     from qlifq.studies.shot_noise.study import ShotNoiseStudy, run_shot_noise
 else:
@@ -23,14 +33,21 @@ else:
         __name__,
         {
             "STUDIES": "qlifq.studies.kinds",
+            "OwnInput": "qlifq.studies.kinds",
             "StudyKind": "qlifq.studies.kinds",
             "StudyRun": "qlifq.studies.run",
+            "BrandPetruccioneComparison": "qlifq.studies.brand_petruccione.own_input",
+            "brand_petruccione_comparison_report": "qlifq.studies.brand_petruccione.own_input",
+            "compare_brand_petruccione": "qlifq.studies.brand_petruccione.own_input",
             "BrandPetruccioneStudy": "qlifq.studies.brand_petruccione.study",
             "brand_petruccione_report": "qlifq.studies.brand_petruccione.report",
             "run_brand_petruccione": "qlifq.studies.brand_petruccione.study",
             "Replay": "qlifq.studies.replay",
             "replay_report": "qlifq.studies.replay",
             "run_replay": "qlifq.studies.replay",
+            "ShotNoiseComparison": "qlifq.studies.shot_noise.own_input",
+            "compare_shot_noise": "qlifq.studies.shot_noise.own_input",
+            "shot_noise_comparison_report": "qlifq.studies.shot_noise.own_input",
             "ShotNoiseStudy": "qlifq.studies.shot_noise.study",
             "run_shot_noise": "qlifq.studies.shot_noise.study",
             "shot_noise_report": "qlifq.studies.shot_noise.report",
@@ -39,15 +56,21 @@ else:
 
 __all__ = [
     "STUDIES",
+    "BrandPetruccioneComparison",
     "BrandPetruccioneStudy",
+    "OwnInput",
     "Replay",
     "SavedRun",
+    "ShotNoiseComparison",
     "ShotNoiseStudy",
     "SimulationRun",
     "StudyKind",
     "StudyRun",
+    "brand_petruccione_comparison_report",
     "brand_petruccione_report",
     "check_folder",
+    "compare_brand_petruccione",
+    "compare_shot_noise",
     "describe_loops",
     "describe_plan",
     "read_run",
@@ -56,6 +79,7 @@ __all__ = [
     "run_replay",
     "run_shot_noise",
     "run_simulation",
+    "shot_noise_comparison_report",
     "shot_noise_report",
     "simulation_figure",
     "write_simulation",

@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -13,7 +15,7 @@ from qlifq.studies.brand_petruccione import report as brand_petruccione_report
 from qlifq.studies.brand_petruccione import study as brand_petruccione
 from qlifq.studies.shot_noise import report as shot_noise_report
 from qlifq.studies.shot_noise import study as shot_noise
-from tests.cli.harness import Captured, succeed
+from tests.cli.harness import Captured, refuse, succeed
 
 SHOTS = ["--quick", "--shots", "1,30,1000"]
 
@@ -94,6 +96,18 @@ def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None
         (["brand-petruccione", "--noise", "fake_torino"], "--noise would be ignored: study brand-petruccione has none"),
         (["everything"], "Unknown study `everything`: it must be one of shot-noise, brand-petruccione"),
         ([], "Missing argument"),
+        (["shot-noise", "--input", "nowhere.npy"], r"nowhere\.npy .*"),
+        (
+            ["brand-petruccione", "--input", "nowhere.npy", "--shots", "1,2,3"],
+            "--shots would be ignored: .* has none with --input",
+        ),
+        (
+            ["shot-noise", "--input", "nowhere.npy", "--quick"],
+            "--quick would be ignored: study shot-noise has none with --input",
+        ),
+        (["brand-petruccione", "--run", "nowhere"], "--run would be ignored: study brand-petruccione has none"),
+        (["shot-noise", "--run", "nowhere"], "Folder nowhere must be a run of `qlifq train`, but does not exist"),
+        (["shot-noise", "--data-dir", "nowhere"], "--data-dir would be ignored: it needs --run"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[str], message: str) -> None:
@@ -102,6 +116,52 @@ def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[s
     assert re.fullmatch(r"Error: .+\n", error)
     assert re.search(message, error)
     assert not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("study", "options", "files"),
+    [
+        ("shot-noise", SHOTS[1:], {"spikes.csv", "spikes.png"}),
+        ("brand-petruccione", [], {"neurons.csv", "neurons.png"}),
+    ],
+)
+def test_a_file_of_currents_is_the_input(capsys: Captured, study: str, options: list[str], files: set[str]) -> None:
+    np.save("mine.npy", np.random.default_rng(0).gamma(2.0, 1.0, (30, 2, 3)))
+    out = succeed(capsys, "compare", study, "--input", "mine.npy", "--backend", "analytic", *options, "--out", "run")
+    assert {path.name for path in Path("run").iterdir()} == {"report.md", "summary.json", *files}
+    assert "| input from | mine.npy |" in Path("run/report.md").read_text(encoding="utf-8")
+    assert out.splitlines()[0].startswith("numbers of analytic, ")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((3, 4)), r"must hold an array of shape \(time, batch, neurons\) .*, but holds one of shape \(3, 4\)"),
+        (np.full((2, 2, 2), np.nan), "must hold finite float32 numbers, but 8 of its 8 are not"),
+        (np.full((2, 2, 2), -1.0), "`current` must be at least 0, but is -1 somewhere"),
+    ],
+)
+def test_a_file_that_holds_no_such_currents_is_one_sentence(
+    capsys: Captured, values: npt.NDArray[np.float64], message: str
+) -> None:
+    np.save("mine.npy", values)
+    assert re.search(message, refuse(capsys, "compare", "brand-petruccione", "--input", "mine.npy"))
+
+
+def test_a_trained_network_is_compared_on_its_test_images_and_on_a_file(capsys: Captured) -> None:
+    few = ["--samples", "60", "--epochs", "1", "--hidden", "8", "--steps", "4"]
+    succeed(capsys, "train", *few, "--out", "trained")
+    options = ["--backend", "analytic", "--shots", "1,10,100"]
+    succeed(capsys, "compare", "shot-noise", "--run", "trained", *options, "--out", "run")
+    answers = pd.read_csv("run/answers.csv")
+    assert list(answers["shots"]) == [0, 1, 10, 100]
+    assert answers["agreement"].between(0, 1).all()
+    assert "test images of trained |" in Path("run/report.md").read_text(encoding="utf-8")
+    np.save("mine.npy", np.ones((4, 2, 64)))
+    succeed(capsys, "compare", "shot-noise", "--run", "trained", "--input", "mine.npy", *options, "--out", "mine")
+    np.save("mine.npy", np.ones((4, 2, 63)))
+    error = refuse(capsys, "compare", "shot-noise", "--run", "trained", "--input", "mine.npy", *options)
+    assert "must hold currents of 64 pixels, but holds 63" in error
 
 
 def test_an_earlier_run_is_kept_without_force(capsys: Captured) -> None:

@@ -18,7 +18,7 @@ from qlifq.backends import Backend
 from qlifq.neurons import QLIF, BrandPetruccione, simulate
 from qlifq.reporting.intervals import Floats
 
-__all__ = ["LEAKS", "NEURONS", "T1", "THETA", "THRESHOLD", "Response", "drive"]
+__all__ = ["LEAKS", "NEURONS", "T1", "THETA", "THRESHOLD", "Response", "drive", "driven", "rotated"]
 
 #: θ of an input spike, radians: four in a row reach the threshold.
 THETA = 0.6
@@ -67,15 +67,25 @@ def drive(
     if name.startswith("BP"):
         leak = name.removeprefix("BP ")
         layer = BrandPetruccione(1, backend=place, shots=shots, seed=seed, threshold=THRESHOLD, t1=t1, leak=leak)
-        population, spikes, _ = layer.run(torch.full_like(inputs, THETA), torch.ones_like(inputs), inputs)
-        # No circuit runs in the step after a spike.
-        evaluations = 1 - float(spikes[:-1].sum()) / spikes.numel()
-        return Response(spikes[:, :, 0].numpy(), population[:, :, 0].numpy(), evaluations)
+        return rotated(layer, torch.full_like(inputs, THETA), inputs)
     decision = name.removeprefix("QLIF ")
     neuron = QLIF(1, backend=place, shots=shots, seed=seed, decision=decision, tau=t1, refractory_period=1).double()
     # I = x · (τ/dt) · V_th θ/φ with dt = V_th = 1, see the top of the module.
-    current = inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD))))
+    return driven(neuron, inputs * (t1 * THETA / (2 * math.asin(math.sqrt(THRESHOLD)))))
+
+
+def rotated(layer: BrandPetruccione, theta: Tensor, x: Tensor) -> Response:
+    """The response of their neuron to input spikes x that rotate by θ, `(time, batch, neurons)`; else it leaks one step."""
     with torch.no_grad():
-        recording = simulate(neuron, current, ("potential",))
-    potential = recording["potential"][:, :, 0].numpy()
-    return Response(recording.spikes[:, :, 0].numpy(), potential, recording.evaluations / inputs.numel())
+        population, spikes, _ = layer.run(theta, torch.ones_like(x), x)
+    # No circuit runs in the step after a spike.
+    evaluations = 1 - float(spikes[:-1].sum()) / spikes.numel()
+    return Response(spikes.flatten(1).numpy(), population.flatten(1).numpy(), evaluations)
+
+
+def driven(layer: QLIF, current: Tensor) -> Response:
+    """The response of QLIF to a current, `(time, batch, neurons)`."""
+    with torch.no_grad():
+        recording = simulate(layer, current, ("potential",))
+    trace = recording["potential"].flatten(1).numpy()
+    return Response(recording.spikes.flatten(1).numpy(), trace, recording.evaluations / current.numel())

@@ -24,7 +24,7 @@ from qlifq.studies.spike_trains import Integers, coefficient_of_variation, first
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["PAPER", "QUICK", "BrandPetruccioneStudy", "StudySize", "run_brand_petruccione"]
+__all__ = ["KERNEL", "PAPER", "QUICK", "BrandPetruccioneStudy", "StudySize", "run_brand_petruccione", "statistics_of"]
 
 #: Time constant of the kernel of van Rossum, steps.
 KERNEL = 10.0
@@ -206,26 +206,10 @@ class _Run(StudyRun):
                     {"input_rate": rate, "neuron": name, **mean(response.spikes.mean(axis=0), self.rng).columns("rate")}
                 )
                 if rate in COMPARED_RATES:
-                    compared = self._statistics(response, responses["QLIF threshold"])
+                    compared = statistics_of(response, responses["QLIF threshold"], self.rng)
                     statistics.append({"input_rate": rate, "neuron": name, **compared})
             self.tick()
         return DataFrame(curve), DataFrame(statistics)
-
-    def _statistics(self, response: Response, other: Response) -> dict[str, float]:
-        spikes = response.spikes
-        distance = van_rossum(spikes, other.spikes, KERNEL)
-        columns = np.column_stack([spikes.mean(axis=0), distance, interval_sums(spikes)])
-        means, draws = columns.mean(axis=0), resampled_means(columns, self.rng)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            isi, isi_draws = means[3] / means[2], draws[:, 3] / draws[:, 2]
-        cv, cv_draws = float(coefficient_of_variation(means[2:])), coefficient_of_variation(draws[:, 2:])
-        return {
-            **percentile(float(means[0]), draws[:, 0]).columns("rate"),
-            **percentile(float(isi), isi_draws).columns("isi"),
-            **percentile(cv, cv_draws).columns("isi_cv"),
-            **percentile(float(means[1]), draws[:, 1]).columns("distance"),
-            "evaluations": response.evaluations,
-        }
 
     def _t1(self) -> "DataFrame":
         from pandas import DataFrame
@@ -308,6 +292,24 @@ class _Run(StudyRun):
         draws = np.sqrt(np.divide(*resampled_means(squares, self.rng).T))
         value = float(np.sqrt(np.divide(*squares.sum(axis=0))))
         return percentile(value, draws), np.log([value, *draws])
+
+
+def statistics_of(response: Response, other: Response, rng: np.random.Generator) -> dict[str, float]:
+    """Rate, intervals between spikes and distance from another response, each with its interval over trains."""
+    spikes = response.spikes
+    distance = van_rossum(spikes, other.spikes, KERNEL)
+    columns = np.column_stack([spikes.mean(axis=0), distance, interval_sums(spikes)])
+    means, draws = columns.mean(axis=0), resampled_means(columns, rng)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        isi, isi_draws = means[3] / means[2], draws[:, 3] / draws[:, 2]
+    cv, cv_draws = float(coefficient_of_variation(means[2:])), coefficient_of_variation(draws[:, 2:])
+    return {
+        **percentile(float(means[0]), draws[:, 0]).columns("rate"),
+        **percentile(float(isi), isi_draws).columns("isi"),
+        **percentile(cv, cv_draws).columns("isi_cv"),
+        **percentile(float(means[1]), draws[:, 1]).columns("distance"),
+        "evaluations": response.evaluations,
+    }
 
 
 def _resources(costs: Mapping[str, Resources], scaling: "DataFrame") -> "DataFrame":
