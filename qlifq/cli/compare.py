@@ -3,6 +3,7 @@
 The library is imported inside the command, so that `qlifq --help` answers at once.
 """
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -11,13 +12,14 @@ import typer
 
 from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, Scheduler, print_findings, print_problems, whole_numbers
 from qlifq.cli.progress import progress_bar
-from qlifq.errors import ArgumentError
+from qlifq.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
+    from qlifq.backends import Backend
     from qlifq.studies import OwnInput, StudyKind
 
 __all__ = ["compare"]
@@ -39,7 +41,10 @@ def compare(
         typer.Option("--run", help="For shot-noise: a folder that `qlifq train` wrote; on --input, or its first test images."),
     ] = None,
     data_dir: DataDir = None,
-    backend: Annotated[str, typer.Option(help="Where the shots are drawn, see `qlifq backends`.")] = "analytic",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Where the shots are drawn, see `qlifq backends`; default aer for shot-noise, else analytic."),
+    ] = None,
     noise: Noise = None,
     sampling: Sampling = None,
     scheduler: Scheduler = None,
@@ -58,7 +63,6 @@ def compare(
     neuron of Brand and Petruccione, arXiv 2407.16398, on the same input.
     """
     from qlifq._validation import unknown
-    from qlifq.cli.options import backend_options, build_backend
     from qlifq.reporting.report import report_contents
     from qlifq.reporting.run_folder import check_folder, run_folder
     from qlifq.studies import STUDIES
@@ -72,18 +76,21 @@ def compare(
         raise ArgumentError("Option --data-dir would be ignored: it needs --run.")
     files = kind.files if own is None else own.files
     check_folder(out, command=context.obj, files=files, force=force)
-    resolved = build_backend(backend, backend_options(noise, sampling), scheduler)
+    beside = None if own is None or backend is not None or noise is not None else own.beside
+    if backend is None:
+        backend, sampling = kind.backend, sampling or _fast_sampling(kind.backend)
+    backends = _backends(backend, [noise] if beside is None else [noise, beside], sampling, scheduler)
     default = kind.shots if own is None else own.shots
     counts = default if shots is None else whole_numbers("--shots", shots)
     setup: dict[str, object] = {} if sampling is None else {"sampling": sampling}
     if own is None:
         size = kind.quick if quick else kind.paper
         options = {} if snapshot is None else {"snapshot": snapshot}
-        run, report_of = partial(kind.run, resolved, size=size, **options), kind.report
+        run, report_of = partial(kind.run, backends[0], size=size, **options), kind.report
     else:
         network, current, described = _network_and_current(source, trained, data_dir, seed)
         setup["input from"] = described
-        run, report_of = partial(own.run, network, current, [resolved]), own.report
+        run, report_of = partial(own.run, network, current, backends), own.report
     with run_folder(out, command=context.obj, files=files, force=force) as folder:
         with progress_bar("parts") as progress:
             measured = run(seed=seed, shots=counts, progress=progress)
@@ -92,6 +99,24 @@ def compare(
         print(f"numbers of {report.source}")
         print_findings(report)
         print(f"written to {folder.path / 'report.md'}")
+
+
+def _fast_sampling(backend: str) -> str | None:
+    """Counts drawn from the distribution of the outcomes, where the backend can: many shots then take as long as one."""
+    from qlifq.backends.registry import summary
+
+    return "law" if "law" in summary(backend).sampling else None
+
+
+def _backends(name: str, noises: "Sequence[str | None]", sampling: str | None, scheduler: str | None) -> "list[Backend]":
+    """The backend with each noise; the snapshots that come after the first go without where their package is missing."""
+    from qlifq.cli.options import backend_options, build_backend
+
+    found = [build_backend(name, backend_options(noises[0], sampling), scheduler)]
+    for noise in noises[1:]:
+        with suppress(MissingPackageError):
+            found.append(build_backend(name, backend_options(noise, sampling), scheduler))
+    return found
 
 
 def _own_input(study: str, kind: "StudyKind", given: "Mapping[str, object]") -> "OwnInput | None":

@@ -33,6 +33,7 @@ class OwnInput:
         files: as for `StudyKind`.
         shots: the numbers of shots by default; None where all is exact.
         network: whether it takes a network.
+        beside: the snapshot whose noise is compared too, where no backend and no noise is named; None for none.
     """
 
     run: Callable[..., Any]
@@ -40,6 +41,7 @@ class OwnInput:
     files: Sequence[str]
     shots: Sequence[int] | None
     network: bool
+    beside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class StudyKind:
         quick: how much is run with `--quick`.
         noise: whether the backend may have noise.
         snapshot: whether `run` takes a `snapshot`, the name of a device's.
+        backend: where the shots are drawn by default.
         own_input: how it compares on an input of the user's; None where it cannot.
     """
 
@@ -71,6 +74,7 @@ class StudyKind:
     quick: object
     noise: bool = True
     snapshot: bool = False
+    backend: str = "analytic"
     own_input: OwnInput | None = None
 
 
@@ -103,12 +107,15 @@ STUDIES = Registry(
             shots=shot_noise.SHOTS,
             paper=shot_noise.PAPER,
             quick=shot_noise.QUICK,
+            # The model would be compared with its own draws.
+            backend="aer",
             own_input=OwnInput(
                 run=_shots_on_input,
                 report=shot_noise_input.shot_noise_comparison_report,
                 files=shot_noise_input.FILES,
                 shots=shot_noise_input.SHOTS,
                 network=True,
+                beside="fake_torino",
             ),
         ),
         "brand-petruccione": StudyKind(

@@ -32,9 +32,15 @@ def _small_and_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("study", "files"), [("shot-noise", shot_noise_report.FILES), ("brand-petruccione", brand_petruccione_report.FILES)]
+    ("study", "backend", "files"),
+    [
+        ("shot-noise", "aer", shot_noise_report.FILES),
+        ("brand-petruccione", "analytic", brand_petruccione_report.FILES),
+    ],
 )
-def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured, study: str, files: tuple[str, ...]) -> None:
+def test_a_comparison_leaves_its_report_and_says_what_it_found(
+    capsys: Captured, study: str, backend: str, files: tuple[str, ...]
+) -> None:
     out = succeed(capsys, "compare", study, *SHOTS, "--seed", "4", "--out", "run")
     text = Path("run/report.md").read_text(encoding="utf-8")
     assert f"qlifq compare {study} --quick --shots 1,30,1000 --seed 4 --out run" in text
@@ -42,7 +48,7 @@ def test_a_comparison_leaves_its_report_and_says_what_it_found(capsys: Captured,
     assert sorted(path.name for path in Path("run").iterdir()) == sorted([*files, "summary.json"])
     source, *found, where = out.splitlines()
     assert f"Numbers of: {source.removeprefix('numbers of ')}." in text
-    assert source.startswith("numbers of analytic, ")
+    assert source.startswith(f"numbers of {backend}, ")
     assert where == "written to run/report.md"
     assert found
     unmarked = text.replace("**", "").replace("`", "")
@@ -88,7 +94,7 @@ def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None
         (["shot-noise", "--shots", "1,x"], "--shots must be whole numbers with commas between them, but is '1,x'"),
         (["shot-noise", "--shots", "1,2"], r"at least 3 rising numbers, but is \[1, 2\]"),
         (["shot-noise", "--noise", "t9=1"], "Unknown noise `t9`"),
-        (["shot-noise", "--sampling", "law"], "Backend analytic has no option `sampling`"),
+        (["shot-noise", "--backend", "analytic", "--sampling", "law"], "Backend analytic has no option `sampling`"),
         (["brand-petruccione", "--backend", "nowhere"], "Unknown backend `nowhere`"),
         (["brand-petruccione", "--snapshot", "fake_nowhere"], "but is 'fake_nowhere'"),
         (["shot-noise", "--scheduler", "nowhere"], "`scheduler` must be local, synchronous or an address such as tcp://"),
@@ -146,6 +152,16 @@ def test_a_file_that_holds_no_such_currents_is_one_sentence(
 ) -> None:
     np.save("mine.npy", values)
     assert re.search(message, refuse(capsys, "compare", "brand-petruccione", "--input", "mine.npy"))
+
+
+def test_by_default_the_second_row_is_a_snapshot(capsys: Captured) -> None:
+    """Shots of Aer without noise reach the model; the readout of a device leaves a distance that no shots take away."""
+    np.save("mine.npy", np.full((30, 1, 2), 1.1))
+    succeed(capsys, "compare", "shot-noise", "--input", "mine.npy", "--shots", "1,10,100000", "--out", "run")
+    spikes = pd.read_csv("run/spikes.csv")
+    most = spikes[(spikes["shots"] == 100_000) & (spikes["layer"] == "expectation")].set_index("backend")["distance"]
+    assert list(most.index) == ["aer", "aer, noise of the snapshot fake_torino"]
+    assert most.iloc[0] < 0.01 < 2 * most.iloc[1]
 
 
 def test_a_trained_network_is_compared_on_its_test_images_and_on_a_file(capsys: Captured) -> None:
