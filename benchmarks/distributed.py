@@ -23,8 +23,8 @@ from qlifq.training import digits
 
 SHOTS = (1, 100, 10_000)
 #: As many trajectories as the study has, and fewer steps of each.
-SIZE = StudySize(repeats=100, runs=200, steps=30, images=24, passes=1, epochs=1)
-QUICK = StudySize(repeats=40, runs=200, steps=5, images=10, passes=1, epochs=1)
+SIZE = StudySize(repeats=100, runs=200, steps=12, images=24, passes=1, epochs=1, loop_steps=12)
+QUICK = StudySize(repeats=40, runs=200, steps=5, images=10, passes=1, epochs=1, loop_steps=5)
 
 
 def call(backend: Backend, evaluations: int, shots: int) -> None:
