@@ -15,7 +15,6 @@ from qlifq.backends import DeviceNoise, get
 from qlifq.backends.aer import trains
 from qlifq.backends.aer.noise import QubitModel, on_site
 from qlifq.circuits import Condition, SpikeTrainCircuit
-from qlifq.errors import UnsupportedError
 
 #: No p-value of this file falls below it by chance but once in 10¹⁰ runs, so that 1e-9 holds where counts are no Gaussians.
 LIMIT = 1e-12
@@ -246,6 +245,6 @@ def test_trains_of_more_steps_than_a_register_has_bits() -> None:
     assert 0.3 < rates[40, 0] < 0.7
 
 
-def test_the_law_of_one_decision_has_no_trains() -> None:
-    with pytest.raises(UnsupportedError, match="`sampling` must be 'shots' for a spike train"):
-        get("aer", sampling="law").run_train(renewal(2), shots=5, seed=1)
+def test_trains_run_shot_by_shot_whatever_single_decisions_do() -> None:
+    outcomes = [get("aer", sampling=sampling).run_train(renewal(2), shots=50, seed=1) for sampling in ("shots", "law")]
+    assert torch.equal(outcomes[0].spikes, outcomes[1].spikes)

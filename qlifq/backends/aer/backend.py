@@ -52,6 +52,7 @@ class AerBackend(Backend):
             since no circuit here has any. An `AerSimulator` stands for its own noise model.
         sampling: "shots" runs every shot. "law" reads P(1) = a + b cos θ + c sin θ off Aer's density matrix once and
             draws the counts: the same distribution in a thousandth of the time, for circuits with one angle.
+            Spike trains run shot by shot with either.
         qubits: for a snapshot, a backend or a noise model, the qubits of the sites, in order; None for those that work, best
             first (a model: in their own order). More sites than qubits use them in turn.
         threads: how many threads Aer may use, at least 1; more do not change the counts.
@@ -188,14 +189,6 @@ class AerBackend(Backend):
                         f"Argument `noise` must say what happens in a delay for circuit {circuit.name}, but says nothing for "
                         f"site {site}: add an error on `delay`, or give NoiseModel.from_backend, a DeviceNoise or a snapshot."
                     )
-
-    def check_train(self, train: SpikeTrainCircuit, *, shots: int, seed: int | None) -> None:
-        """See `Backend.check_train`: the law of one decision has no trains."""
-        super().check_train(train, shots=shots, seed=seed)
-        if self.sampling == "law":
-            raise UnsupportedError(
-                "Argument `sampling` must be 'shots' for a spike train, which Aer runs shot by shot, but is 'law'."
-            )
 
     def plan_train(self, train: SpikeTrainCircuit, *, shots: int) -> Plan:
         """See `Backend.plan_train`."""
