@@ -172,7 +172,7 @@ class PennyLaneBackend(Backend):
     def check_circuit(self, circuit: SpikeCircuit, sites: int) -> None:
         """See `Backend.check_circuit`: PennyLane has no delay, which only a simulator of known noise can do without."""
         super().check_circuit(circuit, sites)
-        if any(gate.name == "Delay" for gate in circuit.gates) and not self._delays:
+        if circuit.has_delay and not self._delays:
             raise UnsupportedError(
                 f"Argument `circuit` must have no delay on device {self.device} of backend pennylane, which has no such gate, "
                 f"but is {circuit.draw()}: a DeviceNoise says what a delay does."

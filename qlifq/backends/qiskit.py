@@ -142,8 +142,7 @@ class QiskitBackend(Backend):
         """See `Backend.check_circuit`: the target must have a delay where the circuit has one."""
         super().check_circuit(circuit, sites)
         backend = self._target.backend
-        waits = any(gate.name == "Delay" for gate in circuit.gates)
-        if waits and backend is not None and "delay" not in backend.target.operation_names:
+        if circuit.has_delay and backend is not None and "delay" not in backend.target.operation_names:
             raise UnsupportedError(
                 f"Argument `circuit` must have no delay on {self._target.name}, which has no such instruction, but is "
                 f"{circuit.draw()}."

@@ -67,6 +67,11 @@ class SpikeCircuit:
         return sorted({gate.angle.index for gate in self.gates if gate.name == "Delay" and isinstance(gate.angle, Slot)})
 
     @property
+    def has_delay(self) -> bool:
+        """Whether any of its gates waits, for a constant time or a slot's."""
+        return any(gate.name == "Delay" for gate in self.gates)
+
+    @property
     def is_sinusoidal(self) -> bool:
         """Whether P(1) = a + b cos θ + c sin θ: one slot, in one rotation."""
         return self.num_angles == 1 and self.shiftable

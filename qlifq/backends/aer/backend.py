@@ -182,7 +182,7 @@ class AerBackend(Backend):
                 f"Argument `sampling` must be 'shots' for circuit {circuit.name}: only a circuit with one angle, in one "
                 f"rotation, has the law, but this is {circuit.draw()}."
             )
-        if any(gate.name == "Delay" for gate in circuit.gates):
+        if circuit.has_delay:
             for site, model in enumerate(self._models_of(sites)):
                 if not model.delays_known:
                     raise UnsupportedError(
