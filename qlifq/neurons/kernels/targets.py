@@ -142,7 +142,8 @@ class _GPUTarget:
     def invoke(self, function: str, call: Call, values: Mapping[str, Tensor], like: Tensor) -> None:
         module = self._module(call.program, call.shape)
         kernel: Callable[..., Any] = getattr(module, function)[(-(-like.numel() // self.lanes),)]
-        given = [values.get(name, like) for name in arrays(call.program)]
+        # Lost values are counted by CPUs alone, in memory that a GPU cannot reach.
+        given = [like if name == "lost" else values.get(name, like) for name in arrays(call.program)]
         strides = _strides(call, values)
         place = call.place
         numbers = (call.steps, like.numel(), like.shape[-1], self.interval, place.key, place.first, place.position)
