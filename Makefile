@@ -37,9 +37,9 @@ format: $(READY) ## bring the code into its format
 bench: $(READY) ## the benchmarks
 	$(BIN)/python -m benchmarks
 
-readme: demo ## write the figure and the table of parameters of the README
+readme: demo ## write the figure of the README and the table of parameters
 	cp runs/demo/figure.png docs/simulate.png
-	$(BIN)/python docs/readme.py
+	$(BIN)/python docs/parameter_table.py
 
 clean: ## remove what these commands made
 	rm -rf .venv build dist runs *.egg-info

@@ -1,7 +1,7 @@
 """Every parameter of a QLIF neuron: its default, its bounds, what it needs and what it does.
 
-The table of the README, the command line and the checks of user input are all made from the fields below. What two of them must
-be to each other stands in `rules`.
+The table in docs/neuron.md, the command line and the checks of user input are all made from the fields below. What two of them
+must be to each other stands in `rules`.
 """
 
 import math
@@ -139,7 +139,7 @@ SOFT = Need("reset='soft'", lambda s: s.reset == "soft")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The parameters of a QLIF layer, checked; see the table in the README.
+    """The parameters of a QLIF layer, checked; see the table in docs/neuron.md.
 
     Raises:
         ArgumentError: for a value out of range, or an unknown name.
