@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Circuits are tiny: more threads than cores only make them wait for each other.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test check format lint types bench readme clean
+.PHONY: help demo test check format lint types bench docs readme clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -13,6 +13,10 @@ help: ## list the commands
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(READY)-docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 demo: $(READY) ## drive a layer with handwritten digits, into runs/demo
@@ -36,6 +40,10 @@ format: $(READY) ## bring the code into its format
 
 bench: $(READY) ## the benchmarks
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)-docs ## the site, into build/docs, with every page executed, opened in a browser and searched
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --jobs $(JOBS) docs build/docs
+	$(BIN)/pytest docs
 
 readme: demo ## write the figure of the README and the table of parameters
 	cp runs/demo/figure.png docs/simulate.png

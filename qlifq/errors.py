@@ -3,6 +3,22 @@
 Each message is one sentence that names the argument, what it must be and what it is.
 """
 
+__all__ = [
+    "ArgumentError",
+    "BackendError",
+    "BudgetError",
+    "ConformanceError",
+    "DtypeError",
+    "FileError",
+    "FileFormatError",
+    "MissingConstantError",
+    "MissingPackageError",
+    "QLIFError",
+    "ServiceError",
+    "ShapeError",
+    "UnsupportedError",
+]
+
 
 class QLIFError(Exception):
     """Base of every error that qlifq raises."""

@@ -53,7 +53,7 @@ def solve(
         theta_max: the layer's `theta_max`, radians; for `tanh` alone.
 
     Returns:
-        (q_scale, q_bias): numbers from numbers, differentiable tensors from tensors, in their dtype.
+        q_scale and q_bias, numbers from numbers, differentiable tensors from tensors, in their dtype.
 
     Raises:
         QLIFError: for an unknown mapping, a value out of range, or shapes that do not go together.
