@@ -105,7 +105,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "matplotlib": ("plot", "reporting.*", "studies.*", "training.*"),
     "pandas": ("calibration.table", "reporting.*", "studies.*", "training.*", "dashboard*"),
     "typer": ("cli*",),
-    "rich": ("cli.progress",),
+    "rich": ("cli.progress", "cli.tables"),
     "streamlit": ("dashboard*",),
     # All three come with Streamlit.
     "starlette": ("dashboard.__main__",),

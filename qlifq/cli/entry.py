@@ -13,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from qlifq._text import one_line
-from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, simulate, train
+from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, runs, simulate, train
 from qlifq.errors import QLIFError
 
 __all__ = ["app", "main"]
@@ -35,6 +35,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(runs.app, name="runs")
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)

@@ -39,7 +39,7 @@ DRAWS = 4000
 
 
 class Interval(NamedTuple):
-    """A number and the bounds that hold it with the stated confidence.
+    """A number and the bounds that hold it with the stated confidence; bounds of NaN where there are none.
 
     Example:
         >>> print(Interval(-0.4983, -0.5121, -0.4847))
@@ -61,6 +61,20 @@ class Interval(NamedTuple):
         """As the columns `name`, `name_low` and `name_high` of a table's row."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
+    def to_dict(self) -> dict[str, float | None]:
+        """As JSON values, where a bound that is no number is null."""
+        return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Interval":
+        """From what `to_dict` gave, perhaps through a file."""
+        return cls(*(math.nan if values[name] is None else float(values[name]) for name in cls._fields))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has bounds."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
     def holds(self, number: float) -> bool:
         """Whether a number lies within the bounds."""
         return self.low <= number <= self.high
@@ -72,6 +86,8 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "none"
+        if not self.bounded:
+            return f"{self.value:.3g}"
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 

@@ -86,6 +86,8 @@ class Report:
         sections: the questions one by one.
         source: what the numbers come from: the backend, the device or snapshot, the noise and the shots; it stands under
             the title and over every figure.
+        results: the figures that the run is judged by, the first of them above all; `qlifq.studies.compare_runs` sets those of
+            the same name beside each other.
     """
 
     title: str
@@ -95,6 +97,7 @@ class Report:
     setup: Mapping[str, object]
     sections: Sequence[Section]
     source: str
+    results: Mapping[str, Interval] = field(default_factory=dict)
 
     def tables(self) -> dict[str, "DataFrame"]:
         """Every table by name."""
@@ -134,7 +137,13 @@ def report_contents(report: Report, command: str) -> Contents:
         for name, picture in section.pictures.items()
     }
     return Contents(
-        facts={"title": report.title, "source": report.source, "setup": dict(report.setup), "found": list(report.findings)},
+        facts={
+            "title": report.title,
+            "source": report.source,
+            "setup": dict(report.setup),
+            "found": list(report.findings),
+            "results": {name: result.to_dict() for name, result in report.results.items()},
+        },
         results={
             name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
         },

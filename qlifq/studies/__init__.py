@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from qlifq._lazy import lazy
 from qlifq.reporting.reading import SavedRun, read_run
 from qlifq.reporting.run_folder import check_folder
+from qlifq.reporting.runs import RunComparison, RunSummary, compare_runs, list_runs, summarise_run
 from qlifq.studies.run_folder import write_simulation
 from qlifq.studies.simulation import SimulationRun, describe_loops, describe_plan, run_simulation
 from qlifq.studies.simulation_figure import simulation_figure
@@ -60,6 +61,8 @@ __all__ = [
     "BrandPetruccioneStudy",
     "OwnInput",
     "Replay",
+    "RunComparison",
+    "RunSummary",
     "SavedRun",
     "ShotNoiseComparison",
     "ShotNoiseStudy",
@@ -70,9 +73,11 @@ __all__ = [
     "brand_petruccione_report",
     "check_folder",
     "compare_brand_petruccione",
+    "compare_runs",
     "compare_shot_noise",
     "describe_loops",
     "describe_plan",
+    "list_runs",
     "read_run",
     "replay_report",
     "run_brand_petruccione",
@@ -82,5 +87,6 @@ __all__ = [
     "shot_noise_comparison_report",
     "shot_noise_report",
     "simulation_figure",
+    "summarise_run",
     "write_simulation",
 ]

@@ -1,5 +1,6 @@
 """One layer, one input: the run, its facts and its summary."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from qlifq.neurons import QLIF, Recording, simulate
 from qlifq.neurons.description import describe_decisions
+from qlifq.reporting.intervals import Interval
 from qlifq.reporting.wording import counted, duration
 
 __all__ = ["SimulationRun", "describe_loops", "describe_plan", "run_simulation"]
@@ -51,6 +53,8 @@ class SimulationRun:
             "steps": steps,
             "samples": batch,
             "firing_rate": self.firing_rate,
+            # Without bounds: spikes of one neuron and sample are not independent.
+            "results": {"firing rate": Interval(self.firing_rate, math.nan, math.nan).to_dict()},
             "evaluations": self.recording.evaluations,
             "seconds": self.seconds,
             "settings": settings,

@@ -14,7 +14,7 @@ from qlifq.calibration import Calibration, Correction
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.neurons.description import describe_layers
-from qlifq.reporting.intervals import CONFIDENCE, large_sample_mean, paired_difference
+from qlifq.reporting.intervals import CONFIDENCE, Interval, large_sample_mean, paired_difference
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
 from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers
@@ -23,7 +23,7 @@ from qlifq.training.evaluation import Evaluation, evaluate, shots_per_decision
 from qlifq.training.experiment import Progress
 from qlifq.training.figures import confusion_figure
 from qlifq.training.networks import Design, Network
-from qlifq.training.report import class_rows, compared, frame, measured, percent
+from qlifq.training.report import class_rows, compared, frame, interval_results, measured, percent
 from qlifq.training.run_folder import TrainedRun, load_run
 
 __all__ = [
@@ -315,7 +315,18 @@ def cross_backend_report(
         setup=setup,
         sections=sections,
         source="; ".join(answer.where for answer in answers),
+        results=_results(answers, design),
     )
+
+
+def _results(answers: list[BackendEvaluation], design: Design) -> dict[str, Interval]:
+    """Those of the backend first, then of the closed form and of the corrected network."""
+    first, evaluated, *corrected = answers
+    found = interval_results(_row(evaluated, first, design))
+    found |= interval_results(_row(first, first, design), " of analytic, exact")
+    for each in corrected:
+        found |= interval_results(_row(each, first, design), " when calibrated")
+    return found
 
 
 def _figure(answer: BackendEvaluation, design: Design) -> str:

@@ -14,7 +14,7 @@ from qlifq.training.figures import confusion_figure, curves_figure, raster_figur
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FILES", "class_rows", "compared", "frame", "measured", "percent", "training_report"]
+__all__ = ["FILES", "class_rows", "compared", "frame", "interval_results", "measured", "percent", "training_report"]
 
 #: What the report is written to; which of them depends on the network.
 FILES = (
@@ -79,7 +79,22 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         setup=facts,
         sections=[_beside(experiment), _learning(experiment), *_answers(experiment), _inside(experiment)],
         source=experiment.decided_by,
+        results=_results(experiment),
     )
+
+
+def interval_results(row: Mapping[str, Any], suffix: str = "") -> dict[str, Interval]:
+    """The figures of a table's row that have an interval, but no differences from another row."""
+    names = [name for name in row if f"{name}_low" in row and name != "ahead_by"]
+    return {f"{name}{suffix}": Interval.of(row, name) for name in names}
+
+
+def _results(experiment: Experiment) -> dict[str, Interval]:
+    first, *others = experiment.contenders
+    found = interval_results(_row(first, first))
+    for other in others:
+        found |= interval_results(_row(other, first), f" of {other.description}")
+    return found
 
 
 def measured(tested: Evaluation, reconstructs: bool) -> Interval:

@@ -15,8 +15,9 @@ from torch import nn
 from qlifq.backends import DeviceNoise, get
 from qlifq.calibration import fit
 from qlifq.errors import ArgumentError, FileError, FileFormatError, UnsupportedError
-from qlifq.reporting.report import write_report
-from qlifq.studies import read_run
+from qlifq.reporting.intervals import Interval
+from qlifq.reporting.report import records, write_report
+from qlifq.studies import read_run, summarise_run
 from qlifq.training import (
     DATASETS,
     NETWORKS,
@@ -102,6 +103,9 @@ def test_a_run_is_read_back_with_what_it_was_and_what_it_found(trained: Training
     assert saved.tables["networks"]["parameters"][0] == run.network().parameter_count() == 4 * 9 + 9 + 9 * 4 + 4
     assert saved.tables["epochs"]["number"].tolist() == [1, 2] * 3
     assert (saved.summary["setup"]["shots"], saved.summary["setup"]["seed"]) == ("exact", 13)
+    results = summarise_run(trained.folder).results
+    assert list(results) == ["accuracy", *(f"accuracy of classical LIF, {kind}" for kind in ("deterministic", "stochastic"))]
+    assert results["accuracy"] == Interval.of(records(saved.tables["networks"])[0], "accuracy")
 
 
 def test_an_unfinished_or_changed_run_is_refused(trained: TrainingRun, tmp_path: Path) -> None:
@@ -138,6 +142,7 @@ def test_a_run_is_evaluated_on_another_backend_and_the_report_is_that_of_a_study
     assert (here.where, there.where, there.evaluations) == ("analytic, exact", "reference, exact", 360)
     saved = read_run(write_report(tmp_path / "run", result.report, command="evaluate_run"))
     assert saved.tables["backends"]["run on"].tolist() == ["analytic, exact", "reference, exact"]
+    assert list(summarise_run(saved.folder).results) == ["accuracy", "accuracy of analytic, exact"]
     assert saved.summary["setup"] == {
         "run": str(trained.folder),
         "backend": "reference",
