@@ -55,7 +55,7 @@ def _training(device: str, rounds: int, quick: bool) -> None:
 
 def _large(device: str, rounds: int, quick: bool) -> None:
     """Sixteen million neurons for 100 steps, in pieces of time that fit the memory."""
-    neurons, steps, piece = (20_000, 20, 10) if quick else (16_000_000, 100, 20)
+    neurons, steps, piece = (20_000, 20, 10) if quick else (16_000_000, 100, 50)
     bandwidth = _bandwidth(device, 1_000_000 if quick else 256_000_000)
     print(f"\n{neurons:,} neurons × {steps} steps, no_grad; a copy moves {bandwidth / 1e9:,.0f} GB/s")
     wait = _waiter(device)

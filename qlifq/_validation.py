@@ -5,7 +5,7 @@ given a tensor: whatever needs a number checked, such as a table on the command 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "all_finite",
     "choice",
     "finite",
     "flag",
@@ -126,6 +127,21 @@ def not_finite(value: "Tensor") -> int:
     accelerator this waits for the device, so callers check once per sequence and not once per step.
     """
     return 0 if math.isfinite(value.detach().sum().item()) else int((~value.isfinite()).sum())
+
+
+def all_finite(values: Mapping[str, "Tensor"]) -> None:
+    """Refuse the first tensor with NaN or infinities; waits for an accelerator once, and not for every tensor."""
+    import torch
+
+    from qlifq._transforms import is_batched
+
+    batched = [name for name, value in values.items() if is_batched(value)]
+    # What one number stands for is read once, under however many names it goes.
+    distinct = {id(value): value.detach() for value in values.values()}.values()
+    sums = [] if batched else [value[tuple(slice(None if step else 1) for step in value.stride())].sum() for value in distinct]
+    if batched or not math.isfinite(torch.stack(sums).sum().item()):
+        for name, value in values.items():
+            finite(name, value)
 
 
 def within(name: str, numbers: Iterable[float], dtype: "torch.dtype") -> None:

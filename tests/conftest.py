@@ -14,6 +14,10 @@ torch.set_num_threads(1)
 settings.register_profile("qlifq", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("qlifq")
 
+# Triton decides when it is first imported whether its own functions are interpreted.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # Hundreds of kinds of layers are compiled here: quickly, and not into the user's own cache.
 os.environ.setdefault("QLIFQ_CXXFLAGS", "-O1 -fno-tree-vectorize")
 os.environ.setdefault("QLIFQ_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"qlifq-test-kernels-{os.getuid()}"))

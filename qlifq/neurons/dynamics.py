@@ -4,6 +4,7 @@ Nothing here knows how the decision is made. Times are in one unit of the user's
 This is the only place where the neuron is written: kernels are traced from these functions.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from qlifq._transforms import cached
 from qlifq.neurons.membrane import MEMBRANES, Membrane
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
@@ -83,7 +85,7 @@ class Dynamics(NamedTuple):
         def value(name: str) -> Tensor | float:
             return parameters[name] if name in parameters else getattr(settings, name)
 
-        constants: dict[str, Tensor | float] = {"V_th": like, "step": like.new_full((), dt) / value("tau")}
+        constants: dict[str, Tensor | float] = {"V_th": like, "step": _number(dt, like.dtype, like.device) / value("tau")}
         row = MEMBRANES[settings.membrane]
         constants |= {
             name: value(name) for name in row.parameters if name in parameters or value(name) != row.neutral.get(name)
@@ -124,13 +126,20 @@ class Dynamics(NamedTuple):
         if settings.refractory_period:
             constants["refractory_period"] = float(settings.refractory_period)
         tensors = {
-            name: number if isinstance(number, Tensor) else torch.full((), number, dtype=like.dtype, device=like.device)
+            name: number if isinstance(number, Tensor) else _number(number, like.dtype, like.device)
             for name, number in constants.items()
         }
         if "lowest_threshold" in tensors:
             # A trained V_th can leave the bounds, but no threshold does.
             tensors["V_th"] = tensors["V_th"].clamp(tensors["lowest_threshold"], tensors["highest_threshold"])
         return cls(row, settings.neuromod_mode, **tensors, decay_input=settings.decay_input)
+
+
+@functools.lru_cache(maxsize=4096)
+def _number(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor, kept for later calls: on an accelerator each costs a call of the device. Nothing writes to it."""
+    with cached():
+        return torch.full((), number, dtype=dtype, device=device)
 
 
 def _exp(exponent: Tensor | float) -> Tensor | float:

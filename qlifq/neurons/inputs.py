@@ -72,15 +72,18 @@ def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def checked_end(state: QLIFState) -> QLIFState:
+def checked_end(state: QLIFState, *, wait: bool = False) -> QLIFState:
     """The state after a sequence, refused where a potential was lost on the way.
 
     Once V is infinite, the next step or reset takes infinity from infinity or multiplies it by 0, and once it is NaN every step
-    and reset keeps it NaN. So the end shows it for every step, and none has to be checked by itself. On an accelerator this
-    would wait for the device.
+    and reset keeps it NaN. So the end shows it for every step, and none has to be checked by itself.
+
+    Args:
+        state: the state after the last step.
+        wait: whether it is checked on an accelerator too, which waits for the device.
     """
     voltage = state.voltage
-    if voltage.device.type == "cpu" and (lost := check.not_finite(voltage)):
+    if (wait or voltage.device.type == "cpu") and (lost := check.not_finite(voltage)):
         dtype, most = _plain(voltage.dtype), torch.finfo(voltage.dtype).max
         raise ArgumentError(
             f"Argument `current` must keep the potential within the range of {dtype}, ±{most:.3g}, but {lost} of "

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.errors import MissingConstantError, UnsupportedError
 from qlifq.neurons.dynamics import Dynamics, initial_state
+from qlifq.neurons.membrane import MEMBRANES
 from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
+from qlifq.neurons.precision import widened
 from qlifq.neurons.rules import PerNeuron
 from qlifq.neurons.shapes import NeuronShape, given_per_neuron, reduced
 from qlifq.neurons.state import QLIFState
@@ -162,8 +164,10 @@ class NeuronLayer(TemporalModule):
 
     def _flat_initial_state(self, batch: int) -> QLIFState:
         """The state at rest with the neurons in a row."""
-        values = self._values()
-        return initial_state(self.settings, batch, self.num_neurons, values["V_th"], values)
+        kept, rest = self._kept(), MEMBRANES[self.settings.membrane].rest
+        # No other constant takes part, and those that are trained cost operations.
+        values = {rest: self._shape.flat_constant(kept[rest]())} if rest is not None and rest in kept else {}
+        return initial_state(self.settings, batch, self.num_neurons, widened(kept["V_th"].stored), values)
 
 
 def _constants(settings: Settings, shape: NeuronShape, given: Mapping[str, tuple[int, ...]]) -> nn.ModuleDict:

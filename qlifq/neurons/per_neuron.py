@@ -1,7 +1,7 @@
 """A constant of the neuron with one value for each neuron, trained or not."""
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from qlifq.neurons.precision import widened
 from qlifq.neurons.rules import PerNeuron
 
 __all__ = ["PerNeuronValue", "value_gradients"]
+
+# Numbers of the host, which an operation on an accelerator is handed without a copy to it.
+_ONE, _TWO = torch.tensor(1.0, device="cpu"), torch.tensor(2.0, device="cpu")
 
 
 class PerNeuronValue(nn.Module):
@@ -155,17 +158,65 @@ def value_gradients(module: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+class _Squareplus(torch.autograd.Function):
+    """(u + √(u² + 4)) / 2 without cancellation: its values p at u and −u are each other's inverse; dp/du = p / (p + 1/p).
+
+    One operation with a written-out derivative: on an accelerator the number of operations decides what a constant costs.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Tensor) -> Tensor:
+        size = u.abs()
+        large = (size + torch.hypot(size, _TWO)) / 2
+        return torch.where(u >= 0, large, 1 / large)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        p: Tensor = ctx.saved_tensors[0]
+        return grads[0] * (p / (p + 1 / p))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return _Squareplus.backward(ctx, *tangents)
+
+
+class _Fraction(torch.autograd.Function):
+    """(1 + u / √(1 + u²)) / 2 without cancellation: its values at u and −u add up to 1; the derivative is (1 + u²)^−1.5 / 2."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Tensor) -> Tensor:
+        size = u.abs()
+        root = torch.hypot(size, _ONE)
+        small = 1 / (2 * root * (root + size))
+        return torch.where(u >= 0, 1 - small, small)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        u: Tensor = ctx.saved_tensors[0]
+        return grads[0] * ((1 + u.square()).pow(-1.5) / 2)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return _Fraction.backward(ctx, *tangents)
+
+
 def _squareplus(u: Tensor) -> Tensor:
-    """(u + √(u² + 4)) / 2 without cancellation: its values at u and −u are each other's inverse."""
-    # Not `abs`, whose derivative at 0 is 0.
-    size = torch.where(u >= 0, u, -u)
-    large = (size + torch.hypot(size, size.new_tensor(2.0))) / 2
-    return torch.where(u >= 0, large, 1 / large)
+    return cast(Tensor, _Squareplus.apply(u))  # type: ignore[no-untyped-call]
 
 
 def _fraction(u: Tensor) -> Tensor:
-    """(1 + u / √(1 + u²)) / 2 without cancellation: its values at u and −u add up to 1."""
-    size = torch.where(u >= 0, u, -u)
-    root = torch.hypot(size, size.new_tensor(1.0))
-    small = 1 / (2 * root * (root + size))
-    return torch.where(u >= 0, 1 - small, small)
+    return cast(Tensor, _Fraction.apply(u))  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from qlifq.neurons.activity import ActivityMonitor
 from qlifq.neurons.closed_form import ClosedForm, Obstacle, closed_form
 from qlifq.neurons.decision import QuantumDecision
 from qlifq.neurons.dynamics import Dynamics
-from qlifq.neurons.inputs import check_constants, checked_current, checked_modulation
+from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
 from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.neuron_layer import NeuronLayer, settings_of
 from qlifq.neurons.options import check_ignored, check_loop, checked_circuit, checked_shots, checked_tolerance
@@ -182,8 +182,14 @@ class QLIF(NeuronLayer):
             UnsupportedError: for a modulation that would be ignored.
             BackendError: if the backend fails while it runs.
         """
-        given = self._checked(current, state, modulation, timed=True, check_values=True)
+        # What is infinite or NaN in a current is so in the last potential, which is read in a fraction of the time; but a lower
+        # bound of the potential would hide a current of minus infinity.
+        late = isinstance(current, Tensor) and current.device.type != "cpu" and self.settings.V_min is None
+        given = self._checked(current, state, modulation, timed=True, check_values=True, check_current=not late)
         found = self._run(given)
+        if late and check.not_finite(found.state.voltage):
+            check.finite("current", current)
+            checked_end(found.state, wait=True)
         spikes = found.outputs["spikes"]
         if self.training and spikes.requires_grad and self.settings.decision != "expectation":
             self._activity.check(spikes, self._advice)
@@ -323,11 +329,19 @@ class QLIF(NeuronLayer):
         )
 
     def _checked(
-        self, current: Tensor, state: QLIFState | None, modulation: Tensor | None, *, timed: bool, check_values: bool
+        self,
+        current: Tensor,
+        state: QLIFState | None,
+        modulation: Tensor | None,
+        *,
+        timed: bool,
+        check_values: bool,
+        check_current: bool = True,
     ) -> Given:
         """What a sequence or a step is run with, once nothing is wrong with it, with the neurons in a row."""
         sizes: tuple[int | str, ...] = ("time", "batch", *self.shape) if timed else ("batch", *self.shape)
-        current = checked_current(current, sizes, self._kept()["V_th"].stored, check_values=check_values)
+        like = self._kept()["V_th"].stored
+        current = checked_current(current, sizes, like, check_values=check_values and check_current)
         check_constants(self.settings, {name: kept.stored for name, kept in self._kept().items()}, current, self._suited)
         batch = current.shape[timed]
         if state is not None:

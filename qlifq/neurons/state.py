@@ -57,8 +57,8 @@ def check_state(state: object, sizes: tuple[int, ...], like: Tensor, *, check_va
             raise DtypeError(f"Argument `state.{name}` must be {_dtype_name(like.dtype)} on {like.device}, but is {found}.")
         if value.shape != sizes:
             raise ShapeError(f"Argument `state.{name}` must have shape {sizes}, but has shape {tuple(value.shape)}.")
-        if check_values:
-            check.finite(f"state.{name}", value)
+    if check_values:
+        check.all_finite({f"state.{name}": value for name, value in state._asdict().items()})
     usable = [trainable(value) for value in state]
     return state if all(map(operator.is_, usable, state)) else QLIFState(*usable)
 

@@ -15,12 +15,15 @@ _CALLS = {
     "exp": "tl.exp",
     "log": "tl.log",
     "sqrt": "tl.sqrt",
-    "sin": "tl.sin",
-    "cos": "tl.cos",
+    "sin": "sine",
+    "cos": "cosine",
     "where": "tl.where",
 }
 
-#: The functions that Triton has not. The bound of `least` and `greatest` stands first, so that a NaN passes.
+#: The functions that Triton has not, or has slower. The bound of `least` and `greatest` stands first, so that a NaN passes.
+#: Sine and cosine in float32 subtract multiples of π by three constants whose products are exact and take a polynomial, as on
+#: CPUs: those of CUDA keep a way for arguments of any size, which costs registers and a stack. Philox multiplies 32 bits by 32
+#: in one instruction where the two halves of the product would take one each.
 _PRELUDE = """
 import triton
 import triton.language as tl
@@ -59,13 +62,55 @@ def sign(x):
 
 
 @triton.jit
+def sine_of_turns(x, turns):
+    r = ((x - turns * 3.140625) - turns * 9.675025939941406e-4) - turns * 1.5099067240953445e-7
+    s = r * r
+    y = 2.6083159809786593541503e-6
+    y = y * s - 1.981069071916863322258e-4
+    y = y * s + 8.33307858556509017944336e-3
+    y = y * s - 1.66666597127914428710938e-1
+    return r + r * s * y
+
+
+@triton.jit
+def sine(x):
+    if x.dtype == tl.float32:
+        turns = tl.floor(x * 0.3183098861837907 + 0.5)
+        value = sine_of_turns(x, turns)
+        return tl.where((turns.to(tl.int32) & 1) == 1, -value, value)
+    else:
+        return tl.sin(x)
+
+
+@triton.jit
+def cosine(x):
+    if x.dtype == tl.float32:
+        turns = tl.floor(x * 0.3183098861837907)
+        value = sine_of_turns(x, turns + 0.5)
+        return tl.where((turns.to(tl.int32) & 1) == 1, value, -value)
+    else:
+        return tl.cos(x)
+
+
+@triton.jit
+def halves(x, FACTOR: tl.constexpr):
+    product = x.to(tl.uint64) * FACTOR
+    return (product >> 32).to(tl.uint32), product.to(tl.uint32)
+
+
+@triton.jit
 def draws(key, at, block, KIND: tl.constexpr):
-    low = (at & 0xFFFFFFFF).to(tl.uint32)
-    high = (at >> 32).to(tl.uint32)
-    zero = low * 0
-    block_low = zero + (block & 0xFFFFFFFF).to(tl.uint32)
-    block_high = zero + ((block >> 32) ^ (KIND << 24)).to(tl.uint32)
-    return tl.philox(key, low, high, block_low, block_high)
+    # The interpreter gives numbers no more bits than they need.
+    wide, key = block.to(tl.uint64), key.to(tl.uint64)
+    c0, c1 = at.to(tl.uint32), (at >> 32).to(tl.uint32)
+    c2, c3 = wide.to(tl.uint32), (wide >> 32).to(tl.uint32) ^ (KIND << 24)
+    k0, k1 = key.to(tl.uint32), (key >> 32).to(tl.uint32)
+    for _ in tl.static_range(10):
+        high0, low0 = halves(c0, 0xD2511F53)
+        high1, low1 = halves(c2, 0xCD9E8D57)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = k0 + 0x9E3779B9, k1 + 0xBB67AE85
+    return c0, c1, c2, c3
 
 
 @triton.jit
@@ -85,9 +130,9 @@ def normal(first, second, SINGLE: tl.constexpr, SINE: tl.constexpr):
     radius = tl.sqrt(-2.0 * tl.log(u))
     angle = unit(second, SINGLE) * 6.283185307179586
     if SINE:
-        return radius * tl.sin(angle)
+        return radius * sine(angle)
     else:
-        return radius * tl.cos(angle)
+        return radius * cosine(angle)
 """
 
 
@@ -109,19 +154,26 @@ class _Printer:
         strides = [f"s_{name}_{place}" for name in self.formula.inputs for place in range(3)]
         numbers = [*strides, *(f"s_grad_{name}" for name in self.formula.outputs), *NUMBERS]
         self.arguments = ", ".join([*(f"p_{name}" for name in arrays(program)), *numbers, "LANES: tl.constexpr"])
+        # Triton gives a number 32 bits where they suffice for it; 100 steps of 30 million neurons need more in their product.
+        self.widened = [f"{name} = {name}.to(tl.int64)" for name in numbers if name != "key"]
         # Else another kernel would be compiled for every number that 16 divides.
         self.decorator = f"@triton.jit(do_not_specialize={numbers!r})"
 
     def forward(self) -> str:
-        """All steps, four at a time, since one call of the generator serves four."""
+        """All steps, four at a time.
+
+        One call of the generator serves four steps, and their inputs are loaded together, so that the steps, each of which
+        waits for the one before, do not wait for the memory as well.
+        """
         program, formula, states = self.program, self.formula, self.program.states
+        read = [name for name in formula.inputs if name in program.forward.inputs]
         body = [
             "if (t % K == 0) & (t > 0) & KEEP:",
             *(
                 f"    tl.store(p_kept + ((t // K - 1) * {len(states)} + {place}) * M + i, b_{name}, mask=m)"
                 for place, name in enumerate(states)
             ),
-            *self._input_loads(program.forward),
+            *(f"x_{name} = {_word(f'l_{name}_', 'j')}" for name in read),
             *self._renamed(program.forward, {name: f"b_{name}" for name in states}),
             *self._body(program.forward),
             *(self._stored(f"p_out_{name} + t * M + i", program.forward.outputs[f"out_{name}"]) for name in formula.outputs),
@@ -132,11 +184,20 @@ class _Printer:
             *self._begin(program.forward),
             *(f"b_{name} = {self._loaded(f'p_{name} + i')}" for name in states),
             "for block in range(position // 4, (position + T + 3) // 4):",
-            *_indented(self._block_draws(formula.random, formula.noisy)),
+            "    start = block * 4 - position",
+            *_indented(
+                [
+                    # A block begins before the first step, or ends after the last: what is loaded for those is not used.
+                    f"l_{name}_{j} = {self._input(name, f'tl.minimum(tl.maximum(start + {j}, 0), T - 1)')}"
+                    for j in range(4)
+                    for name in read
+                ]
+            ),
+            *_indented(self._block_draws("(position + start) // 4", formula.random, formula.noisy)),
             "    for j in tl.static_range(4):",
-            "        t = block * 4 + j - position",
+            "        t = start + j",
             "        if (t >= 0) & (t < T):",
-            *_indented([*self._word(formula.random, formula.noisy, "j"), *body], 3),
+            *_indented([*self._drawn(formula.random, formula.noisy), *body], 3),
             *(self._stored(f"p_next_{name} + i", f"b_{name}", text=True) for name in states),
         ]
         keep = "True" if program.derivative is not None else "False"
@@ -155,11 +216,7 @@ class _Printer:
         constants = [name for name in (*formula.inputs, *formula.constants) if name in program.gradients and name not in inputs]
         own = {name: f"b_{name}" for name in states}
         drawn = ["x_drawn = " + self._loaded("p_out_spikes + t * M + i")] if formula.binary else []
-        noise = (
-            ["block = (position + t) // 4", *self._block_draws(False, formula.noisy), *self._any_word()]
-            if formula.noisy
-            else []
-        )
+        noise = [*self._block_draws("(position + t) // 4", False, formula.noisy), *self._any_word()] if formula.noisy else []
         again = [
             *drawn,
             *noise,
@@ -211,6 +268,7 @@ class _Printer:
         read = {name for graph in graphs for name in graph.inputs}
         float_ = "tl.float32" if self.single else "tl.float64"
         return [
+            *self.widened,
             "i = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)",
             "m = i < M",
             "row = i // N",
@@ -224,21 +282,16 @@ class _Printer:
             ),
         ]
 
-    def _block_draws(self, random: bool, noisy: bool) -> list[str]:
-        lines = ["b = tl.zeros([1], dtype=tl.int64) + block", "at = place + i"] if random or noisy else []
-        lines += ["u0, u1, u2, u3 = draws(key, at, b, 0)"] if random else []
-        lines += ["w0, w1, w2, w3 = draws(key, at, b, 1)"] if noisy else []
+    def _block_draws(self, block: str, random: bool, noisy: bool) -> list[str]:
+        lines = [f"u0, u1, u2, u3 = draws(key, place + i, {block}, 0)"] if random else []
+        lines += [f"w0, w1, w2, w3 = draws(key, place + i, {block}, 1)"] if noisy else []
         return lines
 
-    def _word(self, random: bool, noisy: bool, j: str) -> list[str]:
+    def _drawn(self, random: bool, noisy: bool) -> list[str]:
         """The draws of step j of a block, where j is known when the kernel is compiled."""
-        lines = []
-        if random:
-            word = f"u0 if {j} == 0 else (u1 if {j} == 1 else (u2 if {j} == 2 else u3))"
-            lines.append(f"x_uniform = unit({word}, {self.single})")
+        lines = [f"x_uniform = unit({_word('u', 'j')}, {self.single})"] if random else []
         if noisy:
-            words = f"w0 if {j} < 2 else w2, w1 if {j} < 2 else w3"
-            lines.append(f"x_noise = normal({words}, {self.single}, {j} % 2 == 1)")
+            lines.append(f"x_noise = normal(w0 if j < 2 else w2, w1 if j < 2 else w3, {self.single}, j % 2 == 1)")
         return lines
 
     def _any_word(self) -> list[str]:
@@ -251,11 +304,10 @@ class _Printer:
         ]
 
     def _input_loads(self, graph: Graph) -> list[str]:
-        return [
-            f"x_{name} = " + self._loaded(f"p_{name} + t * s_{name}_0 + row * s_{name}_1 + column * s_{name}_2")
-            for name in self.formula.inputs
-            if name in graph.inputs
-        ]
+        return [f"x_{name} = {self._input(name, 't')}" for name in self.formula.inputs if name in graph.inputs]
+
+    def _input(self, name: str, time: str) -> str:
+        return self._loaded(f"p_{name} + row * s_{name}_1 + column * s_{name}_2 + {time} * s_{name}_0")
 
     def _renamed(self, graph: Graph, where: Mapping[str, str]) -> list[str]:
         return [f"x_{name} = {where[name]}" for name in graph.inputs if name in where]
@@ -290,6 +342,11 @@ class _Printer:
 
     def _stored(self, place: str, value: Operand, *, text: bool = False) -> str:
         return f"tl.store({place}, ({value if text else self._text(value)}) + zero, mask=m)"
+
+
+def _word(name: str, j: str) -> str:
+    """That of four variables whose number is j."""
+    return f"{name}0 if {j} == 0 else ({name}1 if {j} == 1 else ({name}2 if {j} == 2 else {name}3))"
 
 
 def _indented(lines: Sequence[str], times: int = 1) -> list[str]:

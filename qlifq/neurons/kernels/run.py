@@ -111,8 +111,10 @@ def prepare(
     )
     if not target.ready(program, shape):
         return None
+    # States that nothing has changed yet are one tensor under several names, and are written out once.
+    dense = {key: value.contiguous() for key, value in {id(states[name]): states[name] for name in program.states}.items()}
     tensors = (
-        *(states[name].contiguous() for name in program.states),
+        *(dense[id(states[name])] for name in program.states),
         *(laid[name] for name in formula.inputs),
         *(constants[name].contiguous() for name in formula.constants),
     )
@@ -150,6 +152,8 @@ def _laid_out(value: Tensor, batch: int, neurons: int, differentiated: bool) -> 
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: _Job, *tensors: Tensor) -> tuple[Tensor, ...]:
+        # The zeros for what has no gradient are made once for all in `backward`.
+        ctx.set_materialize_grads(False)
         program, formula, steps = job.call.program, job.call.program.formula, job.call.steps
         count, like = len(program.states), tensors[0]
         values = dict(zip((*program.states, *formula.inputs, *formula.constants), tensors, strict=True))
@@ -165,10 +169,17 @@ class _Sequence(torch.autograd.Function):
         return (*outputs.values(), *after.values())
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         job: _Job = ctx.job
         program, formula = job.call.program, job.call.program.formula
         *tensors, kept, spikes = ctx.saved_tensors
+        like = tensors[0]
+        none = torch.zeros_like(like)
+        rows = spikes.shape
+        grads = [
+            (none.expand(rows) if place < len(formula.outputs) else none) if grad is None else grad
+            for place, grad in enumerate(given)
+        ]
         if torch.is_grad_enabled() or any(map(is_batched, grads)):
             if formula.once is not None:
                 raise UnsupportedError(formula.once)
@@ -180,13 +191,13 @@ class _Sequence(torch.autograd.Function):
         places = (*(f"grad_out_{name}" for name in formula.outputs), *(f"grad_next_{name}" for name in program.states))
         pairs = zip(places, (*of_outputs, *grads[len(formula.outputs) :]), strict=True)
         values |= {name: grad.contiguous() for name, grad in pairs}
-        like = tensors[0]
-        summed = {name: values[name] for name in formula.constants if name in program.gradients}
-        found = {name: torch.empty_like(values[name]) for name in program.gradients if name not in summed}
-        found |= {name: job.target.summands(value, job.call, like) for name, value in summed.items()}
-        values |= {f"grad_{name}": value for name, value in found.items()}
+        constants = {name: values[name] for name in formula.constants if name in program.gradients}
+        parts = job.target.summands(list(constants.values()), job.call, like) if constants else []
+        found = {name: torch.empty_like(values[name]) for name in program.gradients if name not in constants}
+        values |= {f"grad_{name}": value for name, value in [*found.items(), *zip(constants, parts, strict=True)]}
         job.target.invoke("backward", job.call, values, like)
-        found |= {name: found[name].sum_to_size(value.shape) for name, value in summed.items()}
+        if constants:
+            found.update(zip(constants, job.target.summed(list(constants.values()), parts), strict=True))
         return (None, *(found.get(name) for name in names))
 
 

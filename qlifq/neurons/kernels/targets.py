@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -60,11 +60,12 @@ class Target(Protocol):
         """
         ...
 
-    def summands(self, constant: Tensor, call: Call, like: Tensor) -> Tensor:
-        """An array of zeros in which `backward` adds up the gradient of a constant, in parts.
+    def summands(self, constants: Sequence[Tensor], call: Call, like: Tensor) -> Sequence[Tensor]:
+        """For each constant an array in which `backward` leaves its gradient, in parts."""
+        ...
 
-        The gradient is its sum to the shape of `constant`.
-        """
+    def summed(self, constants: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients of the constants, in their shapes, from what `backward` left."""
         ...
 
 
@@ -118,8 +119,11 @@ class _CPUTarget:
         )
         getattr(self._library(call.program, call.shape), function)(ctypes.byref(arguments))
 
-    def summands(self, constant: Tensor, call: Call, like: Tensor) -> Tensor:
-        return constant.new_zeros((self._threads(call, like), *constant.shape))
+    def summands(self, constants: Sequence[Tensor], call: Call, like: Tensor) -> Sequence[Tensor]:
+        return [constant.new_zeros((self._threads(call, like), *constant.shape)) for constant in constants]
+
+    def summed(self, constants: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+        return [part.sum_to_size(constant.shape) for constant, part in zip(constants, parts, strict=True)]
 
     @staticmethod
     def _threads(call: Call, like: Tensor) -> int:
@@ -134,7 +138,7 @@ class _CPUTarget:
 class _GPUTarget:
     interval = 4
     #: Neurons that one program of the grid serves.
-    lanes = 256
+    lanes = 128
 
     def ready(self, program: Program, shape: Shape) -> bool:
         return importlib.util.find_spec("triton") is not None and self._module(program, shape) is not None
@@ -149,8 +153,15 @@ class _GPUTarget:
         numbers = (call.steps, like.numel(), like.shape[-1], self.interval, place.key, place.first, place.position)
         kernel(*given, *strides, *numbers, LANES=self.lanes)
 
-    def summands(self, constant: Tensor, call: Call, like: Tensor) -> Tensor:
-        return torch.zeros_like(like)
+    def summands(self, constants: Sequence[Tensor], call: Call, like: Tensor) -> Sequence[Tensor]:
+        # Every lane writes the sum over its own steps.
+        return like.new_empty((len(constants), *like.shape)).unbind()
+
+    def summed(self, constants: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+        # All batches in one operation, since the device is called for each.
+        base = parts[0]._base
+        assert base is not None
+        return [part.sum_to_size(constant.shape) for constant, part in zip(constants, base.sum(1), strict=True)]
 
     @staticmethod
     @functools.lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.step import EVERYTHING, TRAINED
+from qlifq.errors import ArgumentError
 from qlifq.neurons import QLIF
 from qlifq.random.philox import Place
 
@@ -76,3 +77,45 @@ def test_other_decisions_agree_too(decision: str) -> None:
     expected, expected_voltage, _ = ran("off", PLAIN, torch.float64, "cuda", decision=decision)
     torch.testing.assert_close(spikes, expected, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(voltage, expected_voltage, rtol=1e-10, atol=1e-10)
+
+
+def test_places_beyond_32_bits_are_those_of_a_sequence_in_pieces() -> None:
+    neurons, steps, piece = 2**24, 140, 20
+    if torch.cuda.mem_get_info()[0] < 12 * 2**30:
+        pytest.skip("needs 12 GiB of free memory")
+    current = (3 * torch.rand(1, 1, neurons, device="cuda")).expand(steps, 1, neurons)
+    with torch.no_grad():
+        spikes, after = QLIF(neurons, seed=7).cuda()(current)
+        layer, state = QLIF(neurons, seed=7).cuda(), None
+        for begin in range(0, steps, piece):
+            part, state = layer(current[:piece], state)
+            assert torch.equal(part, spikes[begin : begin + piece])
+    assert state is not None
+    assert torch.equal(state.voltage, after.voltage)
+
+
+def test_a_number_that_is_trained_has_the_gradient_of_the_cpu() -> None:
+    options: dict[str, Any] = {
+        "tau": [2.0, 5.0, 20.0, 80.0, 1e3],
+        "spike_increase": 0.1,
+        "adaptation_decay": 0.3,
+        "learnable": ("tau", "adaptation_decay", "q_scale"),
+    }
+    layer, device = QLIF(5, seed=3, **options).double(), QLIF(5, seed=3, **options).double().cuda()
+    current = 3 * torch.rand(9, 2, 5, dtype=torch.float64)
+    for each, given in ((layer, current), (device, current.cuda())):
+        each(given)[0].sum().backward()
+    for (name, one), (_, other) in zip(layer.named_parameters(), device.named_parameters(), strict=True):
+        assert one.grad is not None, name
+        assert other.grad is not None, name
+        torch.testing.assert_close(other.grad.cpu(), one.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("parameters", [PLAIN, ALL, {"V_min": -1.0}], ids=["plain", "everything", "bounded"])
+def test_a_current_that_is_not_finite_is_refused(parameters: dict[str, Any], bad: float) -> None:
+    current = torch.rand(9, 2, 5, device="cuda")
+    current[3, 1, 2] = bad
+    modulation = torch.rand(9, 1, 1, device="cuda") if "neuromod_mode" in parameters else None
+    with pytest.raises(ArgumentError, match="`current` must be finite, but 1 of its 90 values"):
+        QLIF(5, seed=3, **parameters).cuda()(current, modulation=modulation)
