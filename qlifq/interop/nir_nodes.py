@@ -50,7 +50,7 @@ def first_shape(module: nn.Module) -> tuple[int, ...]:
     if isinstance(module, Recurrent):
         return first_shape(module.layer)
     if isinstance(module, Readout):
-        return module.integrator.shape
+        return module.shape
     if isinstance(module, QLIF | LeakyIntegrator):
         return module.shape
     if isinstance(module, nn.Linear):
@@ -105,7 +105,9 @@ def _lif(nir: Any, module: nn.Module, seconds: float, shape: tuple[int, ...]) ->
 
 def _integrator(nir: Any, module: nn.Module, seconds: float, shape: tuple[int, ...]) -> Any:
     readout = module if isinstance(module, Readout) else None
-    layer = readout.integrator if readout is not None else cast(LeakyIntegrator, module)
+    if readout is not None and readout.integrator is None:
+        raise UnsupportedError("Argument `network` must have a Readout with tau for NIR, but has one of tau=None.")
+    layer = cast(LeakyIntegrator, module if readout is None else readout.integrator)
     values = {name: cast(Tensor, value()).detach().double().expand(layer.shape) for name, value in layer.constants.items()}
     settings = layer.settings
     steps = values["tau"] / settings.dt

@@ -11,7 +11,7 @@ from qlifq import _validation as check
 from qlifq._transforms import uncompiled
 from qlifq.errors import DtypeError, UnsupportedError
 from qlifq.neurons.dynamics import Dynamics, initial_state, integrate
-from qlifq.neurons.inputs import checked_current
+from qlifq.neurons.inputs import FLOATING, checked_current
 from qlifq.neurons.keywords import Numbers
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.per_neuron import PerNeuronValue
@@ -144,10 +144,12 @@ class LeakyIntegrator(TemporalModule):
 class Readout(TemporalModule):
     """A leaky integrator without spikes that gives one answer per sequence: the mean, last or greatest potential.
 
+    With `tau=None` there is no membrane: the answer is the mean, last or greatest input, such as the rate of spikes.
+
     Args:
         num_neurons: how many outputs, at least 1, or their shape.
         over_time: "mean", "last" or "max".
-        tau: as for `LeakyIntegrator`, and so are the others.
+        tau: as for `LeakyIntegrator`, and so are the others; None for no membrane, which needs the others at their defaults.
         dt: time step, in the unit of τ.
         V_rest: potential without input.
         R: resistance of the input.
@@ -161,6 +163,8 @@ class Readout(TemporalModule):
         >>> answer, state = Readout(1, over_time="last", tau=2.0)(torch.ones(3, 1, 1))
         >>> answer.tolist()
         [[0.875]]
+        >>> Readout(1, tau=None)(torch.tensor([1.0, 0.0, 1.0, 0.0]).reshape(4, 1, 1))[0].tolist()
+        [[0.5]]
     """
 
     def __init__(
@@ -168,7 +172,7 @@ class Readout(TemporalModule):
         num_neurons: int | tuple[int, ...],
         *,
         over_time: str = "mean",
-        tau: Numbers = 20.0,
+        tau: Numbers | None = 20.0,
         dt: float = 1.0,
         V_rest: Numbers = 0.0,
         R: Numbers = 1.0,
@@ -177,9 +181,18 @@ class Readout(TemporalModule):
     ) -> None:
         super().__init__()
         self.over_time = check.choice("over_time", over_time, OVER_TIME)
-        self.integrator = LeakyIntegrator(
-            num_neurons, tau=tau, dt=dt, V_rest=V_rest, R=R, decay_input=decay_input, learnable=learnable
-        )
+        self.shape = shape_of_layer(num_neurons).sizes
+        self.integrator: LeakyIntegrator | None = None
+        if tau is not None:
+            self.integrator = LeakyIntegrator(
+                num_neurons, tau=tau, dt=dt, V_rest=V_rest, R=R, decay_input=decay_input, learnable=learnable
+            )
+            return
+        given = {"dt": dt, "V_rest": V_rest, "R": R, "decay_input": decay_input, "learnable": tuple(learnable)}
+        for name, default in {"dt": 1.0, "V_rest": 0.0, "R": 1.0, "decay_input": True, "learnable": ()}.items():
+            value = given[name]
+            if not isinstance(value, int | float | tuple) or value != default:
+                raise UnsupportedError(f"Argument `{name}` would be ignored: it needs tau, but tau is None.")
 
     @property
     def keeps_time(self) -> bool:
@@ -199,10 +212,14 @@ class Readout(TemporalModule):
         Raises:
             QLIFError: as for `LeakyIntegrator`, and for a sequence without steps.
         """
-        voltages, state = self.integrator(sequence, state)
+        if self.integrator is not None:
+            voltages, after = self.integrator(sequence, state)
+        else:
+            given = check.tensor("sequence", sequence, dtypes=FLOATING)
+            voltages = check.shape_of("sequence", given, ("time", "batch", *self.shape))
         if not len(voltages):
             raise UnsupportedError("Argument `sequence` must have at least one step for a readout, but has none.")
-        return OVER_TIME[self.over_time](voltages), state
+        return OVER_TIME[self.over_time](voltages), LeakyIntegratorState(voltages[-1]) if self.integrator is None else after
 
     def extra_repr(self) -> str:
         """What is made of the sequence."""

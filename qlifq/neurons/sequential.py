@@ -10,21 +10,33 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq._transforms import uncompiled
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
-from qlifq.neurons.brand_petruccione import BrandPetruccione, rotations
+from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneState, rotations
 from qlifq.neurons.precision import returned
 from qlifq.neurons.stateful import FOREIGN, Family, classes_of
 from qlifq.neurons.temporal import TemporalModule
 
-__all__ = ["Chain", "SpikingSequential", "check_chain"]
+__all__ = ["ROW_BY_ROW", "Chain", "SpikingSequential", "check_chain", "run_weighted"]
+
+#: Modules, of these very classes, that treat every row by itself and draw nothing: an input that is the same at every step is
+#: run once. A class of one's own joins with `ROW_BY_ROW.add`.
+ROW_BY_ROW: set[type[nn.Module]] = {
+    nn.Identity,
+    nn.Linear,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
+    *(nn.Flatten, nn.Unflatten),
+    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
+}
 
 
 class SpikingSequential(TemporalModule):
     """A chain of spiking layers, other modules with a state, and ordinary modules.
 
-    An ordinary module, such as `nn.Linear` or `nn.Conv2d`, sees time and batch as one batch dimension. So does batch
-    normalisation, whose averages are then over time too, as in SpikingJelly; `nn.Dropout` draws anew at every step, and
-    `TimeDropout` once per sequence. A module that carries a state over time sees the sequence, or one step after the other, and
-    its own state:
+    An ordinary module, such as `nn.Linear` or `nn.Conv2d`, sees time and batch as one batch dimension; an image that is
+    expanded over time (`image.expand(steps, ...)`) it sees once. Batch normalisation averages over time too, as in
+    SpikingJelly; `nn.Dropout` draws anew at every step, and `TimeDropout` once per sequence. A module that carries a state over
+    time sees the sequence, or one step after the other, and its own state:
 
     - `QLIF`, `SpikingSequential`, and every other `TemporalModule`: on the sequence. A `Readout` is last.
     - `BrandPetruccione`: on the sequence. Its input is W_q x and W_t x one after the other, `(time, batch, 2 num_neurons)`, and
@@ -151,14 +163,25 @@ class Chain(NamedTuple):
                 f"Argument `states` must hold {stateful} states, one per module with a state, but holds {len(states)}."
             )
         before, after = iter(states), []
+        # What all steps see where they see the same: a stride of 0 in time, as `expand` leaves it, reads the same memory.
+        same = sequence[0] if len(sequence) > 1 and sequence.stride(0) == 0 else None
         for module, family in self.parts:
+            if family is None and same is not None and _is_row_by_row(module):
+                same = cast(Tensor, module(same))
+                sequence = same.expand(len(sequence), *same.shape)
+                continue
             if family is None:
                 sequence = _fold(module, sequence)
             else:
                 if family in FOREIGN and not len(sequence):
                     raise ShapeError(f"Argument `sequence` must have at least one step for {family.name}, but has none.")
-                sequence, state = family.run(module, sequence, next(before))
+                state = next(before)
+                if same is not None and family.run_same is not None:
+                    sequence, state = family.run_same(module, same, len(sequence), state)
+                else:
+                    sequence, state = family.run(module, sequence, state)
                 after.append(state)
+            same = None
         return sequence, tuple(after)
 
 
@@ -187,6 +210,42 @@ def _fold(module: nn.Module, sequence: Tensor) -> Tensor:
     return merged.reshape(time, batch, *merged.shape[1:])
 
 
+def _is_row_by_row(module: nn.Module) -> bool:
+    if type(module) is nn.Sequential:
+        return all(map(_is_row_by_row, module))
+    return type(module) in ROW_BY_ROW
+
+
+def run_weighted(
+    neurons: BrandPetruccione,
+    weighted: Tensor,
+    state: BrandPetruccioneState | None = None,
+    *,
+    steps: int | None = None,
+) -> tuple[Tensor, Tensor, BrandPetruccioneState]:
+    """Run Brand and Petruccione neurons on two weighted inputs each, see `rotations`.
+
+    Args:
+        neurons: the layer.
+        weighted: W_q x and W_t x one after the other, `(time, batch, 2 num_neurons)`.
+        state: the state to start from; None starts at population 0.
+        steps: with it, `weighted` is `(1, batch, 2 num_neurons)` and the same in each of this many steps.
+
+    Returns:
+        The populations and the spikes, each `(time, batch, num_neurons)`, and the state after the last step.
+
+    Raises:
+        ShapeError: for an input of another shape.
+    """
+    if weighted.shape[2:] != (2 * neurons.num_neurons,):
+        raise ShapeError(
+            f"What drives a BrandPetruccione of {neurons.num_neurons} neurons in a chain must have shape (time, batch, "
+            f"{2 * neurons.num_neurons}), two weighted inputs each, but has shape {tuple(weighted.shape)}."
+        )
+    populations, spikes, after = neurons.run(*rotations(weighted), state, steps=steps)
+    return returned(populations, weighted), returned(spikes, weighted), after
+
+
 # What carries a state -------------------------------------------------------------------------------------------------------
 
 
@@ -195,14 +254,15 @@ def _as_it_is(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tenso
 
 
 def _run_rotated(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:
-    neurons = cast(BrandPetruccione, module).num_neurons
-    if sequence.shape[2:] != (2 * neurons,):
-        raise ShapeError(
-            f"What drives a BrandPetruccione of {neurons} neurons in a chain must have shape (time, batch, {2 * neurons}), "
-            f"two weighted inputs each, but has shape {tuple(sequence.shape)}."
-        )
-    spikes, state = module(*rotations(sequence), state)
-    return returned(spikes, sequence), state
+    _, spikes, after = run_weighted(cast(BrandPetruccione, module), sequence, cast(BrandPetruccioneState | None, state))
+    return spikes, after
+
+
+def _run_rotated_same(module: nn.Module, same: Tensor, steps: int, state: object) -> tuple[Tensor, object]:
+    """The angles of one step serve all of them."""
+    before = cast(BrandPetruccioneState | None, state)
+    _, spikes, after = run_weighted(cast(BrandPetruccione, module), same.unsqueeze(0), before, steps=steps)
+    return spikes, after
 
 
 def _run_parts(module: nn.Module, sequence: Tensor, state: object) -> tuple[Tensor, object]:
@@ -229,7 +289,12 @@ def _container_refusal(module: nn.Module) -> str | None:
 
 
 _FAMILIES = (
-    Family("BrandPetruccione", lambda module: isinstance(module, BrandPetruccione), _run_rotated),
+    Family(
+        "BrandPetruccione",
+        lambda module: isinstance(module, BrandPetruccione),
+        _run_rotated,
+        run_same=_run_rotated_same,
+    ),
     Family("TemporalModule", lambda module: isinstance(module, TemporalModule), _as_it_is),
     Family("a container", _is_container, _run_parts, _container_refusal, inside=False),
     *FOREIGN,

@@ -30,6 +30,8 @@ class Family:
         refusal: why a module of the kind cannot be run and what to do instead, or None.
         inside: whether it is wrong, too, deep inside a module that sees time and batch as one. An `nn.LSTM` in there is not:
             it begins anew with every call.
+        run_same: `run_same(module, input, steps, state)` as `run`, for an input `(batch, ...)` that is the same at every step;
+            None where that is no less work.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Family:
     run: Callable[[nn.Module, Tensor, object], tuple[Tensor, object]]
     refusal: Callable[[nn.Module], str | None] = lambda _: None
     inside: bool = True
+    run_same: Callable[[nn.Module, Tensor, int, object], tuple[Tensor, object]] | None = None
 
 
 def classes_of(module: nn.Module, package: str) -> list[str]:

@@ -14,8 +14,8 @@ from qlifq.errors import FileFormatError
 __all__ = ["FORMAT", "VERSION", "differences", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "qlifq checkpoint"
-#: Files of version 1 have no checksum.
-VERSION = 2
+#: Files of version 1 have no checksum; until version 2 networks had other names for their weights, see `earlier.py`.
+VERSION = 3
 #: What follows the archive that torch wrote: this, its SHA-256 in hexadecimal, a line feed.
 _SEAL = b"\nqlifq sha256 "
 _SEAL_LENGTH = len(_SEAL) + 64 + 1
@@ -69,10 +69,10 @@ def load_checkpoint(path: PathLike, device: torch.device | str = "cpu") -> dict[
         raise FileFormatError(f"File {file} must be a checkpoint of qlifq, but cannot be read as one.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileFormatError(f"File {file} must be a checkpoint of qlifq, but is none.")
-    version = content.get("format_version")
-    if version not in {1, VERSION}:
-        raise FileFormatError(f"File {file} must be a checkpoint of version 1 or {VERSION}, but is of version {version}.")
-    if sealed != (version == VERSION):
+    version = content.get("format_version", 0)
+    if version not in range(1, VERSION + 1):
+        raise FileFormatError(f"File {file} must be a checkpoint of version 1 to {VERSION}, but is of version {version}.")
+    if sealed != (version > 1):
         raise _damaged(file)
     return content
 

@@ -18,6 +18,7 @@ from qlifq.neurons import SeedStream
 from qlifq.random import generator
 from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
 from qlifq.training.data.datasets import Dataset, LabelledImages
+from qlifq.training.earlier import as_of_today
 from qlifq.training.evaluation import child_seed, evaluate
 from qlifq.training.networks import Design, Network, build
 from qlifq.training.processes import SINGLE_PROCESS, Processes
@@ -149,7 +150,7 @@ def train(
     run = _Run(design, data, settings, network, device, processes, order_seed=seeds.next_seed(), noise_seed=seeds.next_seed())
     identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots, options)
     if checkpoint is not None and checkpoint.exists():
-        content = load_checkpoint(checkpoint, device)
+        content = as_of_today(load_checkpoint(checkpoint, device))
         if found := differences(content["identity"], identity):
             raise FileError(f"File {checkpoint} cannot be continued: it is of another training, whose {found[0]}.")
         run.resume(content)

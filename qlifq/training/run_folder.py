@@ -16,6 +16,7 @@ from qlifq.reporting.reading import read_text
 from qlifq.reporting.run_folder import RunFolder, run_folder
 from qlifq.training.checkpoint import load_checkpoint
 from qlifq.training.data.datasets import Dataset, load_dataset
+from qlifq.training.earlier import as_of_today
 from qlifq.training.experiment import CHECKPOINT, CHECKPOINTS
 from qlifq.training.loop import Epoch
 from qlifq.training.networks import Design, Network, build
@@ -119,7 +120,7 @@ def load_run(folder: PathLike) -> TrainedRun:
     path = as_path("run", folder)
     if not os.path.isdir(path):
         raise FileError(f"Folder {path} must be a run of `qlifq train`, but does not exist.")
-    content = load_checkpoint(path / CHECKPOINT)
+    content = as_of_today(load_checkpoint(path / CHECKPOINT))
     if not content["finished"]:
         raise FileError(f"Folder {path} must hold a finished training: the same `qlifq train` command goes on with it.")
     identity = content["identity"]

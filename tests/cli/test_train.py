@@ -369,10 +369,13 @@ def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys:
     few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
     assert main(few) == 0
     weights = load_checkpoint("run/network.pt")
-    # Its marker listed neither files nor, at the end, that it was finished, and its checkpoints had no checksum.
+    # Its marker listed neither files nor, at the end, that it was finished; its checkpoints had no checksum, and its layers no
+    # chain.
     old = {"format": "qlifq run", "format_version": 1, "command": "qlifq train --out run"}
     for path in Path("run").glob("*.pt"):
-        torch.save(load_checkpoint(path) | {"format_version": 1}, path)
+        content = load_checkpoint(path)
+        network = {name.replace(".chain.", "."): value for name, value in content["network"].items()}
+        torch.save(content | {"format_version": 1, "network": network}, path)
     begun = Path("run/network.pt").stat().st_mtime_ns
     Path("run/summary.json").write_text(json.dumps(old | {"finished": False}), encoding="utf-8")
     assert main(few) == 0
@@ -383,7 +386,7 @@ def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys:
     assert "holds an earlier run, which only --force overwrites" in refuse(capsys, *few)
     assert main([*few, "--force"]) == 0
     again = load_checkpoint("run/network.pt")
-    assert again["format_version"] == 2
+    assert again["format_version"] == 3
     assert all(torch.equal(value, again["network"][name]) for name, value in weights["network"].items())
     assert Path("run/mine.pt").read_bytes() == b"mine"
 

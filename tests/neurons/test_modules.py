@@ -49,6 +49,66 @@ def test_a_readout_gives_one_answer_per_sequence(over_time: str) -> None:
     assert torch.equal(state.voltage, voltages[-1])
 
 
+@pytest.mark.parametrize("over_time", ["mean", "last", "max"])
+def test_a_readout_without_a_membrane_reads_its_input(over_time: str) -> None:
+    current = noise(15, 4, 6).reshape(15, 4, 2, 3)
+    answer, state = Readout((2, 3), over_time=over_time, tau=None)(current)
+    # The membrane of τ = dt follows its input within one step.
+    followed, after = Readout((2, 3), over_time=over_time, tau=1.0).double()(current)
+    torch.testing.assert_close(answer, followed)
+    torch.testing.assert_close(state.voltage, after.voltage)
+    assert torch.equal(answer, {"mean": current.mean(0), "last": current[-1], "max": current.amax(0)}[over_time])
+    with pytest.raises(ShapeError, match=r"`sequence` must have shape \(time, batch, 2, 3\)"):
+        Readout((2, 3), tau=None)(noise(15, 4, 6))
+    with pytest.raises(UnsupportedError, match="must have at least one step for a readout"):
+        Readout(6, tau=None)(noise(0, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dt", 0.5), ("V_rest", torch.ones(2)), ("R", (2.0, 1.0)), ("decay_input", False), ("learnable", ["tau"])],
+)
+def test_a_readout_without_a_membrane_refuses_what_shapes_one(name: str, value: object) -> None:
+    with pytest.raises(UnsupportedError, match=f"Argument `{name}` would be ignored: it needs tau, but tau is None"):
+        Readout(2, tau=None, **{name: value})  # type: ignore[arg-type]
+
+
+class Noisy(nn.Linear):
+    """A layer that draws, and so must see every step."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + torch.randn(len(input), 1)
+
+
+def test_an_input_that_is_the_same_at_every_step_passes_once_what_draws_nothing() -> None:
+    image = torch.rand(2, 4, generator=torch.Generator().manual_seed(1))
+    rows = []
+    torch.manual_seed(0)
+    linear, last = nn.Linear(4, 6), nn.Linear(3, 2)
+    for module in (linear, last):
+        module.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    for neurons in (QLIF(6, seed=1), BrandPetruccione(3)):
+        between = nn.Identity() if isinstance(neurons, BrandPetruccione) else nn.Linear(6, 3)
+        chain = SpikingSequential(nn.Sequential(linear, nn.ReLU()), neurons, between, last)
+        results, gradients = [], []
+        for sequence in (image.expand(5, -1, -1), image.expand(5, -1, -1).clone()):
+            if isinstance(neurons, QLIF):
+                neurons.seeds.position = 0
+            chain.zero_grad()
+            output, _ = chain(sequence)
+            output.square().sum().backward()
+            results.append(output)
+            assert linear.weight.grad is not None
+            gradients.append(linear.weight.grad.clone())
+        assert rows == [2, 10, 10, 10]
+        rows.clear()
+        torch.testing.assert_close(*results)
+        torch.testing.assert_close(*gradients)
+    for drawing in (nn.Dropout(0.5), Noisy(4, 4), nn.Sequential(nn.Linear(4, 4), Noisy(4, 4))):
+        output, _ = SpikingSequential(drawing)(image.expand(5, -1, -1))
+        assert not torch.equal(output[0], output[1])
+
+
 def test_a_readout_learns_its_time_constant_and_stands_last_in_a_chain() -> None:
     network = SpikingSequential(nn.Linear(4, 3), QLIF(3, seed=0, tau=2.0), nn.Linear(3, 2), Readout(2, learnable=("tau",)))
     answer, states = network(3 * noise(12, 5, 4).float())

@@ -180,7 +180,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="must be a checkpoint of qlifq, but is none"):
         load_checkpoint(place)
     torch.save({"format": "qlifq checkpoint", "format_version": 9}, place)
-    with pytest.raises(FileFormatError, match="must be a checkpoint of version 1 or 2, but is of version 9"):
+    with pytest.raises(FileFormatError, match="must be a checkpoint of version 1 to 3, but is of version 9"):
         load_checkpoint(place)
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qlifq import QLIF, BrandPetruccione, simulate
+from qlifq import QLIF, BrandPetruccione, Readout, SpikingSequential, simulate
 from qlifq.backends import Backend, get
 from qlifq.errors import ArgumentError, QLIFError, ShapeError, UnsupportedError
 from qlifq.random import BatchShard
 from qlifq.training import NETWORKS, NEURONS, Design, build, load_dataset, matched, resolve_recipe
-from qlifq.training.networks.layers import CurrentLayer, PooledConvolution, RotatedLayer, over_time
+from qlifq.training.networks.layers import PooledConvolution
 from qlifq.training.networks.neurons import parameters_for
 
 SMALL: dict[str, Any] = {"picture": (8, 8), "classes": 10, "hidden": (20, 12), "steps": 6, "gain": 3.0}
@@ -65,7 +65,7 @@ def test_hidden_layers_pass_real_spikes_and_gradients_reach_every_layer(design: 
     # Every one of them, and not just some: cut one layer's spikes off, and what is before it gets none.
     cut = build(design, seed=1)
     cut.reseed(3, shard)
-    cut.layers[-1].register_forward_hook(lambda module, inputs, output: output.detach())
+    cut.layers[-1].register_forward_hook(lambda module, inputs, output: (output[0].detach(), output[1]))
     torch.autograd.backward(design.losses(cut(design.encode(images, 4, shard)), images, labels).mean())
     assert all(parameter.grad is None for parameter in cut.layers.parameters())
 
@@ -133,11 +133,11 @@ def test_a_rotated_layer_drives_its_neurons_as_the_paper_says() -> None:
         together.weight.copy_(torch.cat((rotation.weight, interval.weight)))
         together.bias.copy_(torch.cat((rotation.bias, interval.bias)))
     signal = torch.randn(7, 2, 4)
-    populations, spikes = RotatedLayer(together, BrandPetruccione(3)).populations(signal)
+    (spikes, state) = SpikingSequential(together, BrandPetruccione(3))(signal)
     weighted = rotation(signal)
     theta, tau, x = torch.pi * weighted.abs(), 200 * interval(signal).abs(), (weighted > 0).to(torch.float32)
     expected, fired, _ = BrandPetruccione(3).run(theta, tau, x)
-    assert torch.allclose(populations, expected, atol=1e-5)
+    assert torch.allclose(state[0].population, expected[-1], atol=1e-5)
     assert torch.equal(spikes, fired)
 
 
@@ -148,7 +148,7 @@ def test_the_intervals_of_a_layer_have_an_effect_where_its_input_changes_alone()
         network = build(design, seed=0)
         answer = network(design.encode(torch.rand(4, 64, generator=torch.Generator().manual_seed(1)), 2, BatchShard(0, 4)))
         torch.autograd.backward(design.losses(answer, torch.rand(4, 64), torch.tensor([0, 1, 2, 3])).sum())
-        weights = network.get_parameter("layers.0.weights.weight").grad
+        weights = network.get_parameter("layers.0.chain.weights.weight").grad
         assert weights is not None
         gradients[encoding] = [float(half.abs().max()) for half in weights.chunk(2)]
     assert gradients["current"][0] > 0
@@ -164,7 +164,7 @@ def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_compu
     assert not any(spikes.requires_grad for spikes in run.spikes)
     torch.autograd.backward(design.losses(run.answer, images, labels).sum())
     trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
-    assert trained == {"readout.layer.weights.0.weight", "readout.layer.weights.0.bias"}
+    assert trained == {"readout.layer.chain.weights.0.weight", "readout.layer.chain.weights.0.bias"}
     # It is so by the definition of that gradient, and not by a choice: where it is computed, it is zero.
     network.layers.requires_grad_(True)
     network.zero_grad()
@@ -172,21 +172,53 @@ def test_as_published_the_hidden_layers_are_not_trained_and_no_gradient_is_compu
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in network.layers.parameters())
 
 
-def test_a_constant_input_is_weighted_once() -> None:
-    calls = []
+@pytest.mark.parametrize("name", ["conv", "paper", "paper-conv, currents pooled"])
+def test_a_constant_image_is_weighted_once(name: str) -> None:
+    design = DESIGNS[name]
+    network = build(design, seed=0)
+    images, _, shard = example(design)
+    rows = []
+    weights = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    for module in weights:
+        module.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    signal = design.encode(images, 0, shard)
+    network.reseed(3, shard)
+    once = network.run(signal)
+    assert rows[0] == 5
+    assert rows[1] == 5 * 6
+    network.reseed(3, shard)
+    every = network.run(signal.clone())
+    assert rows[len(weights)] == 5 * 6
+    assert torch.allclose(once.answer.scores, every.answer.scores, atol=1e-5)
 
-    def function(value: Tensor) -> Tensor:
-        calls.append(len(value))
-        return value @ torch.eye(4)[:, :3]
 
-    image = torch.rand(2, 4)
-    once = over_time(function, image.expand(5, 2, 4))
-    every = over_time(function, image.expand(5, 2, 4).clone())
-    assert calls == [2, 10]
-    assert torch.equal(once, every)
-    assert once.stride(0) == 0
-    assert over_time(function, torch.rand(1, 2, 4)).shape == (1, 2, 3)
-    assert over_time(function, torch.zeros(0, 2, 4)).shape == (0, 2, 3)
+def test_a_network_consists_of_public_modules() -> None:
+    network = build(DESIGNS["conv"], seed=0)
+    first, second = network.layers
+    assert isinstance(first, SpikingSequential)
+    assert isinstance(second, SpikingSequential)
+    neurons = first["neurons"]
+    assert isinstance(neurons, QLIF)
+    assert neurons.shape == (3, 4, 4)
+    readout = next(module for module in network.readout.modules() if isinstance(module, Readout))
+    assert readout.shape == (5, 2, 2)
+    # The public chain of both layers has the spikes of the network.
+    images, _, shard = example(DESIGNS["conv"])
+    signal = DESIGNS["conv"].encode(images, 0, shard)
+    network.reseed(3, shard)
+    spikes = network.run(signal).spikes[1]
+    network.reseed(3, shard)
+    assert torch.equal(SpikingSequential(first, second)(signal)[0], spikes)
+
+
+def test_numbers_in_a_row_reach_the_neurons_of_maps() -> None:
+    thresholds = tuple(0.5 + 0.01 * place for place in range(48))
+    design = replace(DESIGNS["conv"], parameters={"V_th": thresholds}, hidden=(3, 3), picture=(8, 8))
+    with pytest.raises(ShapeError):
+        build(design, seed=0)
+    layer = next(build(replace(design, hidden=(3, 12)), seed=0).neurons())
+    assert isinstance(layer, QLIF)
+    assert torch.allclose(layer.V_th.flatten(), torch.tensor(thresholds))
 
 
 def test_the_loss_of_the_paper_is_summed_over_the_steps_and_that_of_an_autoencoder_is_over_pixels() -> None:
@@ -273,7 +305,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_generator_alone
     first, again, other = (build(MLP, seed=seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["layers.0.weights.weight"], other["layers.0.weights.weight"])
+    assert not torch.equal(first["layers.0.chain.weights.weight"], other["layers.0.chain.weights.weight"])
 
 
 @pytest.mark.parametrize("neuron", ["qlif", "classical-stochastic"])
@@ -359,8 +391,10 @@ def test_the_same_weights_run_on_another_backend(backend: str) -> None:
     with torch.no_grad():
         signal = MLP.encode(images, 2, shard)[:1]
         layer = trained.layers[0]
-        assert isinstance(layer, CurrentLayer)
-        p = simulate(layer.neurons, layer.weights(signal[0])[None], ["probability"])["probability"]
+        assert isinstance(layer, SpikingSequential)
+        neurons = layer["neurons"]
+        assert isinstance(neurons, QLIF)
+        p = simulate(neurons, layer["weights"](signal[0])[None], ["probability"])["probability"]
         ones = on_backend.run(signal).spikes[0]
     deviation = (ones - p).sum(dim=(0, 1)) / (p * (1 - p)).sum(dim=(0, 1)).sqrt()
     assert float(deviation.abs().max()) < 6.6

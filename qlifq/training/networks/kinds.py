@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol
 from torch import nn
 
 from qlifq._registry import Registry
+from qlifq.neurons import SpikingSequential
 from qlifq.training.networks.layers import PooledConvolution
-from qlifq.training.networks.neurons import SHORT_TAU
+from qlifq.training.networks.neurons import SHORT_TAU, Shape
 
 __all__ = ["NETWORKS", "Body", "Builder", "NetworkKind", "Recipe"]
 
@@ -47,7 +48,7 @@ class Body(NamedTuple):
         width: how many numbers arrive at the last weights.
     """
 
-    layers: list[nn.Module]
+    layers: list[SpikingSequential]
     ending: list[nn.Module]
     width: int
 
@@ -71,8 +72,8 @@ class Builder(Protocol):
     def averages_currents(self) -> bool:
         """Whether pooling averages currents instead of taking the maximum of spikes."""
 
-    def hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> nn.Module:
-        """A hidden layer of `neurons` neurons, from what makes its weights for `size` outputs."""
+    def hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: Shape) -> SpikingSequential:
+        """A hidden layer of this many neurons or this shape of them, from what makes its weights for `size` outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +158,13 @@ def _layer(
     end: list[nn.Module],
     channels: int,
     picture: tuple[int, int],
-) -> nn.Module:
+) -> SpikingSequential:
     """A layer of neurons behind a convolution, with what comes before and after the convolution."""
 
     def weights(size: int) -> nn.Module:
         return nn.Sequential(*start, convolution(size, kernel_size=_KERNEL), *end)
 
-    return builder.hidden(weights, channels, channels * picture[0] * picture[1])
+    return builder.hidden(weights, channels, (channels, *picture))
 
 
 #: mlp and paper: fully connected; conv and paper-conv: convolutional; the paper's are read out by neurons.

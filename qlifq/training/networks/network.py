@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from qlifq.backends import Backend, Plan
 from qlifq.errors import ShapeError
-from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
+from qlifq.neurons import QLIF, BrandPetruccione, SeedStream, SpikingSequential
 from qlifq.random import BatchShard
 from qlifq.training.networks.design import Design
-from qlifq.training.networks.layers import Answer, CurrentLayer, MeanReadout, PopulationReadout, RotatedLayer
-from qlifq.training.networks.neurons import NEURONS, SHORT_TAU, make_neurons, parameters_for
+from qlifq.training.networks.layers import Answer, MeanReadout, PopulationReadout
+from qlifq.training.networks.neurons import NEURONS, SHORT_TAU, Shape, make_neurons, parameters_for
 
 __all__ = ["Network", "NetworkRun", "build", "matched"]
 
@@ -35,11 +35,11 @@ class Network(nn.Module):
     """Layers of spiking neurons, one after the other, and a readout.
 
     Args:
-        layers: each from a signal `(time, batch, ...)` to spikes `(time, batch, ...)`.
+        layers: each with its "weights" and its "neurons", from a signal `(time, batch, ...)` to spikes `(time, batch, ...)`.
         readout: from spikes to an answer.
     """
 
-    def __init__(self, layers: list[nn.Module], readout: nn.Module) -> None:
+    def __init__(self, layers: list[SpikingSequential], readout: nn.Module) -> None:
         super().__init__()
         self.layers, self.readout = nn.ModuleList(layers), readout
 
@@ -51,7 +51,7 @@ class Network(nn.Module):
         """As `forward`, and the spikes of every hidden layer."""
         spikes = []
         for layer in self.layers:
-            signal = layer(signal)
+            signal, _ = layer(signal)
             spikes.append(signal)
         return NetworkRun(self.readout(signal), tuple(spikes))
 
@@ -145,6 +145,8 @@ class _Builder:
                 f"Argument `backend` must be one backend or {design.neuron_layers}, one for each layer of neurons, but holds "
                 f"{len(each)}."
             )
+        #: The shape of the last hidden layer that is built.
+        self._last_shape: Shape = 0
         #: Those of the layers that are not built yet: they are built from the input on.
         self.backends = iter(each)
 
@@ -158,19 +160,19 @@ class _Builder:
 
         readout: nn.Module
         if design.kind.neuron_readout:
-            layer = cast(RotatedLayer, self._layer(last, outputs, outputs))
-            readout = PopulationReadout(layer, ties=not NEURONS[design.neuron].untrained)
+            readout = PopulationReadout(self._layer(last, outputs, outputs), ties=not NEURONS[design.neuron].untrained)
         else:
-            readout = MeanReadout(last(outputs))
+            readout = MeanReadout(self._last_shape, last(outputs))
         network = Network(body.layers, readout)
         if NEURONS[design.neuron].untrained:
             # Their gradient is zero by construction, so none is computed.
             network.layers.requires_grad_(False)
         return network
 
-    def hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> nn.Module:
+    def hidden(self, weights: Callable[[int], nn.Module], size: int, neurons: Shape) -> SpikingSequential:
         """A hidden layer, with its first weights scaled and its first biases shifted."""
         layer = self._layer(weights, size, neurons)
+        self._last_shape = neurons
         weighing = next(module for module in layer.modules() if isinstance(module, nn.Linear | nn.Conv2d))
         with torch.no_grad():
             # Of two weights per connection those of the rotation come first.
@@ -178,10 +180,14 @@ class _Builder:
             cast(Tensor, weighing.bias)[:size] += self.design.bias
         return layer
 
-    def _layer(self, weights: Callable[[int], nn.Module], size: int, neurons: int) -> CurrentLayer | RotatedLayer:
+    def _layer(self, weights: Callable[[int], nn.Module], size: int, neurons: Shape) -> SpikingSequential:
         """A layer from what makes its weights for this many outputs, or for twice as many where a connection has two."""
         design = self.design
         made = make_neurons(design.neuron, neurons, design.parameters, backend=next(self.backends), shots=self.shots, seed=0)
-        if isinstance(made, BrandPetruccione):
-            return RotatedLayer(weights(2 * size), made)
-        return CurrentLayer(weights(size), made)
+        if not isinstance(made, BrandPetruccione):
+            return SpikingSequential({"weights": weights(size), "neurons": made})
+        if isinstance(neurons, int):
+            return SpikingSequential({"weights": weights(2 * size), "neurons": made})
+        # These neurons stand in a row, W_q before W_t, whatever shape their maps have.
+        row, maps = nn.Flatten(), nn.Unflatten(1, neurons)
+        return SpikingSequential({"weights": weights(2 * size), "row": row, "neurons": made, "maps": maps})

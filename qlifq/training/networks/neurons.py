@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType, SimpleNamespace
 from typing import cast
 
+import torch
+
 from qlifq._registry import Registry
 from qlifq._validation import choice
 from qlifq.backends import Backend
@@ -13,7 +15,10 @@ from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, Settings
 from qlifq.neurons.parameters import PROBABILISTIC, spec_of
 
-__all__ = ["CLASSICAL", "NEURONS", "SHORT_TAU", "NeuronKind", "make_neurons", "parameters_for"]
+__all__ = ["CLASSICAL", "NEURONS", "SHORT_TAU", "NeuronKind", "Shape", "make_neurons", "parameters_for"]
+
+#: How many neurons a layer has, or the shape in which they stand.
+Shape = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ CLASSICAL = ("classical", "classical-stochastic")
 
 def make_neurons(
     kind: str,
-    neurons: int,
+    neurons: Shape,
     parameters: Mapping[str, object],
     *,
     backend: str | Backend = "analytic",
@@ -88,7 +93,7 @@ def make_neurons(
 
     Args:
         kind: a name in `NEURONS`.
-        neurons: how many.
+        neurons: how many, or their shape.
         parameters: further options of the layer, which override those of the kind.
         backend: where its spike decisions run; a classical neuron has none on a qubit and needs "analytic".
         shots: as for the layer.
@@ -104,8 +109,18 @@ def make_neurons(
         for name in parameters:
             if name not in {"threshold", "t1", "delay_t1"}:
                 raise UnsupportedError(f"Argument `{name}` would be ignored: neuron {kind} has threshold, t1 and delay_t1.")
-        return BrandPetruccione(neurons, backend=backend, shots=shots, seed=seed, **options)  # type: ignore[arg-type]
+        count = neurons if isinstance(neurons, int) else math.prod(neurons)
+        return BrandPetruccione(count, backend=backend, shots=shots, seed=seed, **options)  # type: ignore[arg-type]
+    if not isinstance(neurons, int):
+        # A design is JSON: one number per neuron of a map comes in a row.
+        options = {name: _shaped(value, neurons) for name, value in options.items()}
     return QLIF(neurons, backend=backend, shots=shots, seed=seed, **options)  # type: ignore[arg-type]
+
+
+def _shaped(value: object, shape: tuple[int, ...]) -> object:
+    """Numbers in a row, one per neuron, in the shape of the neurons; anything else as it is."""
+    row = isinstance(value, tuple) and len(value) == math.prod(shape) and all(isinstance(each, float | int) for each in value)
+    return torch.tensor(value, dtype=torch.float64).reshape(shape) if row else value
 
 
 def parameters_for(kind: str, parameters: Mapping[str, object]) -> dict[str, object]:
