@@ -104,6 +104,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "sklearn": ("training.*",),
     "matplotlib": ("plot", "reporting.*", "studies.*", "training.*"),
     "pandas": ("calibration.table", "reporting.*", "studies.*", "training.*", "dashboard*"),
+    "tomlkit": ("reporting.config",),
     "typer": ("cli*",),
     "rich": ("cli.progress", "cli.tables"),
     "streamlit": ("dashboard*",),

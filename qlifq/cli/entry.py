@@ -14,6 +14,7 @@ import typer
 
 from qlifq._text import one_line
 from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, runs, simulate, train
+from qlifq.cli.config import add_config_option
 from qlifq.errors import QLIFError
 
 __all__ = ["app", "main"]
@@ -36,6 +37,7 @@ for command in (
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(runs.app, name="runs")
+add_config_option(app)
 
 # typer brings its own click, whose exceptions are public only as the bases of this one.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)

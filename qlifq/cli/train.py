@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +72,9 @@ def train(
         | {"parameters": parse_parameters(param or [])},
         _given(**{field.name: context.params[field.name] for field in fields(TrainingSettings)}),
     )
+    # The folder of the run keeps what the recipe decided: a later version may have another one.
+    decided = {name: getattr(design, name) for name in ("neuron", "steps", "encoding", "gain")}
+    context.params.update(asdict(settings), hidden=",".join(map(str, design.hidden)), **decided)
     images = f"{len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
     done = train_run(
         design,

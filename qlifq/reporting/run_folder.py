@@ -27,6 +27,7 @@ from qlifq._files import (
     write_json,
 )
 from qlifq.errors import FileError, FileFormatError
+from qlifq.reporting.config import CONFIG, CommandLine, write_config
 
 __all__ = [
     "FORMAT",
@@ -70,7 +71,7 @@ class RunFolder:
 
     Args:
         marker: its marker; the files lie beside it.
-        command: the command line.
+        command: the command line; one that knows its options leaves them as `config.toml`.
         earlier: files of an earlier or unfinished run, which this one may replace.
         goes_on: whether there is an unfinished run of the same command.
         alone: whether the folder is this run's alone; else its marker goes when it is finished, and what other processes left
@@ -90,6 +91,8 @@ class RunFolder:
         self.begun = False
         self._marker, self._alone = marker, alone
         self._files = set(earlier)
+        # Beside a record, which has no folder of its own, it would be a file among others.
+        self._config = command.options if alone and isinstance(command, CommandLine) else None
 
     def check(self, names: Collection[str]) -> None:
         """Refuse files that must not be written here.
@@ -100,7 +103,7 @@ class RunFolder:
         Raises:
             FileError: if one is a link, or is there and no run wrote it.
         """
-        for name in (self._marker.name, *names):
+        for name in (self._marker.name, *(() if self._config is None else (CONFIG,)), *names):
             place = self.path / name
             if place.is_symlink():
                 raise FileError(f"File {place} cannot be written: it is a link, and a run writes into its own files alone.")
@@ -123,13 +126,15 @@ class RunFolder:
             self.check(names)
         earlier = () if keep else tuple(self._files)
         # The earlier ones are listed until they are gone: a kill meanwhile leaves no file that no marker knows.
-        self._files |= set(names)
+        self._files |= {*names, *(() if self._config is None else (CONFIG,))}
         self._mark(facts, finished=False)
         self.begun = True
         with named_errors(self.path):
             for left in list(self.path.iterdir()):
                 if (self._alone and is_temporary(left)) or (left.name in earlier and left.is_file() and not left.is_symlink()):
                     left.unlink(missing_ok=True)
+        if self._config is not None:
+            write_config(self.path / CONFIG, self._config())
 
     def write(self, contents: Contents) -> list[str]:
         """Write the marker, the results, the pictures, and at last that the run is finished.

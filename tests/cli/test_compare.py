@@ -45,7 +45,7 @@ def test_a_comparison_leaves_its_report_and_says_what_it_found(
     text = Path("run/report.md").read_text(encoding="utf-8")
     assert f"qlifq compare {study} --quick --shots 1,30,1000 --seed 4 --out run" in text
     assert "| seed | 4 |" in text
-    assert sorted(path.name for path in Path("run").iterdir()) == sorted([*files, "summary.json"])
+    assert sorted(path.name for path in Path("run").iterdir()) == sorted([*files, "config.toml", "summary.json"])
     source, *found, where = out.splitlines()
     assert f"Numbers of: {source.removeprefix('numbers of ')}." in text
     assert source.startswith(f"numbers of {backend}, ")
@@ -134,7 +134,7 @@ def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[s
 def test_a_file_of_currents_is_the_input(capsys: Captured, study: str, options: list[str], files: set[str]) -> None:
     np.save("mine.npy", np.random.default_rng(0).gamma(2.0, 1.0, (30, 2, 3)))
     out = succeed(capsys, "compare", study, "--input", "mine.npy", "--backend", "analytic", *options, "--out", "run")
-    assert {path.name for path in Path("run").iterdir()} == {"report.md", "summary.json", *files}
+    assert {path.name for path in Path("run").iterdir()} == {"report.md", "config.toml", "summary.json", *files}
     assert "| input from | mine.npy |" in Path("run/report.md").read_text(encoding="utf-8")
     assert out.splitlines()[0].startswith("numbers of analytic, ")
 

@@ -78,7 +78,7 @@ def test_a_figure_that_fails_is_one_sentence_and_the_run_is_kept(capsys: Capture
     output = capsys.readouterr()
     assert output.err == "Warning: All results are written, but the picture run/replay.png is missing: no font at all.\n"
     assert json.loads(Path("run/summary.json").read_bytes())["finished"] is True
-    assert sorted(os.listdir("run")) == ["report.md", "steps.csv", "summary.json"]
+    assert sorted(os.listdir("run")) == ["config.toml", "report.md", "steps.csv", "summary.json"]
 
 
 def test_without_a_home_the_journal_must_be_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,12 +141,12 @@ def test_an_events_folder_that_is_a_link_is_refused(capsys: Captured) -> None:
 
 def test_the_files_that_are_checked_before_a_run_are_those_that_it_writes(capsys: Captured) -> None:
     assert main([*SMALL, "--mode", "replay", "--out", "run"]) == 0
-    assert sorted(os.listdir("run")) == sorted([*replay.FILES, "summary.json"])
+    assert sorted(os.listdir("run")) == sorted([*replay.FILES, "config.toml", "summary.json"])
     few = ["--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5"]
     written = {"summary.json"}
     for network in ("mlp", "autoencoder"):
         assert main(["train", "--network", network, *few, "--out", network]) == 0
         written |= set(os.listdir(network)) - {"events"}
-    assert written == {*report.FILES, *CHECKPOINTS, "summary.json"}
+    assert written == {*report.FILES, *CHECKPOINTS, "config.toml", "summary.json"}
     assert main(["evaluate", "mlp", "--samples", "9", "--out", "evaluated"]) == 0
-    assert sorted(os.listdir("evaluated")) == sorted([*cross_backend.FILES, "summary.json"])
+    assert sorted(os.listdir("evaluated")) == sorted([*cross_backend.FILES, "config.toml", "summary.json"])

@@ -57,6 +57,7 @@ def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]
         "classical.pt",
         "classical-stochastic.pt",
         "events",
+        "config.toml",
     }
     networks = pd.read_csv(folder / "networks.csv")
     assert networks["neuron"].tolist() == ["QLIF, mapping sigmoid", "classical LIF, deterministic", "classical LIF, stochastic"]
@@ -151,6 +152,7 @@ def test_the_same_weights_run_on_another_backend(run: tuple[Path, str], capsys: 
         "backends.csv",
         "classes.csv",
         "confusion.png",
+        "config.toml",
     }
 
 
@@ -369,8 +371,8 @@ def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys:
     few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
     assert main(few) == 0
     weights = load_checkpoint("run/network.pt")
-    # Its marker listed neither files nor, at the end, that it was finished; its checkpoints had no checksum, and its layers no
-    # chain.
+    # Its marker listed neither files nor, at the end, that it was finished, its checkpoints had no checksum, its layers no chain,
+    # and it left no file of its options.
     old = {"format": "qlifq run", "format_version": 1, "command": "qlifq train --out run"}
     for path in Path("run").glob("*.pt"):
         content = load_checkpoint(path)
@@ -378,8 +380,10 @@ def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys:
         torch.save(content | {"format_version": 1, "network": network}, path)
     begun = Path("run/network.pt").stat().st_mtime_ns
     Path("run/summary.json").write_text(json.dumps(old | {"finished": False}), encoding="utf-8")
+    Path("run/config.toml").unlink()
     assert main(few) == 0
     assert Path("run/network.pt").stat().st_mtime_ns == begun
+    Path("run/config.toml").unlink()
     Path("run/mine.pt").write_bytes(b"mine")
     Path("run/summary.json").write_text(json.dumps(old), encoding="utf-8")
     capsys.readouterr()
