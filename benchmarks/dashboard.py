@@ -21,16 +21,16 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 
-from qlifq.dashboard.neuron.charts import neuron_charts
+from qlifq.dashboard.neuron.charts import count_charts, neuron_charts
 from qlifq.dashboard.neuron.run import Statistics, run_neuron
 from qlifq.dashboard.neuron.view import PRESETS, NeuronView
 
 CHARTS = "return document.querySelectorAll('[data-testid=stVegaLiteChart] canvas').length"
-#: Waits for the next key, and then for the frame in which the third chart, the membrane, differs: looked at once a frame, and
+#: Waits for the next key, and then for the frame in which the second chart, the membrane, differs: looked at once a frame, and
 #: at some of its pixels, since looking must not cost what is measured.
 ARM = """
 const seen = () => {
-  const canvas = document.querySelectorAll('[data-testid=stVegaLiteChart] canvas')[2];
+  const canvas = document.querySelectorAll('[data-testid=stVegaLiteChart] canvas')[1];
   if (!canvas) return null;
   const pixels = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
   let value = canvas.width;
@@ -57,7 +57,7 @@ def python_seconds(preset: str, rounds: int) -> float:
     for _ in range(rounds):
         start = time.perf_counter()
         run = run_neuron(view)
-        neuron_charts(run, Statistics.of(run))
+        neuron_charts(run), count_charts(Statistics.of(run))
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 

@@ -4,8 +4,9 @@ A page is loaded when it is opened: torch and the vendors' packages take seconds
 """
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -20,14 +21,64 @@ _AXES: dict[str, Any] = {
 }
 
 
+#: Less empty space over a page than Streamlit leaves, and tables of a report that scroll by themselves: else the widest one
+#: makes the whole page scroll sideways on a telephone.
+_STYLE = (
+    "[data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 3rem; }"
+    "[data-testid=stMarkdownContainer] table { display: block; overflow-x: auto; max-width: 100%; }"
+)
+
+
+class Heading(NamedTuple):
+    """What stands over a page: what it is, and two sentences about what it shows and what to do with it."""
+
+    title: str
+    sentences: str
+
+
 #: The pages, the first one at the address of the server; each is a folder here with a function of its name in `page.py`.
-PAGES = ("neuron", "circuit", "backends", "calibration", "comparisons")
+PAGES: Mapping[str, Heading] = MappingProxyType(
+    {
+        "neuron": Heading(
+            "A neuron whose spikes a qubit decides",
+            "A leaky integrate-and-fire neuron sums its input current to a membrane potential, and at every step a qubit "
+            "decides with probability P(1) whether it spikes. Choose a preset or move a parameter: the traces and the Python "
+            "below them follow.",
+        ),
+        "circuit": Heading(
+            "The circuit of one spike decision",
+            "The gap Δ between the potential and the threshold sets the angle of a qubit, whose measurement gives a spike with "
+            "probability P(1). Choose P(1) and its slope at the threshold: the page solves for the mapping's slope and offset "
+            "that give them.",
+        ),
+        "backends": Heading(
+            "Two backends side by side",
+            "The same neurons with the same input run on two backends, under equal noise unless you choose another. The page "
+            "says what each would cost, and after a run whether the firing rates differ and what explains it.",
+        ),
+        "calibration": Heading(
+            "Calibration from measured counts",
+            "A real qubit answers an angle with a probability of its own, which counts of ones reveal: measured here on a "
+            "simulated device, or in a file of your own. The fit gives the slope and offset that bring each neuron to its "
+            "target response.",
+        ),
+        "comparisons": Heading(
+            "Runs and their reports",
+            "A run that `qlifq simulate` or `qlifq compare` wrote under this server's folder, as it was written. Choose one at "
+            "the side: its report comes first, its tables follow.",
+        ),
+    }
+)
 
 
 def page_of(name: str) -> Callable[[], None]:
-    """A page as Streamlit takes it: loaded when it is opened."""
+    """A page as Streamlit takes it: its heading at once, the rest when it is loaded."""
 
     def page() -> None:
+        # `st.title` is so large that on a telephone no chart is left below it.
+        st.header(PAGES[name].title, anchor=False)
+        st.markdown(PAGES[name].sentences)
+        load()
         getattr(importlib.import_module(f"qlifq.dashboard.{name}.page"), f"{name}_page")()
 
     return page
@@ -49,8 +100,7 @@ def load() -> None:
 
 if __name__ == "__main__":
     st.set_page_config(page_title="qlifq", page_icon="⚛", layout="wide")
-    chosen = st.navigation(
-        [st.Page(page_of(name), title=name.title(), url_path=name, default=name == PAGES[0]) for name in PAGES]
-    )
-    load()
-    chosen.run()
+    st.html(f"<style>{_STYLE}</style>")
+    st.navigation(
+        [st.Page(page_of(name), title=name.title(), url_path=name, default=name == next(iter(PAGES))) for name in PAGES]
+    ).run()

@@ -33,6 +33,12 @@ COLOURS: Mapping[str, str] = {
 
 #: Pixels that axis, legend and titles take of a height.
 _AROUND = 75
+#: Pixels for the numbers along an upward axis, whatever their digits: panels under each other then share one axis of time.
+_NUMBERS = 34
+#: What fits into one row of a legend on a telephone: that many names, and letters in all of them.
+_NAMES, _NAME_LETTERS = 3, 32
+#: Where a probability has its numbers, so that both ends of its axis bear one.
+_PROBABILITIES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 class Chart(NamedTuple):
@@ -65,7 +71,13 @@ class Line(NamedTuple):
 
 def axis(title: str, **options: object) -> dict[str, Any]:
     """An axis with its unit."""
-    return {"title": title, "grid": True, "labelOverlap": True, **options}
+    # Without `labelFlush` the numbers at the ends stand under their ticks, instead of beside them.
+    return {"title": title, "grid": True, "labelOverlap": True, "labelFlush": False, **options}
+
+
+def upward_axis(title: str, **options: object) -> dict[str, Any]:
+    """An upward axis, which takes as many pixels as any other."""
+    return axis(title, minExtent=_NUMBERS, maxExtent=_NUMBERS, **options)
 
 
 def lines(
@@ -76,6 +88,7 @@ def lines(
     *,
     across: tuple[str, str],
     y_title: str,
+    x_domain: tuple[float, float] | None = None,
     y_domain: tuple[float, float] | None = None,
     marks: Sequence[Line] = (),
     spans: Mapping[str, tuple[str, str]] | None = None,
@@ -90,14 +103,17 @@ def lines(
         drawn: the lines.
         across: the column to the right, and its name and unit.
         y_title: the name and unit upwards.
-        y_domain: the ends of the upward axis; None for what the data needs.
+        x_domain: the ends of the axis to the right; None for what the data needs.
+        y_domain: the ends of the upward axis; None for what the data needs, (0, 1) for a probability.
         marks: columns of points, NaN where there is none.
-        spans: the columns of the lower and the upper bounds of a column of points.
+        spans: the columns of the lower and the upper bounds of a column: error bars of points, a band around a line.
         height: of what lies between the axes, in pixels.
     """
     x, x_title = across
-    rightward = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False}}
+    ends = {} if x_domain is None else {"domain": list(x_domain)}
+    rightward = {"field": x, "type": "quantitative", "axis": axis(x_title), "scale": {"nice": False, **ends}}
     scale: dict[str, Any] = {"zero": _flat(columns, drawn)} if y_domain is None else {"domain": list(y_domain)}
+    numbers = {"values": _PROBABILITIES} if y_domain == (0.0, 1.0) else {"tickCount": 4}
     layers: list[dict[str, Any]] = []
     everything = [*drawn, *marks]
     spans = spans or {}
@@ -113,14 +129,15 @@ def lines(
             mark["interpolate"] = "step"
         if line in marks:
             mark = {"type": "point", "filled": True, "size": 30, "opacity": 1, "tooltip": True}
-        upward = {"field": line.column, "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": scale}
+        upward = {"field": line.column, "type": "quantitative", "axis": upward_axis(y_title, **numbers), "scale": scale}
         layers.append({"mark": {**mark, "color": line.colour}, "encoding": {"x": rightward, "y": upward}})
         if line.column in spans:
             low, high = spans[line.column]
             reach = {"x": rightward, "y": {**upward, "field": low}, "y2": {"field": high}}
-            layers.append({"mark": {"type": "rule", "color": line.colour}, "encoding": reach})
-    # More names than three do not fit side by side on a telephone.
-    columns_of_legend = 3 if len(everything) <= 3 else 2
+            band = {"type": "area", "color": line.colour, "opacity": 0.25, "interpolate": mark.get("interpolate", "linear")}
+            layers.append({"mark": {"type": "rule", "color": line.colour} if line in marks else band, "encoding": reach})
+    letters = sum(len(line.label) for line in everything)
+    columns_of_legend = _NAMES if len(everything) <= _NAMES and letters <= _NAME_LETTERS else 2
     legend = {
         "type": "nominal",
         "scale": {"domain": [line.label for line in everything], "range": [line.colour for line in everything]},
@@ -129,7 +146,7 @@ def lines(
     layers[0]["encoding"]["color"] = {**legend, "datum": everything[0].label}
     more = 22 * (-(-len(everything) // columns_of_legend) - 1)
     spec = {"height": height + _AROUND + more, "layer": layers, "resolve": {"scale": {"color": "shared"}}}
-    sketch = partial(_sketch_lines, columns, drawn, marks, spans, x, (x_title, y_title), y_domain)
+    sketch = partial(_sketch_lines, columns, drawn, marks, spans, x, (x_title, y_title), x_domain, y_domain)
     return Chart(name, title, columns, spec, sketch)
 
 
@@ -139,7 +156,7 @@ def _flat(columns: Columns, drawn: Sequence[Line]) -> bool:
 
 
 def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: int = 150) -> Chart:
-    """A tick for every spike; a graded one is as dark as it is large.
+    """A tick for every spike, neuron 0 at the bottom; a graded one is as dark as it is large.
 
     Args:
         name: of the chart.
@@ -161,8 +178,8 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
         "y": {
             "field": "neuron",
             "type": "quantitative",
-            "axis": axis("neuron", format="d", tickMinStep=1, grid=False),
-            "scale": {**ends, "domain": [neurons - 0.5, -0.5]},
+            "axis": upward_axis("neuron", format="d", tickMinStep=1, grid=False),
+            "scale": {**ends, "domain": [-0.5, neurons - 0.5]},
         },
         "opacity": {"field": "spike", "type": "quantitative", "scale": {"domain": [0, 1]}, "legend": None},
     }
@@ -211,11 +228,11 @@ def bars(
         "x": {
             "field": "left",
             "type": "quantitative",
-            "axis": axis(x_title, tickMinStep=1),
+            "axis": axis(x_title, tickMinStep=1, format="d"),
             "scale": {"nice": False, "zero": False},
         },
         "x2": {"field": "right"},
-        "y": {"field": "count", "type": "quantitative", "axis": axis(y_title, tickCount=4), "scale": {"zero": True}},
+        "y": {"field": "count", "type": "quantitative", "axis": upward_axis(y_title, tickCount=4), "scale": {"zero": True}},
         "y2": {"field": "zero"},
     }
     mark = {"type": "rect", "color": colour, "tooltip": True}
@@ -249,6 +266,7 @@ def _sketch_lines(
     spans: Mapping[str, tuple[str, str]],
     x: str,
     titles: tuple[str, str],
+    x_domain: tuple[float, float] | None,
     y_domain: tuple[float, float] | None,
     axes: "Axes",
 ) -> None:
@@ -256,20 +274,30 @@ def _sketch_lines(
         style = "steps-post" if line.step else "default"
         dash = "--" if line.dash else "-"
         axes.plot(columns[x], columns[line.column], dash, color=line.colour, label=line.label, drawstyle=style, linewidth=1.3)
+        if line.column in spans:
+            low, high = (columns[name] for name in spans[line.column])
+            axes.fill_between(columns[x], low, high, step="post" if line.step else None, color=line.colour, alpha=0.25, lw=0)
     for line in marks:
         axes.plot(columns[x], columns[line.column], "o", color=line.colour, label=line.label, markersize=3.5)
         if line.column in spans:
             low, high = (columns[name] for name in spans[line.column])
             axes.vlines(columns[x], low, high, color=line.colour, linewidth=1.0)
     axes.set(xlabel=titles[0], ylabel=titles[1])
+    if x_domain is not None:
+        axes.set_xlim(*x_domain)
     if y_domain is not None:
         axes.set_ylim(*y_domain)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _sketch_raster(spikes: npt.NDArray[np.float32], axes: "Axes") -> None:
-    axes.imshow(spikes.T, aspect="auto", cmap="Greys", vmin=0.0, vmax=1.0, interpolation="nearest")
-    axes.set(xlabel="time (steps)", ylabel="neuron")
+    steps, neurons = spikes.shape
+    time, neuron = np.nonzero(spikes)
+    # One path of all ticks of one darkness is drawn at once; spikes of 0 and 1 have one darkness.
+    darkness = spikes[time, neuron].clip(0.0, 1.0)
+    axes.vlines(time, neuron - 0.35, neuron + 0.35, color=COLOURS["blue"], linewidth=1.0, alpha=darkness)
+    axes.set(xlabel="time (steps)", ylabel="neuron", xlim=(0, steps - 1), ylim=(-0.5, neurons - 0.5))
+    axes.locator_params(axis="y", integer=True, min_n_ticks=1)
 
 
 def _sketch_bars(

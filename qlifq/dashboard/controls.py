@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from qlifq import _validation as check
+from qlifq.dashboard.labels import label_of
 from qlifq.errors import ArgumentError
 from qlifq.neurons import MAPPINGS, Settings
 from qlifq.neurons.parameters import Need, spec_of
@@ -42,7 +43,7 @@ class Control:
 
     Args:
         name: of the field, and in the address.
-        label: what stands over it, with its unit; a parameter of the neuron stands under its own name.
+        label: what stands over it, in words, with its unit.
         kind: "real", "integer", "flag" or "choice".
         group: the heading it stands under.
         doc: what it does, in one clause.
@@ -106,7 +107,8 @@ class Control:
             elif self.kind == "real":
                 value = float(text)
             elif self.kind == "flag":
-                value = {"1": True, "0": False}.get(text, text)
+                # An address is written as 1 and 0; whoever writes one by hand types what Python or JSON would.
+                value = {"1": True, "0": False, "true": True, "false": False}.get(text.lower(), text)
         except ValueError:
             kind = "an integer" if self.kind == "integer" else "a number"
             raise ArgumentError(f"Argument `{self.name}` must be {kind}, but is {text!r}.") from None
@@ -201,7 +203,7 @@ def parameter_controls() -> tuple[Control, ...]:
         found.append(
             Control(
                 name=item.name,
-                label=item.name,
+                label=label_of(item.name, spec),
                 kind=kind,
                 group=spec.group,
                 doc=spec.doc,

@@ -16,7 +16,7 @@ from qlifq.dashboard.view import View, from_address, settle, to_address
 from qlifq.errors import QLIFError
 from qlifq.neurons.parameter_table import FORMULAS
 
-__all__ = ["Panel", "downloads", "draw", "figures", "refused", "said"]
+__all__ = ["Panel", "downloads", "draw", "draw_beside", "figures", "halves", "refused", "said"]
 
 #: Pixels that the title of a chart takes, and each further line of it; the letters of a line.
 _TITLE, _LINE, _LETTERS = 48, 17, 44
@@ -107,9 +107,9 @@ class Panel:
                     if relevant(item, settled):
                         self._widget(item, values, limit)
                     elif item.need is not None:
-                        unmet.setdefault(item.need.words, []).append(f"`{item.label}`")
-                for words, names in unmet.items():
-                    st.caption(f"{', '.join(names)}: with {said(words)}")
+                        unmet.setdefault(item.need.words, []).append(said(item.label))
+                for words, labels in unmet.items():
+                    st.caption(f"**With {said(words)}:** {', '.join(labels)}")
 
     def share(self) -> None:
         """Bring the address up to what is shown."""
@@ -171,6 +171,20 @@ def draw(chart: Chart, place: str, source: str, width: Literal["stretch", "conte
         "usermeta": {"embedOptions": {"renderer": "canvas"}},
     }
     st.vega_lite_chart(_table(chart.columns), spec, width=width, key=f"{place}.{chart.name}", alt=chart.title)
+
+
+def halves(charts: Sequence[Chart]) -> tuple[Sequence[Chart], Sequence[Chart]]:
+    """What stands on the left and on the right where the window is wide; on a telephone the first comes before the second."""
+    middle = -(-len(charts) // 2)
+    return charts[:middle], charts[middle:]
+
+
+def draw_beside(charts: Sequence[Chart], place: str, source: str) -> None:
+    """Panels in two columns, where there is room for two."""
+    for column, part in zip(st.columns(2), halves(charts), strict=True):
+        with column:
+            for chart in part:
+                draw(chart, place, source)
 
 
 def _table(columns: Columns) -> pa.Table:

@@ -3,6 +3,7 @@
 Which controls change nothing is found for all of them, without a browser, in `test_controls`.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from qlifq.dashboard.backends.view import BackendsView
 from qlifq.dashboard.calibration.view import CalibrationView
 from qlifq.dashboard.circuit.view import CircuitView
+from qlifq.dashboard.neuron.view import NeuronView
 from tests.dashboard.test_controls import NEURON, shares
 
 #: Waits in the page until nothing runs and the picture stands still, for `patience` milliseconds while it is as before, and
@@ -56,6 +58,8 @@ const step = () => {
 };
 step();
 """
+#: What can be moved: beside the page, and choices on it.
+CONTROLS = ":is([data-testid=stSidebar], [data-testid=stMain] [data-testid=stSelectbox]) input"
 WRONG = "return [...document.querySelectorAll('[data-testid=stAlert],[data-testid=stException]')].map(e => e.innerText)"
 
 
@@ -104,9 +108,9 @@ class Page:
         self.until(f"return ![...document.querySelectorAll('[data-testid=stSidebar] details')].some({empty})")
 
     def controls(self) -> dict[str, str]:
-        """Every control beside the page that can be moved, by its label: "range", "checkbox" or "combobox"."""
+        """Every control that can be moved, by its label: "range", "checkbox" or "combobox"."""
         found = self.browser.execute_script(
-            "return [...document.querySelectorAll('[data-testid=stSidebar] input:not([disabled])')]"
+            f"return [...document.querySelectorAll('{CONTROLS}:not([disabled])')]"
             ".map(e => [e.getAttribute('aria-label'), e.getAttribute('role') || e.type])"
         )
         kinds = {str(name): {"switch": "checkbox"}.get(kind, kind) for name, kind in found if kind != "file"}
@@ -116,7 +120,7 @@ class Page:
     def move(self, name: str, kind: str, attempt: int) -> None:
         from selenium.webdriver import ActionChains, Keys
 
-        selector = f'[data-testid=stSidebar] input[aria-label="{name}"]'
+        selector = f'{CONTROLS}[aria-label="{name}"]'
         self.until(f"return !!document.querySelector('{selector}')")
         control = self.browser.find_element("css selector", selector)
         if kind == "checkbox":
@@ -184,6 +188,26 @@ class Page:
     def press(self, key: str) -> None:
         self.browser.execute_script(f"document.querySelector('.st-key-{key.replace(':', '-')} button').click()")
 
+    @contextlib.contextmanager
+    def dark(self) -> Iterator[None]:
+        """The browser of somebody whose system is dark."""
+        for theme in ("dark", ""):
+            features = [{"name": "prefers-color-scheme", "value": theme}]
+            self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+            if theme:
+                yield
+
+    def filter_of_pictures(self) -> str:
+        picture = "document.querySelector('[data-testid=stImage] img')"
+        self.until(f"return !!{picture}")
+        return str(self.browser.execute_script(f"return getComputedStyle({picture}).filter"))
+
+    def order_of(self, selector: str) -> list[str]:
+        """What matches within the page, in its order, without repetitions: test names, or the kinds of elements."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.dataset.testid || e.tagName)"
+        main = ", ".join(f"[data-testid=stMain] {part.strip()}" for part in selector.split(","))
+        return list(dict.fromkeys(self.browser.execute_script(script, main)))
+
     def refused(self) -> bool:
         return bool(self.browser.execute_script("return document.querySelectorAll('[data-testid=stAlertContentError]').length"))
 
@@ -196,8 +220,9 @@ def page(browser: Any, server: str) -> Page:
 def test_each_kind_of_control_of_the_neuron_changes_what_is_shown(page: Page) -> None:
     page.open("", f"?v=1&{NEURON['mechanisms']}")
     assert page.wrong() == []
+    labels = {item.name: item.label for item in NeuronView.controls()}
     assert shares()["mechanisms"] <= set(page.controls())
-    assert page.dead({"tau", "Input", "use_ahp"}) == []
+    assert page.dead({labels["tau"], labels["source"], labels["use_ahp"]}) == []
 
 
 def test_a_preset_changes_what_is_shown(page: Page) -> None:
@@ -231,7 +256,17 @@ def test_each_kind_of_control_of_the_calibration_changes_what_is_shown(page: Pag
 def test_each_control_of_the_comparisons_changes_what_is_shown(page: Page) -> None:
     page.open("comparisons", "?run=digits-a")
     assert page.dead({"Run", "Sample"}) == []
+    with page.dark():
+        page.open("comparisons", "?run=report")
+        assert page.filter_of_pictures().startswith("invert")
     page.open("comparisons", "?run=report")
+    assert page.filter_of_pictures() == "none"
+    assert page.order_of("[data-testid=stHeading], h3, [data-testid=stImage], [data-testid=stDataFrame]") == [
+        "stHeading",
+        "H3",
+        "stImage",
+        "stDataFrame",
+    ]
     assert page.dead({"Table"}) == []
 
 
@@ -296,4 +331,4 @@ def test_an_upload_is_shown_and_a_hostile_one_is_refused(page: Page, tmp_path: P
     page.settle()
     assert page.wrong() == []
     page.until("return !!document.querySelector('input[aria-label=Sample]')")
-    assert page.dead({"sample"}) == []
+    assert page.dead({"Sample"}) == []

@@ -3,6 +3,7 @@
 That a browser draws what is sent, and moves each kind of control, is shown in `test_browser`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +112,8 @@ class Page:
         return [leaf.proto.SerializeToString() for leaf in leaves(self.app.main)]
 
     def controls(self) -> dict[str, Any]:
-        side = self.app.sidebar
-        return {each.label: each for each in (*side.slider, *side.selectbox, *side.toggle) if not each.disabled}
+        every = (*self.app.slider, *self.app.selectbox, *self.app.toggle)
+        return {each.label: each for each in every if not each.disabled}
 
     def dead(self, labels: set[str]) -> set[str]:
         """The controls, of those named, of which no value changes what the page showed when it was opened."""
@@ -153,6 +154,15 @@ def moves(element: Any) -> list[object]:
 
 def test_every_page_is_tested_here() -> None:
     assert set(PAGES) == {function.__name__ for function in (neuron, circuit, backends, calibration, comparisons)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_has_a_title_and_two_sentences(name: str) -> None:
+    title, sentences = PAGES[name]
+    assert title
+    assert not title.endswith(".")
+    assert len(re.findall(r"[^.?!]+[.?!](?= [A-Z]|$)", sentences)) == 2
+    assert sentences.endswith(".")
 
 
 def groups(view: type[View]) -> set[str]:

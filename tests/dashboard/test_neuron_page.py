@@ -9,7 +9,7 @@ import torch
 
 from qlifq.dashboard.charts import picture
 from qlifq.dashboard.controls import Value
-from qlifq.dashboard.neuron.charts import neuron_charts
+from qlifq.dashboard.neuron.charts import count_charts, neuron_charts
 from qlifq.dashboard.neuron.run import Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron.view import PRESETS, SOURCES, NeuronView
 from qlifq.errors import FileFormatError, ShapeError
@@ -90,7 +90,8 @@ def test_every_trace_of_a_run_is_drawn() -> None:
     run = run_neuron(
         NeuronView.of({"use_ahp": True, "spike_increase": 0.1, "homeostasis_enabled": True, "modulation": "step", "steps": 80})
     )
-    charts = {chart.name: chart for chart in neuron_charts(run, Statistics.of(run))}
+    traces = neuron_charts(run)
+    charts = {chart.name: chart for chart in (*traces, *count_charts(Statistics.of(run)))}
     assert set(charts["mechanisms"].columns) == {"time", "adaptation", "ahp", "rate"}
     assert set(charts["input"].columns) == {"time", "current", "modulation"}
     assert charts["raster"].columns["spike"].sum() == run.recording.spikes.sum()
@@ -99,6 +100,9 @@ def test_every_trace_of_a_run_is_drawn() -> None:
         for layer in chart.spec.get("layer", [chart.spec]):
             for side in ("x", "y"):
                 assert layer["encoding"][side]["axis"]["title"]
+            # Panels share an axis of time where its ends and what stands left of it are the same.
+            assert layer["encoding"]["y"]["axis"]["minExtent"] == layer["encoding"]["y"]["axis"]["maxExtent"] == 34
+            assert chart not in traces or layer["encoding"]["x"]["scale"]["domain"] == [0, 79]
         assert b"<svg" in picture([chart], "svg", run.recording.decided_by)
     assert picture(list(charts.values()), "png", run.recording.decided_by).startswith(b"\x89PNG")
 
@@ -108,7 +112,9 @@ def test_an_upload_that_is_no_current_is_refused() -> None:
     np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match=r"evil\.npy must be a \.npy file of plain numbers"):
         parse_current(stream.getvalue(), "evil.npy")
-    with pytest.raises(ShapeError, match="at most 2000 steps and 256 neurons to be shown, but has 3000 and 1"):
-        check_upload(torch.zeros(3000, 1, 1))
+    with pytest.raises(
+        ShapeError, match=r"File long\.npy must have at most 2000 steps and 256 neurons to be shown, but has 3000 and 1"
+    ):
+        check_upload(torch.zeros(3000, 1, 1), "long.npy")
     with pytest.raises(ShapeError, match=r"needs a \.npy file"):
         run_neuron(NeuronView.of({"source": "upload"}))

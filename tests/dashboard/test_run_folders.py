@@ -100,5 +100,7 @@ def test_files_of_a_run_that_are_broken_give_a_sentence(runs: Path, tmp_path: Pa
     (run / "report.md").write_bytes(b"caf\xe9")
     with pytest.raises(FileFormatError, match=r"report\.md must be text in UTF-8"):
         open_run(tmp_path, "run")
+    (run / "report.md").write_text("# Title\n```\n# a comment\n```\n## Part", encoding="utf-8")
+    assert open_run(tmp_path, "run").text == [("text", "### Title\n```\n# a comment\n```\n#### Part")]
     (run / "report.md").write_text("!![x](http://other/a.png) ![y](b.png)", encoding="utf-8")
     assert open_run(tmp_path, "run").text == [("text", "[x](http://other/a.png) [y](b.png)")]

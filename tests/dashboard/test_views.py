@@ -9,11 +9,13 @@ from qlifq.dashboard.backends.view import BackendsView
 from qlifq.dashboard.calibration.view import CalibrationView
 from qlifq.dashboard.circuit.view import CircuitView
 from qlifq.dashboard.controls import Value, parameter_controls, relevant
+from qlifq.dashboard.labels import LABELS, label_of
 from qlifq.dashboard.neuron.run import run_neuron
 from qlifq.dashboard.neuron.view import AS_SET, PRESETS, NeuronView, preset_of
 from qlifq.dashboard.view import View, from_address, to_address
 from qlifq.errors import ArgumentError
 from qlifq.neurons import Settings
+from qlifq.neurons.parameters import spec_of
 from tests.dashboard.harness import STATES
 
 VIEWS: list[type[View]] = [NeuronView, CircuitView, BackendsView, CalibrationView]
@@ -86,6 +88,30 @@ def test_a_bad_address_gives_a_sentence_and_the_defaults(address: dict[str, str]
     assert values == ({"decision": "threshold"} if "decision" in address else {})
     assert len(wrong) == 1
     assert sentence in wrong[0]
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("True", True), ("0", False), ("FALSE", False)])
+def test_a_switch_of_an_address_that_is_written_by_hand(text: str, value: bool) -> None:
+    assert from_address(NeuronView, {"v": "1", "use_ahp": text}) == ({"use_ahp": value}, [])
+
+
+def test_a_parameter_goes_by_words_its_keyword_and_its_unit() -> None:
+    labels = {item.name: item.label for item in parameter_controls()}
+    assert LABELS.keys() == labels.keys()
+    assert len(set(labels.values())) == len(labels)
+    assert labels["tau"] == "Membrane time constant τ (tau, unit of dt)"
+    assert labels["use_ahp"] == "After-hyperpolarisation H (use_ahp)"
+
+
+def test_a_parameter_without_a_row_of_words_goes_by_what_it_does() -> None:
+    assert label_of("new", spec_of(Settings.__dataclass_fields__["eta"])) == "Rise of the threshold at a spike (new)"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_control_goes_by_an_identifier(view: type[View]) -> None:
+    for item in view.controls():
+        assert item.label[0].isupper()
+        assert "_" not in item.label.partition(" (")[0].replace("θ_max", "")
 
 
 def test_an_integer_of_every_page_has_an_end() -> None:

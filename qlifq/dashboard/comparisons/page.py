@@ -1,6 +1,7 @@
 """The page of the comparisons."""
 
 import json
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -37,14 +38,24 @@ def comparisons_page() -> None:
 
 
 def _show(run: RunFolder) -> None:
-    facts = {name: run.summary[name] for name in ("neurons", "steps", "samples", "firing_rate") if name in run.summary}
+    """The report or the spikes, then the tables, then what can be downloaded."""
+    if st.context.theme.type == "dark":
+        # The pictures of a run are files on white. Turned over, white is the background of the page and the hues stay.
+        st.html("<style>[data-testid=stImage] img { filter: invert(0.91) hue-rotate(180deg); }</style>")
+    for kind, piece in run.text:
+        if kind == "text":
+            st.markdown(piece)
+        else:
+            st.image(run.pictures[piece], width="stretch")
     if not run.text:
-        st.subheader(said(run.path.name))
-    st.caption(said(f"numbers of {run.source}"))
-    st.code(run.command, language=None, wrap_lines=True)
+        # A report begins with these itself.
+        st.markdown(f"### {said(run.path.name)}")
+        st.caption(said(f"Numbers of {run.source}"))
+        st.code(run.command, language=None, wrap_lines=True)
+    facts = {name: run.summary[name] for name in ("neurons", "steps", "samples", "firing_rate") if name in run.summary}
     figures(
         {
-            name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+            name.replace("_", " ").capitalize(): f"{value:.4g}" if isinstance(value, float) else printable(str(value))
             for name, value in facts.items()
         }
     )
@@ -56,21 +67,19 @@ def _show(run: RunFolder) -> None:
         charts = spikes_chart(run, sample)
     for chart in charts:
         draw(chart, "comparisons", run.source)
-    if run.tables:
-        with st.sidebar:
-            chosen = st.selectbox("Table", list(run.tables), key="comparisons.table", help="shown first and in full")
-        st.markdown(f"**{said(chosen)}**")
-        st.dataframe(run.tables[chosen], hide_index=True)
-        data = ("Table (csv)", f"{chosen}.csv", lambda: run.tables[chosen].to_csv(index=False).encode())
-    else:
-        data = ("Summary (json)", "summary.json", lambda: json.dumps(run.summary, indent=2).encode())
-    if run.text:
-        for kind, piece in run.text:
-            if kind == "text":
-                st.markdown(piece)
-            else:
-                st.image(run.pictures[piece], width="stretch")
-    else:
+    if not run.text:
         for picture in run.pictures.values():
             st.image(picture, width="stretch")
+    data = _table(run)
     downloads("comparison", charts, run.source, data, code(run))
+
+
+def _table(run: RunFolder) -> tuple[str, str, Callable[[], bytes]]:
+    """Show a table of a run, the first one at first; the label, the name and the content of a file of it."""
+    if not run.tables:
+        return "Summary (json)", "summary.json", lambda: json.dumps(run.summary, indent=2).encode()
+    # Above the table and not beside the page: a report can be many windows long, and the choice is seen where it acts.
+    chosen = st.selectbox("Table", list(run.tables), key="comparisons.table")
+    table = run.tables[chosen]
+    st.dataframe(table, hide_index=True)
+    return "Table (csv)", f"{chosen}.csv", lambda: table.to_csv(index=False).encode()

@@ -150,7 +150,12 @@ def _pieces(text: str, pictures: dict[str, bytes]) -> list[tuple[str, str]]:
     """Markdown and the pictures between it, in order: ("text", …) or ("picture", name)."""
     pieces: list[tuple[str, str]] = []
     lines: list[str] = []
+    fenced = False
     for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        if line.startswith("#") and not fenced:
+            # The title of a report stands below that of the page.
+            line = f"##{line}"  # noqa: PLW2901
         picture = _PICTURE.match(line)
         if picture and picture[1] in pictures:
             pieces += [("text", "\n".join(lines)), ("picture", picture[1])]

@@ -8,7 +8,7 @@ import numpy as np
 from qlifq.dashboard.charts import COLOURS, Chart, Columns, Line, bars, lines, raster
 from qlifq.dashboard.neuron.run import NeuronRun, Statistics
 
-__all__ = ["neuron_charts"]
+__all__ = ["count_charts", "neuron_charts"]
 
 #: Traces of the mechanisms: what they are called and drawn in, and the group of panels that has their unit.
 _MECHANISMS = {
@@ -21,8 +21,8 @@ _MECHANISMS = {
 _BINS = 40
 
 
-def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
-    """Input, membrane, probability, angle and mechanisms of one neuron, and the spikes of all, one above the other."""
+def neuron_charts(run: NeuronRun) -> list[Chart]:
+    """The spikes of all neurons, and membrane, input, probability, angle and mechanisms of one, over one axis of time."""
     spikes = run.recording.spikes[:, 0].detach().numpy()
     potential = run.trace("potential")
 
@@ -31,7 +31,9 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
         names = [line.column for line in (*drawn, *options.get("marks", ()))]
         everything = {"time": np.arange(len(run.current)), **{name: columns[name] for name in names}}
         title = f"{title} of neuron {run.shown}"
-        return lines(name, title, everything, drawn, y_title=y_title, across=("time", "time (steps)"), **options)
+        domain = (0.0, float(len(run.current) - 1))
+        across = ("time", "time (steps)")
+        return lines(name, title, everything, drawn, y_title=y_title, across=across, x_domain=domain, **options)
 
     drive = [Line("current", "input current I", COLOURS["blue"], step=True)]
     driven = {"current": run.trace("current")}
@@ -46,25 +48,25 @@ def neuron_charts(run: NeuronRun, statistics: Statistics) -> list[Chart]:
     drawn = [Line("V", "potential V", COLOURS["green"]), Line("threshold", "threshold", COLOURS["orange"], dash=True)]
     mark = Line("spike", "spike", COLOURS["red"])
     charts = [
-        raster("raster", "Spikes of all neurons", spikes),
-        panel("input", "Input", driven, drive, "I (dimensionless)", height=90),
+        raster("raster", "Spikes of all neurons", spikes, height=170),
         panel("membrane", "Membrane", membrane, drawn, "V (dimensionless)", marks=[mark], height=170),
+        panel("input", "Input", driven, drive, "I (dimensionless)", height=110),
     ]
     traces = {name: run.trace(name) for name in run.recording.traces}
     if "probability" in traces:
         line = Line("probability", "P(1)", COLOURS["purple"], step=True)
-        charts.append(panel("probability", "Spike probability", traces, [line], "P(1)", y_domain=(0.0, 1.0), height=100))
+        charts.append(panel("probability", "Spike probability", traces, [line], "P(1)", y_domain=(0.0, 1.0), height=170))
     if "angle" in traces:
         charts.append(
-            panel("angle", "Angle of the qubit", traces, [Line("angle", "θ", COLOURS["blue"])], "θ (radians)", height=90)
+            panel("angle", "Angle of the qubit", traces, [Line("angle", "θ", COLOURS["blue"])], "θ (radians)", height=170)
         )
     mechanisms = [Line(name, *_MECHANISMS[name]) for name in _MECHANISMS if name in traces]
     if mechanisms:
         charts.append(panel("mechanisms", "Mechanisms", traces, mechanisms, "dimensionless", height=110))
-    return [*charts, *_counted(statistics)]
+    return charts
 
 
-def _counted(statistics: Statistics) -> list[Chart]:
+def count_charts(statistics: Statistics) -> list[Chart]:
     """Spikes by neuron and intervals by length."""
     rates = bars(
         "rates",

@@ -2,42 +2,43 @@
 
 import io
 import math
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from qlifq.dashboard.charts import Chart
-from qlifq.dashboard.neuron.charts import neuron_charts
+from qlifq.dashboard.neuron.charts import count_charts, neuron_charts
 from qlifq.dashboard.neuron.run import NeuronRun, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron.view import AS_SET, PRESETS, NeuronView, preset_of
-from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused
+from qlifq.dashboard.widgets import Panel, downloads, draw, draw_beside, figures, halves, refused
 from qlifq.training.data.datasets import parse_current
 
 __all__ = ["neuron_page"]
 
 _PRESET = "neuron:preset"
-#: Charts that are seen without scrolling: the spikes, the input and the membrane.
-_FIRST = 3
+_FILE = "neuron:file"
 
 
 def neuron_page() -> None:
     """Controls beside the traces of a neuron that runs."""
     panel = Panel("neuron", NeuronView)
-    file = st.session_state.get("neuron:file")
+    # What the uploader holds is known before it is drawn: the charts come before the controls.
+    file = st.session_state.get(_FILE)
     upload: Tensor | None = None
-    run: NeuronRun | None = None
-    charts: list[Chart] = []
-    # What the user waits for goes to the browser first, then the controls, then what is seen by scrolling alone.
+    shown: _Shown | None = None
+    # What the user waits for goes to the browser first, then the controls, then the rest.
     with refused():
         if file is not None and panel.values["source"] == "upload":
-            upload = check_upload(parse_current(file.getvalue(), file.name))
+            upload = check_upload(parse_current(file.getvalue(), file.name), file.name)
         panel.limit(_limits(panel, upload))
         view = NeuronView.of(panel.values)
         panel.share()
-        run = run_neuron(view, upload)
-        charts = _show(run)
+        shown = _begin(run_neuron(view, upload))
     with st.sidebar:
         preset = st.session_state[_PRESET] = preset_of(panel.values)
         names = [AS_SET, *PRESETS]
@@ -45,16 +46,61 @@ def neuron_page() -> None:
         # Always there: where an element comes or goes, those after it are made anew and lose the keyboard's focus.
         st.caption(PRESETS[preset][0] if preset in PRESETS else "Values of your own: a preset sets all of them.")
         if panel.values["source"] == "upload":
-            st.file_uploader("Current, .npy of (time, batch, neurons)", type="npy", key="neuron:file")
+            st.file_uploader("Current: a .npy file of shape (time, batch, neurons)", type="npy", key=_FILE)
         panel.draw(opened=("input",), limits=_limits(panel, upload))
-    if run is None or not charts:
-        return
-    with refused():
-        source = run.recording.decided_by
-        for chart in charts[_FIRST:]:
-            draw(chart, "neuron", source)
-        code = python_code(run.view, "current.npy" if file is None else file.name)
-        downloads("neuron", charts, source, ("Data (npz)", "neuron.npz", partial(_data, run)), code)
+    if shown is not None:
+        with refused():
+            _finish(shown, "current.npy" if file is None else file.name)
+
+
+class _Shown(NamedTuple):
+    """A page of which the numbers and the left column stand.
+
+    Args:
+        run: what is shown.
+        statistics: its numbers.
+        traces: its panels over time.
+        right: the column that is still empty.
+    """
+
+    run: NeuronRun
+    statistics: Statistics
+    traces: list[Chart]
+    right: DeltaGenerator
+
+
+def _begin(run: NeuronRun) -> _Shown:
+    """Show the numbers of a run and the first half of its panels."""
+    statistics, traces = Statistics.of(run), neuron_charts(run)
+    figures(
+        {
+            "Spikes per neuron and step": f"{statistics.rate:.4f}",
+            "Mean interval": _number(statistics.interval, "steps"),
+            "Variation of intervals (CV)": _number(statistics.variation),
+            "Spike decisions": f"{statistics.evaluations:,}",
+            **{f"∂ rate / ∂ {name}": f"{value:+.3g}" for name, value in run.gradients.items()},
+        }
+    )
+    # Both columns are made now, so that the right one keeps its place while the controls are drawn.
+    left, right = st.columns(2)
+    _draw_all(left, halves(traces)[0], run)
+    return _Shown(run, statistics, traces, right)
+
+
+def _finish(shown: _Shown, file: str) -> None:
+    """Show the other panels and the downloads; `file` is the name of the uploaded current."""
+    run, counted = shown.run, count_charts(shown.statistics)
+    _draw_all(shown.right, halves(shown.traces)[1], run)
+    source = run.recording.decided_by
+    draw_beside(counted, "neuron", source)
+    data = ("Data (npz)", "neuron.npz", partial(_data, run))
+    downloads("neuron", [*shown.traces, *counted], source, data, python_code(run.view, file))
+
+
+def _draw_all(place: DeltaGenerator, charts: Sequence[Chart], run: NeuronRun) -> None:
+    with place:
+        for chart in charts:
+            draw(chart, "neuron", run.recording.decided_by)
 
 
 def _start_from(panel: Panel) -> None:
@@ -68,23 +114,6 @@ def _limits(panel: Panel, upload: Tensor | None) -> dict[str, int]:
     if upload is None:
         return {"shown": neurons - 1}
     return {"shown": upload.shape[2] - 1, "sample": upload.shape[1] - 1}
-
-
-def _show(run: NeuronRun) -> list[Chart]:
-    """The numbers and the first charts of a run; all its charts are returned."""
-    statistics = Statistics.of(run)
-    summary = {
-        "spikes per neuron and step": f"{statistics.rate:.4f}",
-        "mean interval": _number(statistics.interval, "steps"),
-        "variation of intervals": _number(statistics.variation),
-        "spike decisions": f"{statistics.evaluations:,}",
-        **{f"∂ rate / ∂ {name}": f"{value:+.3g}" for name, value in run.gradients.items()},
-    }
-    figures(summary)
-    charts = neuron_charts(run, statistics)
-    for chart in charts[:_FIRST]:
-        draw(chart, "neuron", run.recording.decided_by)
-    return charts
 
 
 def _number(value: float, unit: str = "") -> str:

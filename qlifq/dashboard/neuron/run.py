@@ -104,8 +104,12 @@ class Statistics(NamedTuple):
         )
 
 
-def check_upload(current: Tensor) -> Tensor:
+def check_upload(current: Tensor, file: str) -> Tensor:
     """Refuse an uploaded current that would take too long to show.
+
+    Args:
+        current: `(time, batch, neurons)`.
+        file: what it is called in an error.
 
     Raises:
         ShapeError: if it has too many steps or neurons.
@@ -113,7 +117,7 @@ def check_upload(current: Tensor) -> Tensor:
     steps, _, neurons = current.shape
     if steps > MOST_STEPS or neurons > MOST_NEURONS:
         raise ShapeError(
-            f"The file must have at most {MOST_STEPS} steps and {MOST_NEURONS} neurons to be shown, "
+            f"File {file} must have at most {MOST_STEPS} steps and {MOST_NEURONS} neurons to be shown, "
             f"but has {steps} and {neurons}: `qlifq simulate --input` takes it."
         )
     return current
