@@ -50,6 +50,7 @@ class Chart(NamedTuple):
         columns: the data, each `(rows,)`.
         spec: Vega-Lite, without data.
         sketch: draws the same on axes of matplotlib, for the file that is downloaded.
+        source: what its numbers were computed on, where that is not what those beside it were computed on.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Chart(NamedTuple):
     columns: Columns
     spec: dict[str, Any]
     sketch: Callable[["Axes"], object]
+    source: str | None = None
 
 
 class Line(NamedTuple):
@@ -136,12 +138,13 @@ def lines(
             reach = {"x": rightward, "y": {**upward, "field": low}, "y2": {"field": high}}
             band = {"type": "area", "color": line.colour, "opacity": 0.25, "interpolate": mark.get("interpolate", "linear")}
             layers.append({"mark": {"type": "rule", "color": line.colour} if line in marks else band, "encoding": reach})
+    symbol = "stroke" if drawn else "circle"
     letters = sum(len(line.label) for line in everything)
     columns_of_legend = _NAMES if len(everything) <= _NAMES and letters <= _NAME_LETTERS else 2
     legend = {
         "type": "nominal",
         "scale": {"domain": [line.label for line in everything], "range": [line.colour for line in everything]},
-        "legend": {"title": None, "orient": "top", "symbolType": "stroke", "labelLimit": 0, "columns": columns_of_legend},
+        "legend": {"title": None, "orient": "top", "symbolType": symbol, "labelLimit": 0, "columns": columns_of_legend},
     }
     layers[0]["encoding"]["color"] = {**legend, "datum": everything[0].label}
     more = 22 * (-(-len(everything) // columns_of_legend) - 1)

@@ -153,7 +153,7 @@ def draw(chart: Chart, place: str, source: str, width: Literal["stretch", "conte
     # What the browser draws fastest: pixels instead of a tree of shapes, no sentence about each of them, which nobody could
     # read out of pixels, and the title as a part of the picture.
     # A title that is wider than a telephone would make the axes narrow.
-    title, source_lines = textwrap.wrap(chart.title, _LETTERS), textwrap.wrap(source, _SMALL_LETTERS)
+    title, source_lines = textwrap.wrap(chart.title, _LETTERS), textwrap.wrap(chart.source or source, _SMALL_LETTERS)
     spec = {
         **chart.spec,
         "title": {

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from qlifq.backends import Plan
+from qlifq.dashboard.backends.explanation import Explanation, explain, response_chart
 from qlifq.dashboard.backends.view import (
     SIDES,
     BackendsView,
@@ -21,14 +22,22 @@ from qlifq.dashboard.backends.view import (
 )
 from qlifq.dashboard.calibration.page import kept_file, kept_record
 from qlifq.dashboard.noise import in_vendor_thread
-from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.dashboard.widgets import Panel, downloads, draw_beside, figures, refused, said
 from qlifq.neurons.description import describe_decisions
 from qlifq.reporting.wording import duration
 
 __all__ = ["backends_page"]
 
 _RAN = "backends:ran"
-_COUNTS = ("evaluations", "circuits", "qubits", "jobs", "executions", "turns")
+#: The counts of a plan, and what the table calls them.
+_COUNTS = {
+    "evaluations": "spike decisions",
+    "circuits": "distinct circuits",
+    "qubits": "qubits",
+    "jobs": "jobs submitted",
+    "executions": "executions (circuits × shots)",
+    "turns": "turns on the same qubits",
+}
 
 
 def backends_page() -> None:
@@ -50,14 +59,15 @@ def backends_page() -> None:
             st.info(said(f"{', '.join(blocked)} runs on another machine: run it from Python or the command line."))
         if st.button("Run both", type="primary", disabled=bool(blocked), key="backends:run"):
             with st.spinner("Running both backends…"):
-                st.session_state[_RAN] = in_vendor_thread(run_pair, view, layers, record, kept_file())
-        ran: Pair | None = st.session_state.get(_RAN)
+                pair = in_vendor_thread(run_pair, view, layers, record, kept_file())
+                st.session_state[_RAN] = (pair, in_vendor_thread(explain, pair))
+        ran: tuple[Pair, Explanation] | None = st.session_state.get(_RAN)
         if ran is None:
             st.caption("Nothing has run yet.")
         else:
-            if not ran.shows(view, record):
+            if not ran[0].shows(view, record):
                 st.warning("What follows is of an earlier run, with other settings or another calibration record.")
-            _show(ran)
+            _show(*ran)
     with st.sidebar:
         panel.draw(opened=("backend A", "backend B", "run"))
 
@@ -65,29 +75,29 @@ def backends_page() -> None:
 def _costs(plans: dict[str, tuple[str, Plan]]) -> pd.DataFrame:
     rows = {}
     for side, (decisions, plan) in plans.items():
-        counts = {name: f"{getattr(plan, name):,}" for name in _COUNTS}
+        counts = {words: f"{getattr(plan, name):,}" for name, words in _COUNTS.items()}
         times = {"time": plan.estimated_seconds, "device time": plan.device_seconds}
         estimates = {name: "not known" if value is None else f"about {duration(value)}" for name, value in times.items()}
-        rows[f"backend {SIDES[side]}"] = {"decisions": decisions, **counts, **estimates}
+        rows[f"backend {SIDES[side]}"] = {"runs on": decisions, **counts, **estimates}
     costs = pd.DataFrame(rows)
     # Only a device charges its time.
     charged = any(plan.device_seconds is not None for _, plan in plans.values())
     return costs if charged else costs.drop(index="device time")
 
 
-def _show(ran: Pair) -> None:
+def _show(ran: Pair, explanation: Explanation) -> None:
     figures(
         {
-            **{f"rate, backend {letter}": f"{ran.rates[side].value:.4f}" for side, letter in SIDES.items()},
-            "difference (B − A)": f"{ran.difference.value:+.4f}",
-            "its 99 % interval": f"{ran.difference.low:+.4f} to {ran.difference.high:+.4f}",
+            **{f"Rate of {letter} (spikes per step)": f"{ran.rates[side].value:.4f}" for side, letter in SIDES.items()},
+            "Difference B − A": f"{ran.difference.value:+.4f}",
+            "Its 99 % interval": f"{ran.difference.low:+.4f} to {ran.difference.high:+.4f}",
         }
     )
-    apart = "do not differ beyond chance" if ran.difference.holds(0.0) else "differ"
-    st.caption(f"Spikes per neuron and step; the interval is a bootstrap over the runs. By it the two rates {apart}.")
-    charts, source = backends_charts(ran), sources(ran)
-    for chart in charts:
-        draw(chart, "backends", source)
+    st.markdown("**What explains the difference**")
+    st.markdown("\n".join(f"- {said(sentence)}" for sentence in explanation.sentences))
+    charts, source = [*backends_charts(ran), response_chart(explanation)], sources(ran)
+    draw_beside(charts, "backends", source)
+    st.caption("Error bars and bands are 99 % intervals of the mean, by a bootstrap over the runs.")
     downloads("backends", charts, source, ("Data (npz)", "backends.npz", lambda: _data(ran)), backends_code(ran.view, ran.file))
 
 

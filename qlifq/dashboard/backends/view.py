@@ -9,13 +9,13 @@ import torch
 
 from qlifq.backends import Plan
 from qlifq.calibration import Calibration
-from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
+from qlifq.dashboard.charts import COLOURS, Chart, Columns, Line, lines
 from qlifq.dashboard.controls import Value, control
 from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, IMPORTS, NOISES, backend_code, build, default_noise, noisy
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
-from qlifq.reporting.intervals import Interval, mean, percentile, resampled_means
+from qlifq.reporting.intervals import CONFIDENCE, Interval, mean, percentile, resampled_means
 
 __all__ = [
     "SIDES",
@@ -36,6 +36,10 @@ SHOTS = ("exact", "1", "10", "100", "1000")
 _COLOURS = {"first": COLOURS["blue"], "second": COLOURS["orange"]}
 #: Steps whose spikes are averaged for a point of the rate.
 _WINDOW = 10
+#: The columns of the bounds of each side.
+_BOUNDS = {side: (f"{side}_low", f"{side}_high") for side in SIDES}
+#: Of the bootstrap behind each point of a chart: it is drawn, and never read to three digits.
+_DRAWS = 1000
 
 
 def _noise_of(side: str) -> Need:
@@ -83,7 +87,7 @@ class BackendsView(View):
         "1", "choice", "backend B", "shots per decision", options=SHOTS, label="Shots per decision of B"
     )
     second_noise: str = control(
-        {name: default_noise(name) for name in BACKENDS} | {SECOND: "numbers"},
+        {name: default_noise(name) for name in BACKENDS},
         "choice",
         "backend B",
         "errors of the qubits",
@@ -228,7 +232,7 @@ def run_pair(
     sides = {}
     with torch.no_grad():
         for side, layer in layers.items():
-            sides[side] = Side(layer, simulate(layer, current, ("potential", "probability")))
+            sides[side] = Side(layer, simulate(layer, current, ("potential", "probability", "angle")))
     rng = np.random.default_rng(view.seed)
     first, second = (sides[side].rates for side in SIDES)
     draws = resampled_means(second, rng) - resampled_means(first, rng)
@@ -242,36 +246,73 @@ def sources(pair: Pair) -> str:
 
 
 def backends_charts(pair: Pair) -> list[Chart]:
-    """Rate, potential and probability over time, both backends over each other."""
+    """Rate, potential and probability over time, both backends over each other, with the 99 % intervals of their means."""
     view = pair.view
     labels = {side: f"{letter}: {view.of_side(side, 'backend')}" for side, letter in SIDES.items()}
-    steps = np.arange(view.steps)
-    windows = steps[: view.steps // _WINDOW * _WINDOW : _WINDOW]
-    rates = {
-        side: pair.sides[side].recording.spikes.mean(dim=(1, 2))[: len(windows) * _WINDOW].reshape(-1, _WINDOW).mean(1).numpy()
-        for side in SIDES
-    }
-    drawn = [Line(side, labels[side], _COLOURS[side]) for side in SIDES]
+    domain = (0.0, float(view.steps - 1))
     across = ("time", "time (steps)")
+    drawn = [Line(side, labels[side], _COLOURS[side]) for side in SIDES]
     charts = [
         lines(
             "rate",
             f"Firing rate, mean of {view.repeats} runs, {view.neurons} neurons and {_WINDOW} steps",
-            {"time": windows, **rates},
-            drawn,
+            _rates(pair),
+            (),
+            marks=drawn,
+            spans=_BOUNDS,
+            across=across,
+            x_domain=domain,
             y_title="spikes per step",
             height=170,
-            across=across,
         )
     ]
-    titles = {
-        "potential": ("Potential, mean of all runs and neurons", "V (dimensionless)"),
-        "probability": ("Estimate of P(1), mean of all runs and neurons", "P(1)"),
+    titles: dict[str, tuple[str, str, tuple[float, float] | None]] = {
+        "potential": ("Potential, mean of all runs and neurons", "V (dimensionless)", None),
+        "probability": ("Estimate of P(1), mean of all runs and neurons", "P(1)", (0.0, 1.0)),
     }
-    for name, (title, y_title) in titles.items():
-        means = {side: pair.sides[side].recording[name].mean(dim=(1, 2)).numpy() for side in SIDES}
-        charts.append(lines(name, title, {"time": steps, **means}, drawn, y_title=y_title, across=across))
+    for name, (title, y_title, y_domain) in titles.items():
+        columns: dict[str, npt.NDArray[Any]] = {"time": np.arange(view.steps)}
+        for side in SIDES:
+            columns |= _with_bounds(side, pair.sides[side].recording[name].mean(dim=2).T.double().numpy(), view.seed)
+        charts.append(
+            lines(
+                name,
+                title,
+                columns,
+                drawn,
+                spans=_BOUNDS,
+                across=across,
+                x_domain=domain,
+                y_title=y_title,
+                y_domain=y_domain,
+                height=170,
+            )
+        )
     return charts
+
+
+def _rates(pair: Pair) -> Columns:
+    """The rate of both sides in windows of time, those of B a little later, so that the error bars stand beside each other."""
+    view = pair.view
+    count = view.steps // _WINDOW
+    middle = np.arange(count) * _WINDOW + (_WINDOW - 1) / 2
+    apart = 0.004 * view.steps
+    columns: dict[str, npt.NDArray[Any]] = {"time": np.concatenate([middle - apart, middle + apart])}
+    nothing = np.full(count, np.nan)
+    for side in SIDES:
+        spikes = pair.sides[side].recording.spikes[: count * _WINDOW].double().mean(dim=2).numpy()
+        values = spikes.reshape(count, _WINDOW, view.repeats).mean(axis=1).T
+        for name, column in _with_bounds(side, values, view.seed).items():
+            columns[name] = np.concatenate([column, nothing] if side == "first" else [nothing, column])
+    return columns
+
+
+def _with_bounds(side: str, values: npt.NDArray[np.float64], seed: int) -> dict[str, npt.NDArray[np.float64]]:
+    """The mean over runs, `(runs, points)` to `(points,)`, with the ends of its interval."""
+    draws = resampled_means(values, np.random.default_rng(seed), _DRAWS)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return dict(zip((side, *_BOUNDS[side]), (values.mean(axis=0), low, high), strict=True))
 
 
 def backends_code(view: BackendsView, record: str = "calibration.json") -> str:
