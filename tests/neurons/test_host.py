@@ -48,6 +48,7 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     unchanged: Callable[[str, Tensor], Tensor] = lambda name, value: value  # noqa: E731
     monkeypatch.setattr(_validation, "finite", unchanged)
     monkeypatch.setattr(_validation, "not_finite", lambda value: 0)
+    monkeypatch.setattr(_validation, "all_finite", lambda values: None)
     monkeypatch.setattr("qlifq.backends.interface.finite", unchanged)
 
 
