@@ -1,9 +1,11 @@
-"""Text from outside the library, made safe for a terminal."""
+"""Text from outside the library: made safe for a terminal, and a name that nobody knows beside the one that was meant."""
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
-__all__ = ["one_line", "printable"]
+__all__ = ["one_line", "printable", "similar"]
 
 #: Sequences that terminals obey: CSI, the strings of OSC, DCS, SOS, PM and APC, and what else begins with an escape.
 _SEQUENCES = re.compile(
@@ -35,6 +37,24 @@ def one_line(text: str, longest: int | None = None) -> str:
     """
     line = " ".join(printable(text).split())
     return line if longest is None or len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def similar(given: str, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant, whatever its case, hyphens and underscores; None where none is close.
+
+    Example:
+        >>> similar("vth", ["V_th", "V_reset"])
+        'V_th'
+        >>> similar("torus", ["V_th", "V_reset"]) is None
+        True
+    """
+    names = {_folded(name): name for name in known}
+    found = get_close_matches(_folded(given), names, n=1)
+    return names[found[0]] if found else None
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
 
 
 def _shown(character: str) -> str:

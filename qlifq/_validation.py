@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
+from qlifq._text import similar
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "optional_integer",
     "real",
     "shape_of",
+    "suggestion",
     "tensor",
     "unknown",
     "with_values",
@@ -83,13 +85,24 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
     """One of the names in `options`."""
     names = list(options)
     if not isinstance(value, str) or value not in names:
-        raise ArgumentError(f"Argument `{name}` must be one of {', '.join(names)}, but is {value!r}.")
+        raise ArgumentError(f"Argument `{name}` must be one of {', '.join(names)}, but is {value!r}.{suggestion(value, names)}")
     return value
 
 
 def unknown(kind: str, given: str, known: Sequence[str]) -> ArgumentError:
     """The error for a name that nobody knows, with the names that are known."""
-    return ArgumentError(f"Unknown {kind} `{given}`: it must be one of {', '.join(known)}.")
+    return ArgumentError(f"Unknown {kind} `{given}`: it must be one of {', '.join(known)}.{suggestion(given, known)}")
+
+
+def suggestion(given: object, known: Iterable[str]) -> str:
+    """The end of an error about a name: the known one that was most likely meant, or nothing.
+
+    Example:
+        >>> suggestion("vth", ["V_th", "V_reset"])
+        ' Did you mean `V_th`?'
+    """
+    found = similar(given, known) if isinstance(given, str) else None
+    return "" if found is None else f" Did you mean `{found}`?"
 
 
 def tensor(name: str, value: object, *, dtypes: "Sequence[torch.dtype] | None" = None) -> "Tensor":

@@ -34,7 +34,7 @@ INTERFACE = ("backends.interface", "backends.registry", "backends.gradients", "b
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
     "_transforms": ("errors",),
-    "_validation": ("errors", "_transforms"),
+    "_validation": ("errors", "_transforms", "_text"),
     "_packages": ("errors",),
     "_text": (),
     "_files": ("errors", "_version"),

@@ -97,7 +97,7 @@ def test_good_values_come_back() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     error = check.unknown("mapping", "sigmund", ["sigmoid", "tanh"])
-    assert str(error) == "Unknown mapping `sigmund`: it must be one of sigmoid, tanh."
+    assert str(error) == "Unknown mapping `sigmund`: it must be one of sigmoid, tanh. Did you mean `sigmoid`?"
 
 
 def test_every_error_has_the_one_base() -> None:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from qlifq._packages import load, refuse_missing
-from qlifq._validation import unknown
+from qlifq._validation import suggestion, unknown
 from qlifq.errors import ArgumentError, DtypeError, MissingPackageError, QLIFError
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def get(name: object, **options: object) -> "Backend":
     for option in options:
         if option not in accepted and not open_ended:
             known = ", ".join(accepted) or "none"
-            raise ArgumentError(f"Backend {name} has no option `{option}`: its options are {known}.")
+            like = suggestion(option, accepted)
+            raise ArgumentError(f"Backend {name} has no option `{option}`: its options are {known}.{like}")
     try:
         return factory(**options)
     except TypeError as error:

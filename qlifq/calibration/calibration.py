@@ -1,6 +1,5 @@
 """A calibration: the data, what they say, and what follows for a layer."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -18,14 +17,13 @@ from qlifq.calibration.correction import Correction, Target, at_a_point, numbers
 from qlifq.calibration.likelihood import chi_squared_tail
 from qlifq.calibration.measurement import Measurement, json_values
 from qlifq.calibration.models import NEURON, RESPONSE
+from qlifq.calibration.site_table import aligned, least_p_value, p_text, sites_of, table_of
 from qlifq.circuits import RYSpike, SinusoidalResponse, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
 
 __all__ = ["Calibration", "Layer"]
 
-#: More sites than this are summed up in the table.
-_MOST_ROWS = 64
 _ALARM = 1e-3
 
 
@@ -308,40 +306,32 @@ class Calibration:
         return ReadoutMitigated(backend, readout_p01.tolist(), readout_p10.tolist())
 
     def table(self) -> list[tuple[str, ...]]:
-        """A header and one row per site, or the quartiles where there are too many sites to read."""
-        fits, errors = self.analysis.neuron.value, self.analysis.neuron.standard_error
-        header = ("site", "q_scale", "q_bias", "readout_p01", "readout_p10", "p fit", "p drift", "p crosstalk")
+        """A header and one row per site, or the least, the median and the most where there are too many sites to read."""
+        return table_of(self.analysis)
+
+    def facts(self) -> dict[str, object]:
+        """What `str` prints, as numbers and text, of every site however many there are; NaN for what is not known."""
+        return {
+            "source": self.source,
+            "mapping": self.measurement.design.mapping,
+            "rounds": self.measurement.data.rounds,
+            "time_utc": self.measurement.time_utc,
+            "sites": sites_of(self.analysis),
+            "least_p_value": self._least_p_values(),
+        }
+
+    def _least_p_values(self) -> dict[str, float]:
         tests = (self.analysis.p_value, self.analysis.drift_p_value, self.analysis.crosstalk_p_value)
-        if self.sites <= _MOST_ROWS:
-            return [
-                header,
-                *(
-                    (
-                        str(site),
-                        *(_with_error(*pair) for pair in zip(fits[site].tolist(), errors[site].tolist(), strict=True)),
-                        *(_p(float(test[site])) for test in tests),
-                    )
-                    for site in range(self.sites)
-                ),
-            ]
-        rows: list[tuple[str, ...]] = [header]
-        for label, part in (("least", 0.0), ("median", 0.5), ("most", 1.0)):
-            values = (_number(_quantile(fits[:, place], part)) for place in range(len(NEURON)))
-            rows.append((label, *values, *(_p(_quantile(test, part)) for test in tests)))
-        return rows
+        return {name: least_p_value(test) for name, test in zip(("fit", "drift", "crosstalk"), tests, strict=True)}
 
     def __str__(self) -> str:
-        measured, names = self.measurement, ("fit", "drift", "crosstalk")
-        tests = (self.analysis.p_value, self.analysis.drift_p_value, self.analysis.crosstalk_p_value)
-        worst = (f"{name} {_p(_least(test))}" for name, test in zip(names, tests, strict=True))
-        rows = self.table()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        measured = self.measurement
+        worst = " · ".join(f"{name} {p_text(value)}" for name, value in self._least_p_values().items())
         head = (
             f"calibration of {self.source} · {_counted(self.sites, 'site')} · mapping {measured.design.mapping} · "
             f"{measured.data.describe()} in {_counted(measured.data.rounds, 'round')} · {measured.time_utc}"
         )
-        return "\n".join([head, *lines, "least p-value over all sites, Bonferroni: " + " · ".join(worst)])
+        return "\n".join([head, *aligned(self.table()), f"least p-value over all sites, Bonferroni: {worst}"])
 
     def _designed(self, p0: float, slope: float, neurons: int) -> tuple[Tensor, Tensor]:
         """The q_scale and offset with which the circuit without errors has this P(1) and slope at gap 0."""
@@ -373,25 +363,3 @@ class Calibration:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _with_error(value: float, error: float) -> str:
-    return "unidentified" if math.isnan(value) else f"{_number(value)} ± {error:.1g}"
-
-
-def _number(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.4f}"
-
-
-def _p(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.2g}"
-
-
-def _quantile(values: Tensor, part: float) -> float:
-    return float(values.nanquantile(part))
-
-
-def _least(p_values: Tensor) -> float:
-    """The least of all sites, by Bonferroni."""
-    known = [value for value in p_values.tolist() if not math.isnan(value)]
-    return min(1.0, min(known) * len(known)) if known else math.nan

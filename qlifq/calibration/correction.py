@@ -74,6 +74,18 @@ class Correction(NamedTuple):
     rms_after: Tensor
     source: str = ""
 
+    def facts(self) -> dict[str, object]:
+        """What `str` prints, as numbers and text, of every neuron; NaN for one that is out of reach."""
+        return {
+            "neurons": [
+                {"q_scale": scale, "q_bias": bias, "floor": floor, "ceiling": ceiling}
+                for scale, bias, floor, ceiling in zip(
+                    *(each.tolist() for each in (self.q_scale, self.q_bias, self.floor, self.ceiling)), strict=True
+                )
+            ],
+            "out_of_reach": int(self.q_scale.isnan().sum()),
+        }
+
     def __str__(self) -> str:
         lost = int(self.q_scale.isnan().sum())
         numbers = ((name, value[~value.isnan()]) for name, value in (("q_scale", self.q_scale), ("q_bias", self.q_bias)))

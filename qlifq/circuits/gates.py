@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from qlifq._validation import integer, real
+from qlifq._validation import integer, real, suggestion
 from qlifq.errors import ArgumentError, DtypeError
 
 __all__ = ["GATE_NAMES", "ROTATIONS", "Gate", "Slot"]
@@ -52,7 +52,8 @@ class Gate:
 
     def __post_init__(self) -> None:
         if self.name not in GATE_NAMES:
-            raise ArgumentError(f"Argument `name` of a gate must be one of {', '.join(GATE_NAMES)}, but is {self.name!r}.")
+            known = f"Argument `name` of a gate must be one of {', '.join(GATE_NAMES)}, but is {self.name!r}."
+            raise ArgumentError(known + suggestion(self.name, GATE_NAMES))
         if isinstance(self.angle, Slot):
             return
         try:

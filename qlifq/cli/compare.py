@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, Scheduler, print_findings, print_problems, whole_numbers
+from qlifq.cli.arguments import (
+    AsJson,
+    DataDir,
+    Force,
+    Noise,
+    Out,
+    Sampling,
+    Scheduler,
+    backend_option,
+    choices,
+    run_option,
+    whole_numbers,
+)
+from qlifq.cli.output import Output, print_problems
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import ArgumentError, MissingPackageError
 
@@ -22,40 +35,54 @@ if TYPE_CHECKING:
     from qlifq.backends import Backend
     from qlifq.studies import OwnInput, StudyKind
 
-__all__ = ["compare"]
+__all__ = ["EXAMPLES", "compare"]
 
 #: How many test images a trained network sees.
 TEST_IMAGES = 50
 
 
+EXAMPLES = (
+    "qlifq compare shot-noise --quick --out runs/shot-noise",
+    "qlifq compare brand-petruccione --quick --snapshot fake_torino",
+    "qlifq compare shot-noise --input currents.npy --shots 1,10,1000 --backend analytic --json",
+    "qlifq compare shot-noise --run runs/digits --noise readout_p01=0.02,readout_p10=0.05 --backend aer",
+)
+
+
 def compare(
     context: typer.Context,
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="shot-noise, brand-petruccione, or one that was registered in Python.")
-    ],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help=f"{choices('study')}, or one that was registered in Python.")],
     source: Annotated[
-        Path | None, typer.Option("--input", help="Compare on this input: a .npy file of currents, (time, batch, neurons).")
+        Path | None,
+        run_option("--input", metavar="FILE.npy", help="Compare on this input: currents of shape (time, batch, neurons)."),
     ] = None,
     trained: Annotated[
         Path | None,
-        typer.Option("--run", help="For shot-noise: a folder that `qlifq train` wrote; on --input, or its first test images."),
+        run_option("--run", help="For shot-noise: a folder that `qlifq train` wrote; on --input, or its first test images."),
     ] = None,
     data_dir: DataDir = None,
+    snapshot: Annotated[
+        str | None, run_option(help="For brand-petruccione: device snapshot that the circuits are counted on.")
+    ] = None,
+    seed: Annotated[int, run_option(help="The same seed gives the same tables.")] = 0,
+    quick: Annotated[bool, run_option("--quick", help="Within a minute, with wider intervals.")] = False,
     backend: Annotated[
         str | None,
-        typer.Option(help="Where the shots are drawn, see `qlifq backends`; default aer for shot-noise, else analytic."),
+        backend_option(
+            metavar=choices("backend"),
+            help="Where the shots are drawn, see `qlifq backends`; default aer with --sampling law for shot-noise, else "
+            "analytic.",
+        ),
+    ] = None,
+    shots: Annotated[
+        str | None, backend_option(metavar="N,N,N", help="Numbers of shots, such as 1,10,100; by default up to 100,000.")
     ] = None,
     noise: Noise = None,
     sampling: Sampling = None,
     scheduler: Scheduler = None,
-    shots: Annotated[str | None, typer.Option(help="Numbers of shots, such as 1,10,100; by default up to 100,000.")] = None,
-    snapshot: Annotated[
-        str | None, typer.Option(help="For brand-petruccione: device snapshot that the circuits are counted on.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same tables.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Within a minute, with wider intervals.")] = False,
     out: Out = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare models and devices: a report with tables, figures and intervals.
 
@@ -96,9 +123,11 @@ def compare(
             measured = run(seed=seed, shots=counts, progress=progress)
         report = report_of(measured, setup)
         print_problems(folder.write(report_contents(report, context.obj)))
-        print(f"numbers of {report.source}")
-        print_findings(report)
-        print(f"written to {folder.path / 'report.md'}")
+    output = Output(as_json)
+    output.say(f"numbers of {report.source}")
+    output.report(report)
+    output.say(f"written to {folder.path / 'report.md'}", written_to=folder.path)
+    output.end()
 
 
 def _fast_sampling(backend: str) -> str | None:

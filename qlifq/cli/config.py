@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from qlifq._validation import suggestion
+from qlifq.cli.arguments import run_option
 from qlifq.errors import ArgumentError
 
 __all__ = ["COMMAND", "add_config_option", "option_names", "option_values"]
@@ -64,7 +65,8 @@ def option_values(context: typer.Context, given: Mapping[str, object], source: o
         # Arguments have the names of Python.
         parameter = known.get(name) or known.get(key)
         if parameter is None:
-            raise ArgumentError(f"Unknown option `{key}` in {source}: {_hint(name, list(known))}")
+            names = f"it must be one of {', '.join(known)}."
+            raise ArgumentError(f"Unknown option `{key}` in {source}: {names}{suggestion(key, known)}")
         if getattr(parameter, "is_flag", False):
             if not isinstance(value, bool):
                 raise ArgumentError(f"Option {name} of {source} must be true or false, but is {value!r}.")
@@ -106,7 +108,7 @@ def _read_options(context: typer.Context, path: Path | None) -> Path | None:
 #: Read before all other options, which take their defaults from it.
 _Config = Annotated[
     Path | None,
-    typer.Option(
+    run_option(
         metavar="FILE",
         is_eager=True,
         expose_value=False,
@@ -131,11 +133,6 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _hint(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"it must be one of {', '.join(known)}."
 
 
 def _texts(option: str, value: object) -> Iterator[str]:

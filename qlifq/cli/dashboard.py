@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["dashboard"]
+from qlifq.cli.arguments import output_option, run_option
+
+__all__ = ["EXAMPLES", "dashboard"]
+
+
+EXAMPLES = ("qlifq dashboard", "qlifq dashboard --folder studies --port 9000 --no-open")
 
 
 def dashboard(
-    address: Annotated[str, typer.Option(help="Where the server listens; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 8501,
+    folder: Annotated[Path, run_option(help="The folder of runs that the pages may read.")] = Path("runs"),
+    address: Annotated[str, output_option(help="Where the server listens; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, output_option(help="Its port.", min=1, max=65535)] = 8501,
     name: Annotated[
-        list[str] | None, typer.Option(help="A further name of the server, such as that of a proxy; can be repeated.")
+        list[str] | None, output_option(help="A further name of the server, such as that of a proxy; can be repeated.")
     ] = None,
-    folder: Annotated[Path, typer.Option(help="The folder of runs that the pages may read.")] = Path("runs"),
-    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser is opened.")] = True,
+    open_browser: Annotated[bool, output_option("--open/--no-open", help="Whether a browser is opened.")] = True,
 ) -> None:
     """Look at a neuron, a circuit, two backends, a calibration and earlier runs in a browser."""
     # The fronts do not import each other: this is `python -m qlifq.dashboard`, in this process.

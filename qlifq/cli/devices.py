@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from qlifq.cli.arguments import choices, device_option, was_given
+
 if TYPE_CHECKING:
     from qlifq.backends import Backend
     from qlifq.calibration import Calibration
@@ -25,21 +27,21 @@ __all__ = [
 
 #: The options by the name of their parameter in a command.
 _OPTIONS = {
-    "device": Annotated[str | None, typer.Option(help="For --backend ibm: ibm_… is a device, fake_… its snapshot, run here.")],
+    "device": Annotated[str | None, device_option(help="For --backend ibm: ibm_… is a device, fake_… its snapshot, run here.")],
     "max_device_seconds": Annotated[
-        float | None, typer.Option(help="The most device seconds of the run, over all its starts.")
+        float | None, device_option(help="The most device seconds of the run, over all its starts.")
     ],
-    "account": Annotated[str | None, typer.Option(help="Name of the account that IBM's client saved; default its default.")],
-    "instance": Annotated[str | None, typer.Option(help="Service instance; default that of the account.")],
-    "submit": Annotated[str | None, typer.Option(help="How jobs reach the device: job, batch or session.")],
+    "account": Annotated[str | None, device_option(help="Name of the account that IBM's client saved; default its default.")],
+    "instance": Annotated[str | None, device_option(help="Service instance; default that of the account.")],
+    "submit": Annotated[str | None, device_option(metavar=choices("submit"), help="How jobs reach the device; default job.")],
     "run": Annotated[
-        str | None, typer.Option(help="Name of the run in the journal; default the command, begun anew once it is over.")
+        str | None, device_option(help="Name of the run in the journal; default the command, begun anew once it is over.")
     ],
 }
 #: What the backend calls one of them otherwise.
 _OF_BACKEND = {"submit": "mode"}
 #: What a run may be taken up with in another way than it began.
-_NOT_THE_RUN = {"out", "force", "dry_run", *_OPTIONS} - {"device"}
+_NOT_THE_RUN = {"out", "force", "dry_run", "as_json", *_OPTIONS} - {"device"}
 
 
 def with_device_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,9 +54,9 @@ def with_device_options(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
     parameters = list(signature.parameters.values())
     place = list(signature.parameters).index("sampling") + 1
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters[place:place] = [inspect.Parameter(name, kind, default=None) for name in _OPTIONS]
-    # Typer takes the order and the defaults from the signature and the options from the annotations.
+    kind = parameters[place - 1].kind
+    parameters[place:place] = [inspect.Parameter(name, kind, default=None, annotation=_OPTIONS[name]) for name in _OPTIONS]
+    # Typer takes the order, the defaults and what is said of an option from the signature, and the type from the annotations.
     given.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     given.__annotations__ = command.__annotations__ | _OPTIONS
     return given
@@ -118,6 +120,6 @@ def _name(context: typer.Context) -> str:
     chosen = [
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in sorted(context.params.items())
-        if name not in _NOT_THE_RUN and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        if name not in _NOT_THE_RUN and was_given(context, name)
     ]
     return " ".join((str(context.info_name), *chosen, "in", os.getcwd()))

@@ -14,6 +14,7 @@ import typer
 
 from qlifq._text import one_line
 from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, runs, simulate, train
+from qlifq.cli.arguments import examples
 from qlifq.cli.config import add_config_option
 from qlifq.errors import QLIFError
 
@@ -23,18 +24,18 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Spiking neurons whose spike decision is made by a qubit."
 )
 
-for command in (
-    simulate.simulate,
-    train.train,
-    evaluate.evaluate,
-    calibrate.calibrate,
-    compare.compare,
-    dashboard.dashboard,
-    listing.circuits,
-    listing.backends,
-    listing.kernels,
+for command, shown in (
+    (simulate.simulate, simulate.EXAMPLES),
+    (train.train, train.EXAMPLES),
+    (evaluate.evaluate, evaluate.EXAMPLES),
+    (calibrate.calibrate, calibrate.EXAMPLES),
+    (compare.compare, compare.EXAMPLES),
+    (dashboard.dashboard, dashboard.EXAMPLES),
+    (listing.circuits, listing.CIRCUITS),
+    (listing.backends, listing.BACKENDS),
+    (listing.kernels, listing.KERNELS),
 ):
-    app.command()(command)
+    app.command(epilog=examples(*shown))(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(runs.app, name="runs")
 add_config_option(app)

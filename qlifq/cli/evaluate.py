@@ -6,47 +6,65 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, DryRun, Force, Noise, Out, Scheduler, print_findings, print_problems
+from qlifq.cli.arguments import (
+    AsJson,
+    DataDir,
+    DryRun,
+    Force,
+    Noise,
+    Out,
+    Sampling,
+    Scheduler,
+    backend_option,
+    choices,
+    run_option,
+)
 from qlifq.cli.devices import StatusReporter, device_options, measured_qubits, resumable, with_device_options
+from qlifq.cli.output import Output, print_problems
 from qlifq.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from qlifq.calibration import Correction
-    from qlifq.training import Design, EvaluationPlan
+    from qlifq.training import EvaluationPlan
 
-__all__ = ["evaluate"]
+__all__ = ["EXAMPLES", "evaluate"]
+
+
+EXAMPLES = (
+    "qlifq evaluate runs/digits --backend aer --shots 1 --noise fake_torino --sampling law --dry-run",
+    "qlifq evaluate runs/digits --backend analytic --shots 100 --samples 50 --json",
+    "qlifq evaluate runs/digits --backend ibm --device fake_torino --samples 20 --calibrate 4096",
+)
 
 
 @with_device_options
 def evaluate(
     context: typer.Context,
     trained: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `qlifq train` wrote.")],
-    backend: Annotated[str, typer.Option(help="Where the spike decisions run, see `qlifq backends`.")] = "aer",
+    data_dir: DataDir = None,
+    samples: Annotated[int | None, run_option(help="Evaluate on only the first test images, this many.")] = None,
+    batch: Annotated[int, run_option(help="Images side by side in one call.")] = 500,
+    seed: Annotated[int, run_option(help="The same seed gives the same spikes.")] = 1,
+    backend: Annotated[
+        str, backend_option(metavar=choices("backend"), help="Where the spike decisions run, see `qlifq backends`.")
+    ] = "aer",
     shots: Annotated[
-        int | None, typer.Option(help="Shots per decision; default exact where the backend can be, else 1.")
+        int | None, backend_option(help="Shots per decision; default exact where the backend can be, else 1.")
     ] = None,
     noise: Noise = None,
-    sampling: Annotated[
-        str | None,
-        typer.Option(
-            help="For aer: law (default), counts drawn from the distribution of the outcomes; or shots, every shot is run."
-        ),
-    ] = None,
     scheduler: Scheduler = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(help="A record of `qlifq calibrate` for all layers of neurons; repeated, one for each of them."),
+        backend_option(help="A record of `qlifq calibrate` for all layers of neurons; repeated, one for each of them."),
     ] = None,
     calibrate: Annotated[
-        int | None, typer.Option(help="Calibrate every layer first, with this many shots per angle and neuron.")
+        int | None, backend_option(help="Calibrate every layer first, with this many shots per angle and neuron.")
     ] = None,
-    data_dir: DataDir = None,
-    samples: Annotated[int | None, typer.Option(help="Evaluate on only the first test images, this many.")] = None,
-    batch: Annotated[int, typer.Option(help="Images side by side in one call.")] = 500,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same spikes.")] = 1,
+    sampling: Sampling = None,
     out: Out = None,
     force: Force = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained network on another backend, on circuits, with shots or on a device, beside the closed form."""
     from qlifq.backends.registry import summary
@@ -60,8 +78,6 @@ def evaluate(
 
     run = load_run(trained)
     layers = run.design.neuron_layers
-    if sampling is None:
-        sampling = _default_sampling(backend, run.design)
     records = [load(path) for path in calibration or []]
     reporter = StatusReporter()
     options = backend_options(noise, sampling, device_options(context, reporter))
@@ -85,8 +101,10 @@ def evaluate(
         seed=seed,
         options={"sampling": sampling},
     )
-    _print_plan(plan)
+    output = Output(as_json)
+    _say_plan(output, plan)
     if dry_run:
+        output.end()
         return
     setup = {
         "device": options.get("device", "none"),
@@ -98,36 +116,29 @@ def evaluate(
         done = plan.execute(setup, progress=lambda name: progress_bar(name, reporter))
         print_problems(folder.write(report_contents(done.report, context.obj)))
     if calibrate is not None:
-        _print_corrections(done.corrections)
-    print_findings(done.report)
-    print(f"{'written to':<12} {folder.path}")
+        _say_corrections(output, done.corrections)
+    output.report(done.report)
+    output.row("written to", folder.path, written_to=folder.path)
+    output.end()
 
 
-def _default_sampling(backend: str, design: "Design") -> str | None:
-    """How counts are drawn where the user does not say: from the distribution of the outcomes, where the backend can.
-
-    Ten thousand images take a hundred million decisions: running every shot would take an hour. A circuit of two angles has no
-    closed form to draw counts from.
-    """
-    from qlifq.backends.registry import summary
-    from qlifq.training import NEURONS
-
-    return "law" if "law" in summary(backend).sampling and not NEURONS[design.neuron].rotated else None
-
-
-def _print_plan(plan: "EvaluationPlan") -> None:
+def _say_plan(output: Output, plan: "EvaluationPlan") -> None:
     """What is evaluated, on what, and what it costs."""
-    design = plan.run.design
+    design, cost, images = plan.run.design, plan.cost(), len(plan.tested.images)
     hidden = ", ".join(map(str, design.hidden))
-    print(f"{'network':<12} {design.network}, {design.neuron}, hidden {hidden}, {design.steps} steps")
-    print(f"{'run on':<12} {plan.source}")
-    _print_corrections(plan.corrections)
-    print(f"{'plan':<12} {len(plan.tested.images):,} images · {plan.cost()}")
+    output.row("network", f"{design.network}, {design.neuron}, hidden {hidden}, {design.steps} steps", network=design)
+    output.row("run on", plan.source, backend=plan.source)
+    _say_corrections(output, plan.corrections)
+    output.row("plan", f"{images:,} images · {cost}", images=images, plan=cost)
 
 
-def _print_corrections(corrections: "Sequence[Correction]") -> None:
+def _say_corrections(output: Output, corrections: "Sequence[Correction]") -> None:
     """One line for each layer."""
+    facts: list[dict[str, int]] = []
     for correction in corrections:
         left = int(correction.q_scale.isnan().sum())
         corrected = len(correction.q_scale) - left
-        print(f"{'calibration':<12} {corrected:,} neurons corrected, {left:,} on qubits that no correction helps")
+        facts.append({"corrected": corrected, "beyond_correction": left})
+        line = f"{corrected:,} neurons corrected, {left:,} on qubits that no correction helps"
+        # The list grows with the lines: the last one holds all layers.
+        output.row("calibration", line, corrections=facts)

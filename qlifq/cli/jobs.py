@@ -5,13 +5,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qlifq._text import one_line, printable
-from qlifq.cli.listing import print_table
+from qlifq.cli.arguments import AsJson, device_option, examples, output_option, run_option
+from qlifq.cli.output import Output, aligned
 from qlifq.errors import ArgumentError, QLIFError
 
 if TYPE_CHECKING:
@@ -23,73 +26,108 @@ __all__ = ["app"]
 
 app = typer.Typer(help="What was submitted to devices: see it, take it up, cancel it, export it.")
 
-_Which = Annotated[str, typer.Argument(help="A job, a request, or a run.")]
-_File = Annotated[Path | None, typer.Option("--journal", help="The journal; default QLIFQ_JOURNAL or ~/.qlifq/jobs.sqlite.")]
-_Account = Annotated[str | None, typer.Option(help="Name of the saved account.")]
-_Instance = Annotated[str | None, typer.Option(help="Service instance.")]
+#: The width of a terminal that nobody has made wider.
+_WIDTH = 80
+
+_Which = Annotated[str, typer.Argument(help="A job, a request, a run, or the number of a run in `qlifq jobs list`.")]
+_File = Annotated[Path | None, run_option("--journal", help="The journal; default QLIFQ_JOURNAL or ~/.qlifq/jobs.sqlite.")]
+_Account = Annotated[str | None, device_option(help="Name of the saved account.")]
+_Instance = Annotated[str | None, device_option(help="Service instance.")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("qlifq jobs list", "qlifq jobs list --run 2"))
 def list_jobs(
-    run: Annotated[str | None, typer.Option(help="Of this run alone.")] = None,
+    run: Annotated[str | None, run_option(help="The submissions of this run alone: its name, or its number.")] = None,
     journal: _File = None,
+    as_json: AsJson = False,
 ) -> None:
     """One line per run, or with --run one per submission."""
+    output = Output(as_json)
     with _opened(journal) as book:
         if run is not None:
-            _check_run(book, run)
-            print_table([_HEADER, *(_line(entry) for entry in book.entries(run))])
+            found = _run_of(book, run)
+            if found is None:
+                raise ArgumentError(f"Unknown run `{run}`: `qlifq jobs list` shows them.")
+            _say_entries(output, book, book.entries(found))
             return
-        rows: list[tuple[str, ...]] = [("run", "device", "jobs", "done", "open", "failed", "device s", "of")]
-        for each in book.runs():
+        rows: list[tuple[str, ...]] = [("#", "jobs", "done", "open", "failed", "device s", "of", "device")]
+        names, facts = [""], []
+        for number, each in enumerate(book.runs(), start=1):
             entries = book.entries(each.name)
-            numbers = [sum(entry.state in states for entry in entries) for states in _KINDS]
-            budget = "no bound" if each.budget_seconds is None else f"{each.budget_seconds:g}"
-            figures = (len(entries), *numbers)
-            rows.append((each.name, _described(each.device), *map(str, figures), f"{book.spent(each.name):.1f}", budget))
-        print_table(rows)
+            counts = {kind: sum(entry.state in states for entry in entries) for kind, states in _KINDS.items()}
+            spent, budget = book.spent(each.name), each.budget_seconds
+            bound = "no bound" if budget is None else f"{budget:g}"
+            rows.append((*map(str, (number, len(entries), *counts.values())), f"{spent:.1f}", bound, _described(each.device)))
+            names.append(each.name)
+            facts.append(
+                {"number": number, "run": each.name, "device": each.device, "snapshot": _is_snapshot(each.device)}
+                | {"jobs": len(entries), **counts, "device_seconds": spent, "budget_seconds": budget, "command": each.command}
+            )
+        lines = zip(aligned(rows), names, strict=True)
+        text = "\n".join(line + (f"\n   {_cut(name)}" if name else "") for line, name in lines)
+        output.say(text, runs=facts)
+        output.end()
 
 
-@app.command()
-def show(which: _Which, journal: _File = None) -> None:
+@app.command(epilog=examples("qlifq jobs show 2", "qlifq jobs show 2 --json"))
+def show(which: _Which, journal: _File = None, as_json: AsJson = False) -> None:
     """Everything about some submissions but their numbers."""
+    output = Output(as_json)
+    facts = []
     with _opened(journal) as book:
         for entry in _matching(book, which):
-            described = _to_dict(entry) | {"device": _described(entry.device)}
-            described["continue with"] = next((run.command for run in book.runs(entry.run)), None)
-            print("\n".join(f"{name:<18} {printable(str(value))}" for name, value in described.items() if value is not None))
-            print()
+            found = _to_dict(entry)
+            described = found | {"device": _described(entry.device)}
+            command = next((run.command for run in book.runs(entry.run)), None)
+            described["continue with"] = command
+            rows = (f"{name:<18} {printable(str(value))}" for name, value in described.items() if value is not None)
+            output.say("\n".join(rows) + "\n")
+            facts.append(found | {"continue_with": command})
+    output.end(submissions=facts)
 
 
-@app.command()
-def resume(which: _Which, journal: _File = None, account: _Account = None, instance: _Instance = None) -> None:
+@app.command(epilog=examples("qlifq jobs resume 2"))
+def resume(
+    which: _Which,
+    journal: _File = None,
+    account: _Account = None,
+    instance: _Instance = None,
+    as_json: AsJson = False,
+) -> None:
     """Find, wait for and keep the results of what was submitted, without submitting anything."""
-    _each(which, journal, account, instance, lambda runner, entry: runner.resume(entry))
+    _each(Output(as_json), which, journal, account, instance, lambda runner, entry: runner.resume(entry))
 
 
-@app.command()
-def cancel(which: _Which, journal: _File = None, account: _Account = None, instance: _Instance = None) -> None:
+@app.command(epilog=examples("qlifq jobs cancel 2"))
+def cancel(
+    which: _Which,
+    journal: _File = None,
+    account: _Account = None,
+    instance: _Instance = None,
+    as_json: AsJson = False,
+) -> None:
     """Cancel what is not over, and do without what the service does not have any more."""
-    _each(which, journal, account, instance, lambda runner, entry: runner.cancel(entry))
+    _each(Output(as_json), which, journal, account, instance, lambda runner, entry: runner.cancel(entry))
 
 
-@app.command()
-def forget(which: _Which, journal: _File = None) -> None:
+@app.command(epilog=examples("qlifq jobs forget 2"))
+def forget(which: _Which, journal: _File = None, as_json: AsJson = False) -> None:
     """Do without what is not over, so that its command submits it again; what runs at the service goes on."""
     with _opened(journal) as book:
-        entries = _matching(book, which)
-        rows: list[Sequence[str]] = [_HEADER]
-        for entry in entries:
+        done = []
+        for entry in _matching(book, which):
             with book.holding(entry.run):
-                rows.append(_line(book.forget(entry.request)))
-        print_table(rows)
+                done.append(book.forget(entry.request))
+        _say_entries(Output(as_json), book, done)
 
 
-@app.command()
+@app.command(epilog=examples("qlifq jobs export 2 --out counts.npz"))
 def export(
     which: _Which,
-    out: Annotated[Path, typer.Option(help="An .npz file for the angles and counts, and what they are.")],
+    *,
     journal: _File = None,
+    out: Annotated[Path, output_option(help="An .npz file for the angles and counts, and what they are.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write the angles and counts of what is done to a file."""
     import numpy as np
@@ -113,26 +151,53 @@ def export(
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
     write_bytes(out, packed.getvalue())
-    print(f"{len(done)} submissions written to {out}")
+    output = Output(as_json)
+    output.say(f"{len(done)} submissions written to {out}", submissions=facts["submissions"], written_to=out)
+    output.end()
 
 
-_KINDS = (("DONE",), ("INTENT", "SUBMITTED"), ("FAILED", "CANCELLED"))
-_HEADER = ("created", "device", "job", "state", "sets", "shots", "device s", "error")
+_KINDS = {"done": ("DONE",), "open": ("INTENT", "SUBMITTED"), "failed": ("FAILED", "CANCELLED")}
+_HEADER = ("created", "job", "state", "sets", "shots", "device s")
+
+
+def _say_entries(output: Output, book: "Journal", entries: Sequence["Entry"]) -> None:
+    """Submissions run by run, one line each, and under it what went wrong."""
+    for name, group in groupby(entries, key=lambda entry: entry.run):
+        mine = list(group)
+        number = [run.name for run in book.runs()].index(name) + 1
+        output.say(fill(one_line(f"run {number} on {_described(mine[0].device)}: {name}"), _WIDTH))
+        # Some of it are words of a service.
+        rows = [_HEADER, *(tuple(map(one_line, _line(entry))) for entry in mine)]
+        for line, entry in zip(aligned(rows), [None, *mine], strict=True):
+            output.say(line)
+            if entry is not None and entry.error:
+                output.say(fill(one_line(entry.error), _WIDTH, initial_indent="  ", subsequent_indent="  "))
+    output.end(submissions=[_to_dict(entry) for entry in entries])
 
 
 def _line(entry: "Entry") -> Sequence[str]:
     seconds = entry.usage_seconds
     cost = f"{seconds:.1f}" if seconds is not None else f"~{entry.estimated_seconds or 0:.1f}"
-    columns = (entry.job or "not known", entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost, entry.error or "")
-    # Some of it are words of a service.
-    return tuple(map(one_line, (entry.created[:19] + "Z", _described(entry.device), *columns)))
+    # A snapshot's jobs have longer ids than a service's; the beginning is enough to name one.
+    job = (entry.job or "not known")[:20]
+    return entry.created[:19] + "Z", job, entry.state, f"{entry.sets:,}", f"{entry.shots:,}", cost
+
+
+def _cut(name: str) -> str:
+    """The name of a run in one line, without its middle: runs that nobody named begin with the same command."""
+    text, half = one_line(name), _WIDTH // 2 - 3
+    return text if len(text) <= 2 * half + 1 else f"{text[:half]}…{text[-half:]}"
+
+
+def _is_snapshot(device: str) -> bool:
+    from qlifq.backends.description import is_snapshot
+
+    return is_snapshot(device)
 
 
 def _described(device: str) -> str:
     """What stands under "device": its name, or the name of a snapshot as that of one."""
-    from qlifq.backends.description import is_snapshot
-
-    return f"snapshot {device}" if is_snapshot(device) else device
+    return f"snapshot {device}" if _is_snapshot(device) else device
 
 
 def _to_dict(entry: "Entry") -> dict[str, object]:
@@ -150,23 +215,32 @@ def _opened(path: Path | None) -> Iterator["Journal"]:
         yield book
 
 
-def _check_run(book: "Journal", run: str) -> None:
-    if not book.runs(run):
-        raise ArgumentError(f"Unknown run `{run}`: `qlifq jobs list` shows them.")
+def _run_of(book: "Journal", text: str) -> str | None:
+    """The run of that name, or of that number in the list; runs are never removed, so that a number stays."""
+    names = [run.name for run in book.runs()]
+    if text in names:
+        return text
+    return names[int(text) - 1] if text.isdecimal() and 0 < int(text) <= len(names) else None
 
 
 def _matching(book: "Journal", which: str) -> list["Entry"]:
     found = book.match(which)
+    if not found and (run := _run_of(book, which)) is not None:
+        found = book.entries(run)
     if not found:
         raise ArgumentError(f"The journal has no job, request or run `{which}`: `qlifq jobs list` shows them.")
     return found
 
 
 def _each(
-    which: str, path: Path | None, account: str | None, instance: str | None, act: Callable[["JobRunner", "Entry"], "Entry"]
+    output: Output,
+    which: str,
+    path: Path | None,
+    account: str | None,
+    instance: str | None,
+    act: Callable[["JobRunner", "Entry"], "Entry"],
 ) -> None:
     """Do something with every submission that matches, whatever becomes of the others, and print what it is then."""
-    from qlifq.backends.description import is_snapshot
     from qlifq.backends.ibm.channel import RetryPolicy
     from qlifq.backends.ibm.client import ServiceChannel
     from qlifq.backends.ibm.protocol import JobRunner
@@ -174,21 +248,21 @@ def _each(
     problems = []
     with _opened(path) as book:
         entries = _matching(book, which)
-        rows: list[Sequence[str]] = [_HEADER]
+        done = []
         channels: dict[str, ServiceChannel] = {}
         for entry in entries:
-            if is_snapshot(entry.device):
-                rows.append(_line(entry))
+            if _is_snapshot(entry.device):
+                done.append(entry)
                 continue
             if entry.device not in channels:
                 channels[entry.device] = ServiceChannel(entry.device, account=account, instance=instance)
             runner = JobRunner(book, channels[entry.device], entry.run, None, lambda work: None, RetryPolicy(), _say)
             try:
                 with book.holding(entry.run):
-                    rows.append(_line(act(runner, book.entry(entry.request))))
+                    done.append(act(runner, book.entry(entry.request)))
             except QLIFError as error:
                 problems.append(str(error))
-        print_table(rows)
+        _say_entries(output, book, done)
     if problems:
         raise ArgumentError(" ".join(dict.fromkeys(problems)))
 

@@ -1,4 +1,4 @@
-"""A progress bar on the terminal."""
+"""A progress bar on the terminal, on stderr: stdout holds the summary, which another program may read."""
 
 import sys
 import time
@@ -23,14 +23,15 @@ def progress_bar(counted: str, reporter: StatusReporter | None = None) -> Iterat
     Yields:
         A function to be called as `progress(done, total)`, or None.
     """
-    if not sys.stdout.isatty():
+    if not sys.stderr.isatty():
         yield None
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     # A service's own text may say what is waited for: it is no markup.
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, transient=True)
+    bar = Progress(*columns, transient=True, console=Console(file=sys.stderr))
     task = bar.add_task(counted)
     begun = time.monotonic()
 

@@ -3,13 +3,14 @@
 The library is imported inside the commands, so that `qlifq --help` answers at once.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qlifq.cli.arguments import AsJson, examples
+from qlifq.cli.output import Output
 from qlifq.cli.tables import show_table
 from qlifq.errors import ArgumentError
 
@@ -23,19 +24,17 @@ app = typer.Typer(help="The folders that runs left: list them, show one, compare
 #: So many runs are compared in a column each; more of them in a row each, which is narrower.
 MOST_COLUMNS = 3
 
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.")]
 
-
-@app.command("list")
+@app.command("list", epilog=examples("qlifq runs list", "qlifq runs list studies --json"))
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs"), as_json: _AsJson = False
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs"), as_json: AsJson = False
 ) -> None:
     """One line for each run of a folder, the earliest first."""
     from qlifq.reporting import runs
 
     found = runs.list_runs(folder)
     if as_json:
-        _print_json({"folder": str(folder), "runs": [_described(run) for run in found]})
+        Output(as_json).end(folder=folder, runs=[_described(run) for run in found])
         return
     if not found:
         print(f"Folder {folder} holds no runs.")
@@ -47,14 +46,14 @@ def list_runs(
     show_table([("run", "command", "UTC time", "state", "result"), *rows])
 
 
-@app.command()
-def show(run: Annotated[Path, typer.Argument(help="The folder of a run.")], as_json: _AsJson = False) -> None:
+@app.command(epilog=examples("qlifq runs show runs/digits"))
+def show(run: Annotated[Path, typer.Argument(help="The folder of a run.")], as_json: AsJson = False) -> None:
     """What one run was, and what came of it."""
     from qlifq.reporting.runs import summarise_run
 
     found = summarise_run(run)
     if as_json:
-        _print_json(_described(found))
+        Output(as_json).end(**_described(found))
         return
     state = "finished" if found.finished else "unfinished: the same command ends it"
     files = ", ".join(map(str, found.facts.get("files", [])))
@@ -68,22 +67,20 @@ def show(run: Annotated[Path, typer.Argument(help="The folder of a run.")], as_j
         show_table([("result", "value"), *found.results.items()])
 
 
-@app.command()
+@app.command(epilog=examples("qlifq runs compare runs/digits runs/torino-digits", "qlifq runs compare runs --json"))
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or a folder with all of its runs.")],
-    as_json: _AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """In which settings runs differ, and what came of each, with intervals."""
     from qlifq.reporting.runs import compare_runs
 
     compared = compare_runs(_runs_in(runs))
     if as_json:
-        _print_json(
-            {
-                "runs": [str(run.folder) for run in compared.runs],
-                "settings": compared.settings,
-                "results": {name: [value and value.to_dict() for value in values] for name, values in compared.results.items()},
-            }
+        Output(as_json).end(
+            runs=[run.folder for run in compared.runs],
+            settings=compared.settings,
+            results={name: [value and value.to_dict() for value in values] for name, values in compared.results.items()},
         )
     elif len(compared.runs) > MOST_COLUMNS:
         _show_rows(compared)
@@ -144,7 +141,3 @@ def _described(run: "RunSummary") -> dict[str, Any]:
         "settings": run.settings,
         "results": {name: value.to_dict() for name, value in run.results.items()},
     }
-
-
-def _print_json(content: Mapping[str, Any]) -> None:
-    print(json.dumps(content, indent=2, allow_nan=False))

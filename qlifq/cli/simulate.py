@@ -6,8 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qlifq.cli.arguments import DryRun, Force, Noise, Out, Sampling, print_problems
+from qlifq.cli.arguments import (
+    CHOICES,
+    AsJson,
+    DryRun,
+    Force,
+    Noise,
+    Out,
+    Param,
+    Sampling,
+    backend_option,
+    choices,
+    neuron_option,
+    run_option,
+)
 from qlifq.cli.devices import StatusReporter, device_options, measured_qubits, resumable, with_device_options
+from qlifq.cli.output import Output, print_problems
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
 
@@ -19,44 +33,63 @@ if TYPE_CHECKING:
     from qlifq.neurons import QLIF
     from qlifq.reporting.run_folder import RunFolder
 
-__all__ = ["simulate"]
+__all__ = ["EXAMPLES", "simulate"]
 
 DEFAULT_REPLAY_SHOTS = 1024
 #: What a bright pixel means in the two encodings: a current a little above threshold, an input spike of some of it.
 DEFAULT_GAIN = {"current": 1.5, "poisson": 8.0}
 
 
+EXAMPLES = (
+    "qlifq simulate --samples 2 --steps 50 --out runs/first",
+    "qlifq simulate --decision threshold --shots 100 --param tau=10 --param use_ahp=true",
+    "qlifq simulate --backend aer --noise fake_torino --steps 20 --dry-run",
+    "qlifq simulate --backend ibm --device fake_manila --samples 1 --steps 5 --json",
+)
+
+
 @with_device_options
 def simulate(
     context: typer.Context,
-    source: Annotated[str, typer.Option("--input", help="digits, or a .npy file of (time, batch, neurons).")] = "digits",
-    encoding: Annotated[str | None, typer.Option(help="Of digits: poisson (default) or current.")] = None,
-    samples: Annotated[int | None, typer.Option(help="How many digits, side by side in a batch (8).")] = None,
-    steps: Annotated[int | None, typer.Option(help="How many time steps each digit is shown (200).")] = None,
-    gain: Annotated[float | None, typer.Option(help="Current of a full pixel (1.5) or of an input spike (8).")] = None,
-    backend: Annotated[str, typer.Option(help="Where the qubits are, see `qlifq backends`.")] = "analytic",
-    shots: Annotated[
-        int | None, typer.Option(help="Shots per decision; default exact where the backend can be, else 1.")
+    source: Annotated[
+        str, run_option("--input", metavar="digits or FILE.npy", help="Images, or currents of shape (time, batch, neurons).")
+    ] = "digits",
+    encoding: Annotated[
+        str | None, run_option(metavar=choices("input_encoding"), help="Of digits: spikes (default) or currents.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same spikes.")] = 0,
-    decision: Annotated[str, typer.Option(help="sample, threshold or expectation.")] = "sample",
-    mapping: Annotated[str, typer.Option(help="sigmoid, linear or tanh.")] = "sigmoid",
-    membrane: Annotated[str, typer.Option(help="leaky or quadratic.")] = "leaky",
-    noise: Noise = None,
-    sampling: Sampling = None,
+    samples: Annotated[int | None, run_option(help="How many digits, side by side in a batch (8).")] = None,
+    steps: Annotated[int | None, run_option(help="How many time steps each digit is shown (200).")] = None,
+    gain: Annotated[float | None, run_option(help="Current of a full pixel (1.5) or of an input spike (8).")] = None,
     mode: Annotated[
-        str, typer.Option(help="closed-loop, a submission per step, or replay, the exact trajectory's angles all at once.")
+        str,
+        run_option(
+            metavar=choices("mode"), help="A submission per step (closed-loop), or the exact trajectory's angles all at once."
+        ),
     ] = "closed-loop",
     loop: Annotated[
-        str, typer.Option(help="host, one step after the other, or circuit, the closed loop inside one circuit.")
+        str,
+        run_option(metavar=choices("loop"), help="One step after the other (host), or the closed loop inside one circuit."),
     ] = "host",
-    param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="A record of `qlifq calibrate`, that corrects the neurons (and is --backend twin).")
+    seed: Annotated[int, run_option(help="The same seed gives the same spikes.")] = 0,
+    decision: Annotated[str, neuron_option(metavar=choices("decision"), help="What is made of the probability.")] = "sample",
+    mapping: Annotated[str, neuron_option(metavar=choices("mapping"), help="From the gap to the angle.")] = "sigmoid",
+    membrane: Annotated[str, neuron_option(metavar=choices("membrane"), help="The equation of the membrane.")] = "leaky",
+    param: Param = None,
+    backend: Annotated[
+        str, backend_option(metavar=choices("backend"), help="Where the qubits are, see `qlifq backends`.")
+    ] = "analytic",
+    shots: Annotated[
+        int | None, backend_option(help="Shots per decision; default exact where the backend can be, else 1.")
     ] = None,
+    noise: Noise = None,
+    calibration: Annotated[
+        Path | None, backend_option(help="A record of `qlifq calibrate`, that corrects the neurons (and is --backend twin).")
+    ] = None,
+    sampling: Sampling = None,
     out: Out = None,
     force: Force = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Drive a layer of neurons with real input; print a summary, write the spikes and a figure."""
     from qlifq._validation import choice
@@ -65,10 +98,11 @@ def simulate(
     from qlifq.cli.options import backend_options, parse_parameters
     from qlifq.neurons import QLIF
     from qlifq.reporting.run_folder import check_folder, run_folder
-    from qlifq.studies import describe_loops, describe_plan, replay, run_simulation
+    from qlifq.studies import replay, run_simulation
     from qlifq.studies import run_folder as simulation_folder
 
-    choice("mode", mode, ("closed-loop", "replay"))
+    output = Output(as_json)
+    choice("mode", mode, CHOICES["mode"])
     if mode == "replay" and loop != "host":
         raise UnsupportedError("Option --loop would be ignored: a replay has no closed loop.")
     files = replay.FILES if mode == "replay" else simulation_folder.FILES
@@ -100,7 +134,7 @@ def simulate(
         loop=loop,
         **parameters,
     )
-    print(f"{'input':<12} {described}")
+    output.row("input", described, input=described)
     details: dict[str, object] = {
         "input": described,
         "noise": noise,
@@ -108,16 +142,12 @@ def simulate(
         "calibration": calibration and str(calibration),
     }
     if mode == "replay":
-        _replay(layer, current, resolved, shots, seed, calibrated, place, context.obj, details, reporter, dry_run)
+        _replay(output, layer, current, resolved, shots, seed, calibrated, place, context.obj, details, reporter, dry_run)
         return
     if calibrated is not None:
         calibrated.apply_to(layer)
     if dry_run:
-        print(
-            describe_plan(layer, steps=current.shape[0], batch=current.shape[1])
-            if loop == "host"
-            else describe_loops(layer, current)
-        )
+        _say_plan(output, layer, current)
         return
     with place as folder, resumable(resolved, context.obj), progress_bar("steps", reporter) as progress:
         done = run_simulation(layer, current, progress=progress)
@@ -125,11 +155,27 @@ def simulate(
             done, details=details | {"device": options.get("device")}, picture=picture
         )
         print_problems(folder.write(contents))
-    print(done)
-    print(f"{'written to':<12} {folder.path}")
+    output.say(done, **contents.facts)
+    output.row("written to", folder.path, written_to=folder.path)
+    output.end()
+
+
+def _say_plan(output: Output, layer: "QLIF", current: "Tensor") -> None:
+    """What the run would cost, by its one loop or by all that there are."""
+    from qlifq.neurons.description import describe_decisions
+    from qlifq.studies import describe_loops, describe_plan
+    from qlifq.studies.simulation import loop_plans, simulation_plans
+
+    steps, batch, _ = current.shape
+    if layer.loop == "host":
+        output.say(describe_plan(layer, steps=steps, batch=batch), plans=simulation_plans(layer, steps=steps, batch=batch))
+    else:
+        output.say(describe_loops(layer, current), plans=loop_plans(layer, current))
+    output.end(backend=describe_decisions(layer))
 
 
 def _replay(
+    output: Output,
     layer: "QLIF",
     current: "Tensor",
     resolved: "Backend",
@@ -150,15 +196,18 @@ def _replay(
     steps, batch, neurons = current.shape
     drawn = DEFAULT_REPLAY_SHOTS if shots is None else shots
     if dry_run:
-        print(f"{'backend':<12} {resolved.describe(drawn)}")
-        print(f"{'all at once':<12} {resolved.plan(RYSpike(), steps * batch, neurons, shots=drawn)}")
+        plan = resolved.plan(RYSpike(), steps * batch, neurons, shots=drawn)
+        output.row("backend", resolved.describe(drawn), backend=resolved.describe(drawn))
+        output.row("all at once", plan, plans={"all at once": plan})
+        output.end()
         return
     with place as folder, resumable(resolved, command), progress_bar("replay", reporter):
         replay = run_replay(layer, current, resolved, shots=drawn, seed=seed, calibration=calibrated)
         setup = {name: value for name, value in details.items() if value is not None}
         print_problems(folder.write(report_contents(replay_report(replay, setup), command)))
-    print(replay)
-    print(f"{'written to':<12} {folder.path / 'report.md'}")
+    output.say(replay, **setup, **replay.facts())
+    output.row("written to", folder.path / "report.md", written_to=folder.path)
+    output.end()
 
 
 def _input(

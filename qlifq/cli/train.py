@@ -8,47 +8,86 @@ from typing import Annotated
 
 import typer
 
-from qlifq.cli.arguments import DataDir, Force, Noise, Out, Sampling, print_findings, print_problems, whole_numbers
+from qlifq.cli.arguments import (
+    AsJson,
+    DataDir,
+    Force,
+    Noise,
+    Out,
+    Param,
+    Sampling,
+    backend_option,
+    choices,
+    neuron_option,
+    run_option,
+    training_option,
+    whole_numbers,
+)
+from qlifq.cli.output import Output, print_problems
 from qlifq.cli.progress import progress_bar
 from qlifq.errors import UnsupportedError
 
-__all__ = ["train"]
+__all__ = ["EXAMPLES", "train"]
+
+
+EXAMPLES = (
+    "qlifq train --out runs/digits",
+    "qlifq train --samples 200 --hidden 32 --steps 8 --epochs 2 --out runs/short",
+    "qlifq train --network conv --neuron qlif --param tau=10 --param learnable=tau",
+    "qlifq train --backend twin --calibration torino.json --shots 1 --json",
+)
 
 
 def train(
     context: typer.Context,
-    dataset: Annotated[str, typer.Option(help="Such as digits (bundled), mnist, fashion-mnist or kmnist.")] = "digits",
+    dataset: Annotated[str, run_option(metavar=choices("dataset"), help="Images to learn; the digits are bundled.")] = "digits",
     data_dir: DataDir = None,
-    samples: Annotated[int | None, typer.Option(help="Train on only the first images, this many.")] = None,
-    network: Annotated[str, typer.Option(help="Such as mlp, conv, autoencoder, paper or paper-conv.")] = "mlp",
-    neuron: Annotated[str | None, typer.Option(help="The neuron in its slot, such as qlif or brand-petruccione.")] = None,
-    hidden: Annotated[str | None, typer.Option(help="Sizes of the hidden layers, or channels, such as 512 or 12,64.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Time steps that an image is shown for.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="current, poisson or latency.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Current of a full pixel, or of an input spike.")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="A neuron parameter, NAME=VALUE; can be repeated.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per step of the optimiser, over all processes.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam, the highest of a schedule.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, cosine or one-cycle.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Decoupled, as in AdamW.")] = None,
-    smoothing: Annotated[float | None, typer.Option(help="How much of each label is shared by all classes.")] = None,
-    validation: Annotated[float | None, typer.Option(help="Fraction of the training images used for validation.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after this many epochs without a lower validation loss.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    backend: Annotated[str, typer.Option(help="Where the network's spike decisions run, see `qlifq backends`.")] = "analytic",
-    shots: Annotated[int | None, typer.Option(help="Shots per decision; default exact where the backend can be.")] = None,
+    samples: Annotated[int | None, run_option(help="Train on only the first images, this many.")] = None,
+    network: Annotated[str, run_option(metavar=choices("network"), help="The kind of network.")] = "mlp",
+    hidden: Annotated[
+        str | None, run_option(metavar="N,N", help="Sizes of the hidden layers, or channels, such as 512 or 12,64.")
+    ] = None,
+    steps: Annotated[int | None, run_option(help="Time steps that an image is shown for.")] = None,
+    encoding: Annotated[
+        str | None, run_option(metavar=choices("encoding"), help="From pixels to input; default that of the network.")
+    ] = None,
+    gain: Annotated[float | None, run_option(help="Current of a full pixel, or of an input spike.")] = None,
+    seed: Annotated[int, run_option(help="The same seed gives the same weights.")] = 0,
+    epochs: Annotated[int | None, training_option(help="How often every image is seen.")] = None,
+    batch: Annotated[int | None, training_option(help="Images per step of the optimiser, over all processes.")] = None,
+    learning_rate: Annotated[float | None, training_option(help="Of Adam, the highest of a schedule.")] = None,
+    schedule: Annotated[
+        str | None, training_option(metavar=choices("schedule"), help="How the learning rate changes over the epochs.")
+    ] = None,
+    weight_decay: Annotated[float | None, training_option(help="Decoupled, as in AdamW.")] = None,
+    smoothing: Annotated[float | None, training_option(help="How much of each label is shared by all classes.")] = None,
+    validation: Annotated[float | None, training_option(help="Fraction of the training images used for validation.")] = None,
+    patience: Annotated[
+        int | None, training_option(help="Stop after this many epochs without a lower validation loss.")
+    ] = None,
+    precision: Annotated[
+        str | None, training_option(metavar=choices("precision"), help="Of the arithmetic; default float32.")
+    ] = None,
+    device: Annotated[str, training_option(help="cpu, cuda or cuda:N.")] = "cpu",
+    checkpoint_seconds: Annotated[float, training_option(help="The longest time between two checkpoints.")] = 30.0,
+    neuron: Annotated[
+        str | None, neuron_option(metavar=choices("neuron"), help="What stands in the place of the neurons.")
+    ] = None,
+    param: Param = None,
+    backend: Annotated[
+        str,
+        backend_option(metavar=choices("backend"), help="Where the network's spike decisions run, see `qlifq backends`."),
+    ] = "analytic",
+    shots: Annotated[int | None, backend_option(help="Shots per decision; default exact where the backend can be.")] = None,
     noise: Noise = None,
     sampling: Sampling = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(help="For --backend twin, the record of all layers of neurons; repeated, one for each of them."),
+        backend_option(help="For --backend twin, the record of all layers of neurons; repeated, one for each of them."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
-    checkpoint_seconds: Annotated[float, typer.Option(help="The longest time between two checkpoints.")] = 30.0,
     out: Out = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a spiking network beside classical ones of its size; a run that was killed goes on when it is started again.
 
@@ -75,6 +114,7 @@ def train(
     # The folder of the run keeps what the recipe decided: a later version may have another one.
     decided = {name: getattr(design, name) for name in ("neuron", "steps", "encoding", "gain")}
     context.params.update(asdict(settings), hidden=",".join(map(str, design.hidden)), **decided)
+    output = Output(as_json)
     images = f"{len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
     done = train_run(
         design,
@@ -93,14 +133,15 @@ def train(
             "calibration": ", ".join([*map(str, calibration or []), described.get("calibration", "none")]),
         },
         force=force,
-        begun=lambda folder: print(f"{'data':<12} {data.name}, {images}"),
+        begun=lambda folder: output.row("data", f"{data.name}, {images}"),
         progress=progress_bar,
     )
     if done.first:
         print_problems(done.problems)
-        print(f"{'run on':<12} {done.report.source}")
-        print_findings(done.report)
-        print(f"{'written to':<12} {done.folder}")
+        output.row("run on", done.report.source)
+        output.report(done.report)
+        output.row("written to", done.folder, written_to=done.folder)
+        output.end()
 
 
 def _checksums(backend: str, paths: Sequence[Path]) -> dict[str, str]:

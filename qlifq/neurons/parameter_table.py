@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
+from typing import NamedTuple
 
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.membrane import MEMBRANES
 from qlifq.neurons.parameters import Settings, Spec, spec_of
 
-__all__ = ["FORMULAS", "markdown_table"]
+__all__ = ["FORMULAS", "Row", "markdown_table", "table"]
 
 #: What each group of parameters does to the neuron at every step, s being the spike and m the transformed modulation.
 FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -50,19 +51,37 @@ FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def markdown_table() -> str:
-    """The parameters as a Markdown table, in the order of `Settings`."""
-    rows = ["| parameter | default | range | what it does |", "| --- | --- | --- | --- |"]
-    group = ""
+class Row(NamedTuple):
+    """A parameter as the tables show it."""
+
+    group: str
+    name: str
+    default: str
+    range: str
+    doc: str
+
+
+def table() -> list[Row]:
+    """Every parameter as text, in the order of `Settings`."""
+    rows = []
     for item in fields(Settings):
         spec = spec_of(item)
-        if spec.group != group:
-            group = spec.group
-            rows.append(f"| **{group}** | | | |")
         default = f"{item.default:.6g}" if isinstance(item.default, float) else repr(item.default).strip("'")
         need = f"; needs {spec.need.words}" if spec.need else ""
-        rows.append(f"| `{item.name}` | {default} | {_range(spec)} | {spec.doc}{need} |")
-    return "\n".join(rows) + "\n"
+        rows.append(Row(spec.group, item.name, default, _range(spec), f"{spec.doc}{need}"))
+    return rows
+
+
+def markdown_table() -> str:
+    """The parameters as a Markdown table, in the order of `Settings`."""
+    lines = ["| parameter | default | range | what it does |", "| --- | --- | --- | --- |"]
+    group = ""
+    for row in table():
+        if row.group != group:
+            group = row.group
+            lines.append(f"| **{group}** | | | |")
+        lines.append(f"| `{row.name}` | {row.default} | {row.range} | {row.doc} |")
+    return "\n".join(lines) + "\n"
 
 
 def _range(spec: Spec) -> str:

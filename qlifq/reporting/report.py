@@ -103,6 +103,18 @@ class Report:
         """Every table by name."""
         return {name: table for section in self.sections for name, table in section.tables.items()}
 
+    def to_dict(self) -> dict[str, object]:
+        """The findings, the settings and the rows of every table, as numbers and text."""
+        return {
+            "title": self.title,
+            "source": self.source,
+            "setup": dict(self.setup),
+            # As the marker of a run's folder names them.
+            "found": list(self.findings),
+            "results": {name: result.to_dict() for name, result in self.results.items()},
+            "tables": {name: records(table) for name, table in self.tables().items()},
+        }
+
     def markdown(self, command: str) -> str:
         """The text of report.md."""
         lines = [f"# {self.title}", "", f"Numbers of: {self.source}.", ""]
@@ -137,13 +149,7 @@ def report_contents(report: Report, command: str) -> Contents:
         for name, picture in section.pictures.items()
     }
     return Contents(
-        facts={
-            "title": report.title,
-            "source": report.source,
-            "setup": dict(report.setup),
-            "found": list(report.findings),
-            "results": {name: result.to_dict() for name, result in report.results.items()},
-        },
+        facts={name: value for name, value in report.to_dict().items() if name != "tables"},
         results={
             name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
         },

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from qlifq import _validation as check
-from qlifq._files import PathLike, as_path, named_errors
-from qlifq.backends import Backend
+from qlifq._files import PathLike, as_path, named_errors, write_bytes
+from qlifq.backends import Backend, Plan
 from qlifq.calibration import Calibration, Correction, save
 from qlifq.calibration.measurement import round_plan
 from qlifq.calibration.record import read_record
+from qlifq.calibration.site_table import sites_as_csv, sites_of
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CalibrationCheck",
     "calibration_contents",
+    "calibration_plans",
     "check_correction",
     "check_record_path",
     "describe_plan",
+    "record_files",
     "record_run",
 ]
 
@@ -81,6 +84,19 @@ class CalibrationCheck:
     def unreachable(self) -> int:
         """Neurons that cannot reach the target at gap 0."""
         return int((~self.correction.reachable).sum())
+
+    def facts(self) -> dict[str, object]:
+        """What `str` prints, as numbers; NaN where no neuron could be corrected."""
+        return {
+            "gaps": self.gaps.tolist(),
+            "shots": self.shots,
+            "rms_before": self.rms_before,
+            "rms_after": self.rms_after,
+            "shot_noise": self.shot_noise,
+            "highest_floor": float(self.correction.floor.max()),
+            "lowest_ceiling": float(self.correction.ceiling.min()),
+            "unreachable": self.unreachable,
+        }
 
     def _rms(self, values: Tensor) -> float:
         return float(values[:, ~self.correction.q_scale.isnan()].square().mean().sqrt())
@@ -147,11 +163,11 @@ def check_correction(
 
 
 def record_run(path: PathLike, *, command: str = "", force: bool = False) -> RunFolder:
-    """The run that writes a calibration record and its picture; refused, before anything is measured, where it must not be.
+    """The run that writes a calibration record, its table and its picture; refused at once where it must not be.
 
     Args:
         path: a file that ends in .json and is not there yet, or was left by the same command before it ended, or with `force`
-            holds an earlier calibration. The picture goes beside it.
+            holds an earlier calibration. The table and the picture go beside it.
         command: the command line.
         force: whether an earlier calibration is overwritten.
 
@@ -165,7 +181,7 @@ def record_run(path: PathLike, *, command: str = "", force: bool = False) -> Run
     if record.suffix != ".json":
         raise ArgumentError(f"Argument `out` must be a .json file, but is {str(record)!r}.")
     marker = record.with_name(f"{record.name}.unfinished")
-    files = (record.name, record.with_suffix(".png").name)
+    files = tuple(place.name for place in record_files(record))
     earlier: Sequence[str] = ()
     with named_errors(record, "File"):
         if not record.absolute().parent.is_dir():
@@ -202,22 +218,36 @@ def check_record_path(path: PathLike, *, force: bool = False) -> Path:
     return as_path("out", path)
 
 
+def record_files(record: Path) -> tuple[Path, Path, Path]:
+    """What a calibration leaves: the record, the table of all sites, and the picture.
+
+    The table is no plain `.csv`: there a user may keep the counts that the record is made from.
+    """
+    return record, record.with_suffix(".sites.csv"), record.with_suffix(".png")
+
+
 def calibration_contents(path: PathLike, calibration: Calibration, draw: "Callable[[], Figure]") -> Contents:
-    """What a calibration leaves: the record at that path, and beside it the picture that `draw` makes."""
-    record = as_path("out", path)
+    """What a calibration leaves: the record at that path, and beside it all sites as a table and the picture of `draw`."""
+    record, table, picture = record_files(as_path("out", path))
+    rows = sites_as_csv(sites_of(calibration.analysis))
     return Contents(
-        results={record.name: partial(save, calibration)},
-        pictures={record.with_suffix(".png").name: partial(write_picture, draw=draw)},
+        results={record.name: partial(save, calibration), table.name: lambda place: write_bytes(place, rows.encode())},
+        pictures={picture.name: partial(write_picture, draw=draw)},
     )
+
+
+def calibration_plans(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> dict[str, Plan]:
+    """The plans of a calibration and its check, by what `describe_plan` calls them; spends nothing."""
+    return {
+        f"each of {rounds} rounds": round_plan(backend, neurons, shots=shots, rounds=rounds),
+        "check": backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots),
+    }
 
 
 def describe_plan(backend: Backend, neurons: int, *, shots: int, rounds: int, check_shots: int) -> str:
     """What would be measured, and what a calibration and its check would cost, one line each; spends nothing."""
-    plans = (
-        (f"each of {rounds} rounds", round_plan(backend, neurons, shots=shots, rounds=rounds)),
-        ("check", backend.plan(RYSpike(), 2 * _GAPS, neurons, shots=check_shots)),
-    )
-    return "\n".join([f"backend: {backend.description}", *(f"{name}: {plan}" for name, plan in plans)])
+    plans = calibration_plans(backend, neurons, shots=shots, rounds=rounds, check_shots=check_shots)
+    return "\n".join([f"backend: {backend.description}", *(f"{name}: {plan}" for name, plan in plans.items())])
 
 
 def _common_span(correction: Correction) -> tuple[float, float]:

@@ -94,6 +94,20 @@ class Replay:
             }
         )
 
+    def facts(self) -> dict[str, object]:
+        """What `str` prints, as numbers and text."""
+        steps, batch, neurons = self.predicted.shape
+        return {
+            "source": self.source,
+            "steps": steps,
+            "samples": batch,
+            "neurons": neurons,
+            "calibrated": self.calibrated,
+            "mean_deviation": self.mean_deviation,
+            "shot_noise": self.shot_noise,
+            "bias": self.bias,
+        }
+
     def _noise(self) -> Tensor:
         """The mean of |deviation| by shots alone of every evaluation."""
         return self.standard_error(self.predicted) * math.sqrt(2 / math.pi)

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from qlifq.backends import Plan
 from qlifq.neurons import QLIF, Recording, simulate
 from qlifq.neurons.description import describe_decisions
 from qlifq.reporting.intervals import Interval
 from qlifq.reporting.wording import counted, duration
 
-__all__ = ["SimulationRun", "describe_loops", "describe_plan", "run_simulation"]
+__all__ = ["SimulationRun", "describe_loops", "describe_plan", "loop_plans", "run_simulation", "simulation_plans"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,14 @@ def run_simulation(layer: QLIF, current: Tensor, *, progress: Callable[[int, int
     return SimulationRun(layer, current, recording, time.perf_counter() - start)
 
 
+def simulation_plans(layer: QLIF, *, steps: int, batch: int) -> dict[str, Plan]:
+    """The plans of one step and of all of them, by what `describe_plan` calls them; empty where no circuit runs."""
+    if not layer.settings.quantum_mode:
+        return {}
+    step = layer.plan(batch)
+    return {"one step": step, f"all {steps:,}": step.times(steps)}
+
+
 def describe_plan(layer: QLIF, *, steps: int, batch: int) -> str:
     """What a run would cost, one step and all of them; spends nothing.
 
@@ -120,14 +129,23 @@ def describe_plan(layer: QLIF, *, steps: int, batch: int) -> str:
     Returns:
         The backend and two lines of costs, a third for a device, or one line where no circuit runs.
     """
-    if not layer.settings.quantum_mode:
+    plans = simulation_plans(layer, steps=steps, batch=batch)
+    if not plans:
         return f"{'plan':<12} no circuit runs: quantum_mode=False"
-    step = layer.plan(batch)
-    rows = {"backend": describe_decisions(layer), "one step": step, f"all {steps:,}": step.times(steps)}
-    lines = [f"{name:<12} {value}" for name, value in rows.items()]
-    if step.device_seconds is not None:
+    lines = [f"{name:<12} {value}" for name, value in {"backend": describe_decisions(layer), **plans}.items()]
+    if plans["one step"].device_seconds is not None:
         lines.append(f"{'in turn':<12} {counted(steps, 'step')}, each of which waits for the spikes of the one before")
     return "\n".join(lines)
+
+
+def loop_plans(layer: QLIF, current: Tensor) -> dict[str, Plan]:
+    """The plans of a sequence by each way that a backend offers, see `describe_loops`; spends nothing."""
+    steps, batch, neurons = current.shape
+    return {
+        "circuit loop": layer.backend.plan_train(layer.train_circuit(current), shots=1),
+        "host loop": layer.plan(batch).times(steps),
+        "replay": layer.backend.plan(layer.circuit, steps * batch, neurons, shots=1),
+    }
 
 
 def describe_loops(layer: QLIF, current: Tensor) -> str:
@@ -144,12 +162,12 @@ def describe_loops(layer: QLIF, current: Tensor) -> str:
     Raises:
         QLIFError: for a neuron or a backend that runs no spike trains.
     """
-    steps, batch, neurons = current.shape
-    train = layer.train_circuit(current)
+    plans = loop_plans(layer, current)
+    within = f"angles within {layer.train_circuit(current).error:.1g}"
     rows = {
         "backend": describe_decisions(layer),
-        "circuit loop": f"{layer.backend.plan_train(train, shots=1)} · steps in turn 0 · angles within {train.error:.1g}",
-        "host loop": f"{layer.plan(batch).times(steps)} · steps in turn {steps:,}",
-        "replay": f"{layer.backend.plan(layer.circuit, steps * batch, neurons, shots=1)} · steps in turn 0",
+        "circuit loop": f"{plans['circuit loop']} · steps in turn 0 · {within}",
+        "host loop": f"{plans['host loop']} · steps in turn {len(current):,}",
+        "replay": f"{plans['replay']} · steps in turn 0",
     }
     return "\n".join(f"{name:<12} {value}" for name, value in rows.items())

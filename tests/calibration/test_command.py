@@ -51,7 +51,7 @@ def test_calibrate_prints_the_table_and_writes_record_and_picture(capsys: Captur
     assert [line.split()[0] for line in lines[2:6]] == ["0", "1", "2", "3"]
     assert "before" in out
     assert "0 of 4 neurons cannot reach the target at gap 0" in out
-    assert lines[-1] == "written to cal.json and cal.png"
+    assert lines[-1] == "written to cal.json, cal.sites.csv and cal.png"
     assert Path("cal.png").read_bytes().startswith(b"\x89PNG")
     assert load("cal.json").sites == 4
 

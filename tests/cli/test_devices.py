@@ -139,12 +139,15 @@ def test_a_missing_device_is_named_in_the_error(capsys: Captured) -> None:
 def test_the_journal_is_listed_shown_and_exported(capsys: Captured) -> None:
     assert "jobs.sqlite does not exist: no job was submitted yet" in error_of(capsys, "jobs", "list")
     succeed(capsys, *SIMULATE, "--run", "mine", "--out", "run")
-    header, line = succeed(capsys, "jobs", "list").splitlines()
-    assert header.split() == ["run", "device", "jobs", "done", "open", "failed", "device", "s", "of"]
-    assert line.split() == ["mine", "snapshot", "fake_torino", "6", "6", "0", "0", "12.0", "no", "bound"]
+    header, line, name = succeed(capsys, "jobs", "list").splitlines()
+    assert header.split() == ["#", "jobs", "done", "open", "failed", "device", "s", "of", "device"]
+    assert line.split() == ["1", "6", "6", "0", "0", "12.0", "no", "bound", "snapshot", "fake_torino"]
+    assert name == "   mine"
     rows = succeed(capsys, "jobs", "list", "--run", "mine").splitlines()
-    assert len(rows) == 7
-    job = re.search(r"local-\w+", rows[1])
+    assert rows == succeed(capsys, "jobs", "list", "--run", "1").splitlines()
+    assert rows[0] == "run 1 on snapshot fake_torino: mine"
+    assert len(rows) == 8
+    job = re.search(r"local-\w+", rows[2])
     assert job is not None
     shown = succeed(capsys, "jobs", "show", job[0])
     assert re.search(r"^device +snapshot fake_torino$", shown, re.MULTILINE)
@@ -177,7 +180,9 @@ def test_jobs_are_resumed_and_cancelled_at_the_service(
         with Journal(journal) as book:
             assert [entry.state for entry in book.entries()] == ["FAILED", "INTENT"]
         out = succeed(capsys, "jobs", "resume", "mine")
-        assert [line.split()[3] for line in out.splitlines()[1:]] == ["FAILED", "DONE"]
+        # Under the one that failed stands why.
+        assert re.findall(r"^2\S+Z +\w+ +(\w+) ", out, re.MULTILINE) == ["FAILED", "DONE"]
+        assert re.search(r"^  .*not today", out, re.MULTILINE)
         succeed(capsys, *device)
         assert (len(service.jobs), service.paid) == (3, 3)
         service.states = ("Queued",)

@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("words", ["job d1 queued[/]", "job d1 [bold]queued", "job d1 {task.total}"])
 def test_words_of_a_service_are_shown_as_they_stand(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     shown = Terminal()
-    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "stderr", shown)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     status_reporter = StatusReporter()

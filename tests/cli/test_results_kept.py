@@ -109,7 +109,7 @@ def test_a_calibration_that_broke_off_is_ended_by_the_same_command(capsys: Captu
     # Another process may be writing beside it.
     Path(".0123456789abcdef.tmp").touch()
     assert main(CALIBRATE) == 0
-    assert sorted(os.listdir()) == [".0123456789abcdef.tmp", "cal.json", "cal.png"]
+    assert sorted(os.listdir()) == [".0123456789abcdef.tmp", "cal.json", "cal.png", "cal.sites.csv"]
     assert load("cal.json").sites == 2
     assert "it holds an earlier calibration, which only --force overwrites" in refuse(capsys, *CALIBRATE)
     assert main([*CALIBRATE, "--force"]) == 0

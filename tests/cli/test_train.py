@@ -126,7 +126,7 @@ def test_a_finished_run_is_overwritten_by_force_alone_and_a_killed_one_goes_on(
 
 def test_the_same_weights_run_on_another_backend(run: tuple[Path, str], capsys: Captured) -> None:
     folder, _ = run
-    command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
+    command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--sampling", "law", "--samples", "60"]
     assert main([*command, "--dry-run"]) == 0
     planned = capsys.readouterr().out
     assert "run on       aer, noise of the snapshot fake_torino, 1 shot, sampling law\n" in planned
@@ -173,8 +173,8 @@ def test_a_device_shows_its_plan_first_and_its_jobs_stand_in_the_journal(
     assert pd.read_csv("there/backends.csv")["evaluations"].tolist() == [384, 384]
     capsys.readouterr()
     assert main(["jobs", "list"]) == 0
-    (line,) = capsys.readouterr().out.splitlines()[1:]
-    assert re.search(r"fake_manila +4 +4 +0 +0 ", line), line
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.search(r"^1 +4 +4 +0 +0 .* snapshot fake_manila$", line), line
     # A record brings its qubits, in its own order.
     options = ["calibrate", *command[2:6], "--neurons", "12", "--shots", "400", "--check-shots", "100", "--out", "record.json"]
     assert main(options) == 0
@@ -371,8 +371,8 @@ def test_a_training_of_the_version_before_goes_on_and_gives_way_to_force(capsys:
     few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
     assert main(few) == 0
     weights = load_checkpoint("run/network.pt")
-    # Its marker listed neither files nor, at the end, that it was finished, its checkpoints had no checksum, its layers no chain,
-    # and it left no file of its options.
+    # Its marker listed neither files nor, at the end, that it was finished, its checkpoints had no checksum, its layers no
+    # chain, and it left no file of its options.
     old = {"format": "qlifq run", "format_version": 1, "command": "qlifq train --out run"}
     for path in Path("run").glob("*.pt"):
         content = load_checkpoint(path)

@@ -262,8 +262,12 @@ class Journal:
         return self._entries("?1 IS NULL OR run = ?1 ORDER BY rowid", (run,))
 
     def match(self, text: str) -> list[Entry]:
-        """The submissions whose job, request (or its beginning) or run this is."""
-        clause = "job = ?1 OR run = ?1 OR (length(?1) >= 6 AND substr(request, 1, length(?1)) = ?1) ORDER BY rowid"
+        """The submissions whose job, request (or the beginning of either) or run this is."""
+        # Jobs of snapshots all begin with "local-": a beginning must be longer than that to name one.
+        clause = (
+            "job = ?1 OR run = ?1 OR (length(?1) >= 6 AND substr(request, 1, length(?1)) = ?1) "
+            "OR (length(?1) >= 12 AND substr(job, 1, length(?1)) = ?1) ORDER BY rowid"
+        )
         return self._entries(clause, (text,))
 
     def spent(self, run: str, but: Sequence[str] = ()) -> float:
