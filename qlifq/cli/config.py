@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from qlifq._validation import suggestion
-from qlifq.cli.arguments import run_option
 from qlifq.errors import ArgumentError
 
 __all__ = ["COMMAND", "add_config_option", "option_names", "option_values"]
@@ -108,7 +107,7 @@ def _read_options(context: typer.Context, path: Path | None) -> Path | None:
 #: Read before all other options, which take their defaults from it.
 _Config = Annotated[
     Path | None,
-    run_option(
+    typer.Option(
         metavar="FILE",
         is_eager=True,
         expose_value=False,
