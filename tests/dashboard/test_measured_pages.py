@@ -1,8 +1,10 @@
 """The pages of circuit, backends and calibration, without a browser."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,7 +32,8 @@ from qlifq.dashboard.calibration.view import (
     written,
 )
 from qlifq.dashboard.charts import picture
-from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit, sphere
+from qlifq.dashboard.circuit.sphere import sphere
+from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit
 from qlifq.dashboard.controls import Value
 from qlifq.dashboard.noise import BACKENDS, IMPORTS, NOISES, backend_code, build, noisy
 from qlifq.errors import ArgumentError, QLIFError
@@ -59,7 +62,16 @@ def test_the_circuit_is_solved_turned_and_written_out(values: dict[str, Value]) 
         rise = (run.probability[middle + 1] - run.probability[middle - 1]) / (run.gaps[middle + 1] - run.gaps[middle - 1])
         assert float(rise) == pytest.approx(run.view.slope, rel=1e-2)
     assert ("tangent" in circuit_charts(run)[0].columns) is (run.view.circuit == "RYSpike")
-    assert picture([*circuit_charts(run), sphere(run)], "png", CLOSED_FORM).startswith(b"\x89PNG")
+    ball = sphere(run.path.numpy())
+    assert picture([*circuit_charts(run), ball], "png", CLOSED_FORM).startswith(b"\x89PNG")
+    drawing = picture([ball], "svg", CLOSED_FORM).decode()
+    labels = [layer for layer in ball.spec["layer"] if layer["mark"]["type"] == "text"]
+    assert [layer["mark"]["text"] for layer in labels] == ["x", "y", "z, |0⟩", "|1⟩"]
+    for layer in labels:
+        # In the file too; and outside the outline, within which the vector and its way stay.
+        assert f"<!-- {layer['mark']['text']} -->" in drawing
+        assert math.hypot(*layer["data"]["values"][0].values()) > 1.1
+    assert np.hypot(ball.columns["u"], ball.columns["w"])[np.isin(ball.columns["part"], ["way", "vector"])].max() < 1 + 1e-12
 
 
 @pytest.mark.parametrize(

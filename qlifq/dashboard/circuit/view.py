@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,15 +17,13 @@ from qlifq.neurons import MAPPINGS
 from qlifq.neurons.mapping import THETA_MAX
 from qlifq.neurons.parameters import Need
 
-__all__ = ["CLOSED_FORM", "CircuitRun", "CircuitView", "circuit_charts", "circuit_code", "run_circuit", "sphere"]
+__all__ = ["CLOSED_FORM", "CircuitRun", "CircuitView", "circuit_charts", "circuit_code", "run_circuit"]
 
 _TWO_SLOTS = Need("a circuit of two angles", lambda view: CIRCUITS[view.circuit].build().num_angles > 1)  # type: ignore[attr-defined]
 _THETA_MAX = Need("mapping='tanh'", lambda view: "theta_max" in MAPPINGS[view.mapping].parameters)
 _POINTS = 201
 #: Who gives the numbers of this page.
 CLOSED_FORM = "closed form of the circuit, exact"
-#: The viewpoint of the sphere, radians.
-_AZIMUTH, _ELEVATION = math.radians(-55), math.radians(20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +165,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
         tangent[(tangent < 0) | (tangent > 1)] = np.nan
         columns["tangent"] = tangent
         drawn.append(Line("tangent", "target at gap 0", COLOURS["grey"], dash=True))
+    ends = (float(gaps[0]), float(gaps[-1]))
     over = ("gap", "gap Δ = V − threshold (dimensionless)")
     response = lines(
         "response",
@@ -179,6 +177,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
         marks=[Line("here", "at the gap", COLOURS["red"])],
         height=210,
         across=over,
+        x_domain=ends,
     )
     there = np.full(len(gaps), np.nan)
     there[at] = float(run.at[0])
@@ -191,67 +190,9 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
         marks=[Line("there", "at the gap", COLOURS["red"])],
         height=150,
         across=over,
+        x_domain=ends,
     )
     return [response, angle]
-
-
-def sphere(run: CircuitRun) -> Chart:
-    """The Bloch sphere seen from the side: the way of the vector from |0⟩, and where it ends."""
-    turn = np.linspace(0.0, 2 * np.pi, 73)
-    flat = np.zeros_like(turn)
-    parts: dict[str, npt.NDArray[np.float64]] = {
-        "equator": np.stack([np.cos(turn), np.sin(turn), flat], axis=-1),
-        "x–z": np.stack([np.sin(turn), flat, np.cos(turn)], axis=-1),
-        "way": run.path.numpy(),
-        "vector": np.stack([np.zeros(3), run.path[-1].numpy()]),
-    }
-    rows = {name: _projected(points) for name, points in parts.items()}
-    rows["outline"] = np.stack([np.cos(turn), np.sin(turn)], axis=-1)
-    points = np.concatenate(list(rows.values()))
-    names = np.concatenate([np.full(len(part), name) for name, part in rows.items()])
-    columns = {"u": points[:, 0], "w": points[:, 1], "part": names, "order": np.arange(len(points))}
-    hidden = {"axis": None, "scale": {"domain": [-1.35, 1.35]}}
-    base = {
-        "x": {"field": "u", "type": "quantitative", **hidden},
-        "y": {"field": "w", "type": "quantitative", **hidden},
-    }
-    styles = {"way": (COLOURS["orange"], 2.5), "vector": (COLOURS["red"], 3.0)}
-    layers: list[dict[str, object]] = []
-    for name in rows:
-        colour, width = styles.get(name, (COLOURS["grey"], 0.8))
-        layers.append(
-            {
-                "transform": [{"filter": {"field": "part", "equal": name}}],
-                "mark": {"type": "line", "strokeWidth": width, "color": colour},
-                "encoding": {**base, "order": {"field": "order", "type": "quantitative"}},
-            }
-        )
-    for text, place in {"|0⟩": (0, 0, 1.18), "|1⟩": (0, 0, -1.18), "x": (1.2, 0, 0), "y": (0, 1.2, 0)}.items():
-        u, w = _projected(np.array([place], dtype=np.float64))[0].tolist()
-        layers.append(
-            {
-                "data": {"values": [{"u": u, "w": w}]},
-                "mark": {"type": "text", "text": text, "fontSize": 15, "color": COLOURS["grey"]},
-                "encoding": base,
-            }
-        )
-    spec = {"height": 320, "width": 320, "layer": layers}
-
-    def sketch(axes: object) -> None:
-        for name, part in rows.items():
-            axes.plot(part[:, 0], part[:, 1], color=styles.get(name, (COLOURS["grey"], 0.8))[0])  # type: ignore[attr-defined]
-        axes.set_aspect("equal")  # type: ignore[attr-defined]
-        axes.set_axis_off()  # type: ignore[attr-defined]
-
-    return Chart("sphere", "Bloch vector (red) and its way from |0⟩ (orange)", columns, spec, sketch)
-
-
-def _projected(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Points `(n, 3)` as they are seen, `(n, 2)`: to the right and upwards."""
-    x, y, z = points.T
-    right = -math.sin(_AZIMUTH) * x + math.cos(_AZIMUTH) * y
-    depth = math.cos(_AZIMUTH) * x + math.sin(_AZIMUTH) * y
-    return np.stack([right, math.cos(_ELEVATION) * z - math.sin(_ELEVATION) * depth], axis=-1)
 
 
 def circuit_code(view: CircuitView) -> str:
