@@ -51,6 +51,12 @@ PAGES: Mapping[str, Heading] = MappingProxyType(
             "probability P(1). Choose P(1) and its slope at the threshold: the page solves for the mapping's slope and offset "
             "that give them.",
         ),
+        "trains": Heading(
+            "A whole spike train in one circuit",
+            "With measurements in the middle of a circuit, resets and conditional rotations, one shot is one whole spike "
+            "train. The page shows the circuit that a neuron is compiled to and its exact probabilities, and runs the loop in "
+            "the circuit beside the loop on the host.",
+        ),
         "backends": Heading(
             "Two backends side by side",
             "The same neurons with the same input run on two backends, under equal noise unless you choose another. The page "

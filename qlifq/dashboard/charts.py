@@ -158,13 +158,14 @@ def _flat(columns: Columns, drawn: Sequence[Line]) -> bool:
     return all(np.ptp(columns[line.column]) == 0 for line in drawn)
 
 
-def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: int = 150) -> Chart:
-    """A tick for every spike, neuron 0 at the bottom; a graded one is as dark as it is large.
+def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, rows: str = "neuron", height: int = 150) -> Chart:
+    """A tick for every spike, row 0 at the bottom; a graded one is as dark as it is large.
 
     Args:
         name: of the chart.
         title: of the chart.
         spikes: `(time, neurons)`.
+        rows: what one row is of.
         height: of what lies between the axes, in pixels.
     """
     steps, neurons = spikes.shape
@@ -181,7 +182,7 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
         "y": {
             "field": "neuron",
             "type": "quantitative",
-            "axis": upward_axis("neuron", format="d", tickMinStep=1, grid=False),
+            "axis": upward_axis(rows, format="d", tickMinStep=1, grid=False),
             "scale": {**ends, "domain": [-0.5, neurons - 0.5]},
         },
         "opacity": {"field": "spike", "type": "quantitative", "scale": {"domain": [0, 1]}, "legend": None},
@@ -195,7 +196,7 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, height: in
         "color": COLOURS["blue"],
         "tooltip": {"content": "data"},
     }
-    sketch = partial(_sketch_raster, spikes)
+    sketch = partial(_sketch_raster, spikes, rows)
     return Chart(name, title, columns, {"height": height + _AROUND, "mark": mark, "encoding": encoding}, sketch)
 
 
@@ -293,13 +294,13 @@ def _sketch_lines(
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _sketch_raster(spikes: npt.NDArray[np.float32], axes: "Axes") -> None:
+def _sketch_raster(spikes: npt.NDArray[np.float32], rows: str, axes: "Axes") -> None:
     steps, neurons = spikes.shape
     time, neuron = np.nonzero(spikes)
     # One path of all ticks of one darkness is drawn at once; spikes of 0 and 1 have one darkness.
     darkness = spikes[time, neuron].clip(0.0, 1.0)
     axes.vlines(time, neuron - 0.35, neuron + 0.35, color=COLOURS["blue"], linewidth=1.0, alpha=darkness)
-    axes.set(xlabel="time (steps)", ylabel="neuron", xlim=(0, steps - 1), ylim=(-0.5, neurons - 0.5))
+    axes.set(xlabel="time (steps)", ylabel=rows, xlim=(0, steps - 1), ylim=(-0.5, neurons - 0.5))
     axes.locator_params(axis="y", integer=True, min_n_ticks=1)
 
 

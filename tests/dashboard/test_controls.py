@@ -19,6 +19,7 @@ from qlifq.dashboard.circuit.view import CircuitView
 from qlifq.dashboard.controls import control, relevant
 from qlifq.dashboard.folder import FOLDER
 from qlifq.dashboard.neuron.view import NeuronView
+from qlifq.dashboard.trains.view import TrainsView
 from qlifq.dashboard.view import View, from_address
 
 #: What a page shows of its results; warnings and downloads are none.
@@ -55,6 +56,12 @@ def backends() -> None:
     from qlifq.dashboard.backends.page import backends_page
 
     backends_page()
+
+
+def trains() -> None:
+    from qlifq.dashboard.trains.page import trains_page
+
+    trains_page()
 
 
 def calibration() -> None:
@@ -153,7 +160,7 @@ def moves(element: Any) -> list[object]:
 
 
 def test_every_page_is_tested_here() -> None:
-    assert set(PAGES) == {function.__name__ for function in (neuron, circuit, backends, calibration, comparisons)}
+    assert set(PAGES) == {function.__name__ for function in (neuron, circuit, trains, backends, calibration, comparisons)}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -194,6 +201,7 @@ def test_every_control_of_the_neuron_changes_what_is_shown(name: str) -> None:
     ("function", "view", "address", "button"),
     [
         (circuit, CircuitView, "circuit=LeakySpike&mapping=tanh&p0=0.4", None),
+        (trains, TrainsView, "backend=analytic&mapping=linear&tau=2&steps=8&trains=30&noise=numbers", "trains:run"),
         (
             backends,
             BackendsView,

@@ -12,13 +12,14 @@ from qlifq.dashboard.controls import Value, parameter_controls, relevant
 from qlifq.dashboard.labels import LABELS, label_of
 from qlifq.dashboard.neuron.run import run_neuron
 from qlifq.dashboard.neuron.view import AS_SET, PRESETS, NeuronView, preset_of
+from qlifq.dashboard.trains.view import TrainsView
 from qlifq.dashboard.view import View, from_address, to_address
 from qlifq.errors import ArgumentError
 from qlifq.neurons import Settings
 from qlifq.neurons.parameters import spec_of
 from tests.dashboard.harness import STATES
 
-VIEWS: list[type[View]] = [NeuronView, CircuitView, BackendsView, CalibrationView]
+VIEWS: list[type[View]] = [NeuronView, CircuitView, TrainsView, BackendsView, CalibrationView]
 
 
 def test_every_parameter_of_the_neuron_is_a_control() -> None:

@@ -3,10 +3,8 @@
 import io
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from qlifq.backends import Plan
 from qlifq.dashboard.backends.explanation import Explanation, explain, response_chart
 from qlifq.dashboard.backends.view import (
     SIDES,
@@ -21,23 +19,14 @@ from qlifq.dashboard.backends.view import (
     sources,
 )
 from qlifq.dashboard.calibration.page import kept_file, kept_record
+from qlifq.dashboard.costs import costs
 from qlifq.dashboard.noise import in_vendor_thread
 from qlifq.dashboard.widgets import Panel, downloads, draw_beside, figures, refused, said
 from qlifq.neurons.description import describe_decisions
-from qlifq.reporting.wording import duration
 
 __all__ = ["backends_page"]
 
 _RAN = "backends:ran"
-#: The counts of a plan, and what the table calls them.
-_COUNTS = {
-    "evaluations": "spike decisions",
-    "circuits": "distinct circuits",
-    "qubits": "qubits",
-    "jobs": "jobs submitted",
-    "executions": "executions (circuits × shots)",
-    "turns": "turns on the same qubits",
-}
 
 
 def backends_page() -> None:
@@ -50,8 +39,11 @@ def backends_page() -> None:
         layers = {side: in_vendor_thread(layer_of, view, side, record) for side in SIDES}
         st.markdown("**What it would cost**")
         st.table(
-            _costs(
-                {side: (describe_decisions(layer), in_vendor_thread(plan_of, view, layer)) for side, layer in layers.items()}
+            costs(
+                {
+                    f"backend {SIDES[side]}": (describe_decisions(layer), in_vendor_thread(plan_of, view, layer))
+                    for side, layer in layers.items()
+                }
             )
         )
         blocked = remote(view)
@@ -70,19 +62,6 @@ def backends_page() -> None:
             _show(*ran)
     with st.sidebar:
         panel.draw(opened=("backend A", "backend B", "run"))
-
-
-def _costs(plans: dict[str, tuple[str, Plan]]) -> pd.DataFrame:
-    rows = {}
-    for side, (decisions, plan) in plans.items():
-        counts = {words: f"{getattr(plan, name):,}" for name, words in _COUNTS.items()}
-        times = {"time": plan.estimated_seconds, "device time": plan.device_seconds}
-        estimates = {name: "not known" if value is None else f"about {duration(value)}" for name, value in times.items()}
-        rows[f"backend {SIDES[side]}"] = {"runs on": decisions, **counts, **estimates}
-    costs = pd.DataFrame(rows)
-    # Only a device charges its time.
-    charged = any(plan.device_seconds is not None for _, plan in plans.values())
-    return costs if charged else costs.drop(index="device time")
 
 
 def _show(ran: Pair, explanation: Explanation) -> None:

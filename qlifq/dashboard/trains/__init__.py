@@ -1,0 +1,1 @@
+"""The page of a spike train in one circuit."""
