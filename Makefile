@@ -5,10 +5,10 @@ READY := .venv/.ready
 # Circuits are tiny: more threads than cores only make them wait for each other.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test check format lint types bench docs readme clean
+.PHONY: help demo test check format lint types bench docs readme dist dist-check clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -48,6 +48,13 @@ docs: $(READY)-docs ## the site, into build/docs, with every page executed, open
 readme: demo ## write the figure of the README and the table of parameters
 	cp runs/demo/figure.png docs/simulate.png
 	$(BIN)/python docs/parameter_table.py
+
+dist: $(READY) ## the wheel and the sdist, into dist/; the wheel is built from the sdist
+	rm -rf dist
+	$(BIN)/python -m build
+
+dist-check: $(READY) ## build both and try them: the wheel in an empty environment, the tests of the sdist
+	$(BIN)/pytest -m dist tests/test_distribution.py
 
 clean: ## remove what these commands made
 	rm -rf .venv build dist runs *.egg-info
