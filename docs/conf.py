@@ -65,7 +65,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"qlifq {release}"
 html_favicon = "favicon.svg"
 html_show_sourcelink = False
-html_theme_options = {"navigation_with_keys": False, "show_prev_next": True, "header_links_before_dropdown": 7}
+html_theme_options = {"navigation_with_keys": False, "show_prev_next": True, "header_links_before_dropdown": 8}
 html_context = {"default_mode": "auto"}
 html_math_renderer = "mathml"
 

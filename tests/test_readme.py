@@ -18,7 +18,8 @@ from qlifq.neurons import MAPPINGS, MEMBRANES
 from qlifq.training import DATASETS, NETWORKS, NEURONS
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDES = sorted(path for path in (ROOT / "docs").glob("*.md") if "```python\n" in path.read_text(encoding="utf-8"))
+DOCS = ROOT / "docs"
+GUIDES = sorted(path for path in DOCS.glob("*.md") if "```python\n" in path.read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -121,8 +122,8 @@ def test_a_command_that_nobody_checks_is_refused() -> None:
 
 
 def test_the_table_of_parameters_is_the_code_s() -> None:
-    with_table = runpy.run_path(str(ROOT / "docs" / "parameter_table.py"))["with_table"]
-    page = (ROOT / "docs" / "neuron.md").read_text(encoding="utf-8")
+    with_table = runpy.run_path(str(DOCS / "parameter_table.py"))["with_table"]
+    page = (DOCS / "neuron.md").read_text(encoding="utf-8")
     assert with_table(page) == page, "run `make readme`"
     assert with_table(page.replace("| `tau` | 20 |", "| `tau` | 21 |")) == page
     with pytest.raises(SystemExit, match="holds them 0 times"):
@@ -135,8 +136,19 @@ def test_the_links_lead_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_every_page_of_the_site_is_in_its_contents() -> None:
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
+    listed = {
+        (Path(page).parent / entry).as_posix()
+        for page, text in pages.items()
+        for contents in re.findall(r"^```{toctree}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for entry in re.findall(r"^[\w/-]+$", contents, re.MULTILINE)
+    }
+    assert listed == set(pages) - {"index"}
+
+
 def test_the_rooms_of_the_layout_are_those_that_exist() -> None:
-    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    architecture = (DOCS / "architecture.md").read_text(encoding="utf-8")
     rooms = set(re.findall(r"`(qlifq/[^`]+|[a-z]+/)`", f"{README.partition('## Layout')[2]}{architecture}"))
     assert [room for room in rooms if not (ROOT / room).exists()] == []
     names = {path.parent.name for path in ROOT.glob("qlifq/*/__init__.py")}
@@ -153,7 +165,7 @@ def test_the_figure_is_that_of_the_demo(tmp_path: Path, monkeypatch: pytest.Monk
         with contextlib.redirect_stdout(io.StringIO()):
             assert main(["simulate", "--out", folder, *arguments]) == 0
     committed, same_seed, other_seed = (
-        np.asarray(imread(path)) for path in (ROOT / "docs" / "simulate.png", "same/figure.png", "other/figure.png")
+        np.asarray(imread(path)) for path in (DOCS / "simulate.png", "same/figure.png", "other/figure.png")
     )
     assert committed.shape[:2] == (900, 1280)
     # A kernel that another compiler rounded otherwise may move a line by a part of a pixel's shade: at most one of 255 levels.
