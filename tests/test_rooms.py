@@ -77,6 +77,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dashboard": ("*",),
     # What a user finds from `import qlifq` alone; the fronts are no part of it.
     "__init__": ("*",),
+    # `python -m qlifq`.
+    "__main__": ("cli*",),
 }
 FRONTS = ("cli", "dashboard")
 

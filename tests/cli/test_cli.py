@@ -225,6 +225,16 @@ def test_backends_lists_what_each_can_do_and_why_one_is_missing(capsys: Captured
     )
 
 
+def test_the_package_runs_as_a_module() -> None:
+    shown = subprocess.run([sys.executable, "-m", "qlifq", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"qlifq {qlifq.__version__}\n"
+    refused = subprocess.run(
+        [sys.executable, "-m", "qlifq", "simulate", "--shots", "0"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr == "Error: Argument `shots` must be at least 1, but is 0.\n"
+
+
 def test_help_and_version(capsys: Captured) -> None:
     assert succeed(capsys, "--version") == f"qlifq {qlifq.__version__}\n"
     assert "Usage: qlifq" in succeed(capsys)
