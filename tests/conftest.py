@@ -2,10 +2,18 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from hypothesis import settings
+
+from qlifq.reporting import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Circuits and tensors here are tiny: threads beyond one only wait for each other when tests run side by side.
 torch.set_num_threads(1)
@@ -21,3 +29,22 @@ if not torch.cuda.is_available():
 # Hundreds of kinds of layers are compiled here: quickly, and not into the user's own cache.
 os.environ.setdefault("QLIFQ_CXXFLAGS", "-O1 -fno-tree-vectorize")
 os.environ.setdefault("QLIFQ_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"qlifq-test-kernels-{os.getuid()}"))
+
+
+@pytest.fixture(autouse=True)
+def every_written_figure_can_be_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever figure a test writes, those of every command among them, has nothing that a reader would stumble over."""
+    found: list[str] = []
+    print_figure = figures.print_figure
+
+    def checked(figure: "Figure", kind: str) -> bytes:
+        printed = print_figure(figure, kind)
+        if kind == "png":
+            from tests.figure_checks import figure_flaws
+
+            found.extend(figure_flaws(figure))
+        return printed
+
+    monkeypatch.setattr(figures, "print_figure", checked)
+    yield
+    assert found == []

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qlifq.reporting.figures import put_heading
-from qlifq.reporting.report import new_figure, styled
+from qlifq.reporting.figures import column_figure, put_heading, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -253,7 +252,7 @@ def picture(charts: Sequence[Chart], form: str, source: str) -> bytes:
         source: what the numbers were computed on; it stands over them.
     """
     with styled():
-        figure, axes = new_figure(10.0, 2.4 * len(charts), len(charts))
+        figure, axes = column_figure(44 * len(charts), len(charts))
         for chart, place in zip(charts, axes[:, 0], strict=True):
             place.set_title(chart.title)
             chart.sketch(place)

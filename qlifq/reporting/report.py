@@ -1,4 +1,4 @@
-"""A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG."""
+"""A study as a folder that can be read without the code: report.md, its tables as CSV, its figures as PNG and PDF."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from qlifq._files import PathLike, stamp, write_bytes
-from qlifq.reporting.figures import put_heading, styled, write_picture
+from qlifq.reporting.figures import figure_writers, put_heading
 from qlifq.reporting.intervals import Interval
 from qlifq.reporting.run_folder import Contents, run_folder
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
@@ -25,11 +23,8 @@ __all__ = [
     "Report",
     "Section",
     "markdown_table",
-    "new_figure",
-    "points",
     "records",
     "report_contents",
-    "styled",
     "write_report",
 ]
 
@@ -127,7 +122,7 @@ class Report:
             lines += ["", f"## {section.title}", "", section.question, ""]
             lines += [f"- {sentence}" for sentence in section.findings]
             for name, picture in section.pictures.items():
-                lines += ["", f"![{picture.caption}]({name}.png)", "", f"*{picture.caption}*"]
+                lines += ["", f"![{picture.caption}]({name}.png)", "", f"*{picture.caption}* ([{name}.pdf]({name}.pdf))"]
             for name, table in section.tables.items():
                 lines += ["", *_table_lines(name, table)]
             if section.columns:
@@ -136,7 +131,7 @@ class Report:
 
 
 def report_contents(report: Report, command: str) -> Contents:
-    """What a report leaves: every table as CSV, every figure as PNG, `report.md` and its facts.
+    """What a report leaves: every table as CSV, every figure as PNG and PDF, `report.md` and its facts.
 
     Args:
         report: the report.
@@ -144,16 +139,17 @@ def report_contents(report: Report, command: str) -> Contents:
     """
     texts = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in report.tables().items()}
     pictures = {
-        f"{name}.png": partial(_with_heading, picture, picture.source or report.source)
+        file: write
         for section in report.sections
         for name, picture in section.pictures.items()
+        for file, write in figure_writers(name, partial(_with_heading, picture, picture.source or report.source)).items()
     }
     return Contents(
         facts={name: value for name, value in report.to_dict().items() if name != "tables"},
         results={
             name: partial(_write_text, text=text) for name, text in {**texts, "report.md": report.markdown(command)}.items()
         },
-        pictures={name: partial(write_picture, draw=draw) for name, draw in pictures.items()},
+        pictures=pictures,
     )
 
 
@@ -191,42 +187,6 @@ def write_report(folder: PathLike, report: Report, *, command: str, force: bool 
 def _write_text(path: Path, text: str) -> None:
     # A file name of bytes that are no text has lone surrogates, which UTF-8 lacks.
     write_bytes(path, text.encode(errors="backslashreplace"))
-
-
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["Figure", Any]:
-    """A figure in inches and its axes, `(rows, columns)`; it belongs to no window and need not be closed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
-
-
-def points(
-    axes: "Axes",
-    x: npt.ArrayLike,
-    rows: "DataFrame",
-    name: str,
-    *,
-    colour: object,
-    marker: str = "o",
-    label: str | None = None,
-    line: bool = True,
-) -> None:
-    """Draw the column `name` with its interval against `x`."""
-    value = rows[name].to_numpy()
-    reach = [value - rows[f"{name}_low"].to_numpy(), rows[f"{name}_high"].to_numpy() - value]
-    axes.errorbar(
-        x,
-        value,
-        # A percentile interval need not hold the estimate itself.
-        yerr=np.maximum(reach, 0.0),
-        fmt=f"{marker}-" if line else marker,
-        color=colour,
-        markersize=4.5,
-        linewidth=1,
-        capsize=2,
-        label=label,
-    )
 
 
 def records(table: "DataFrame") -> list[dict[str, Any]]:

@@ -58,7 +58,8 @@ class Contents:
     Args:
         facts: what its marker records beside its own entries, numbers and text.
         results: by file name.
-        pictures: by file name; one that cannot be drawn costs no results.
+        pictures: by file name, the files of one figure with one name before their endings; one that cannot be drawn costs no
+            results.
     """
 
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -143,7 +144,7 @@ class RunFolder:
             contents: what is written; what was written since `begin` stays.
 
         Returns:
-            A sentence about each picture that could not be drawn.
+            A sentence about each figure that could not be drawn, whatever the number of its files.
 
         Raises:
             QLIFError: if a result cannot be written; the same command begins again then.
@@ -151,21 +152,22 @@ class RunFolder:
         self.begin([*contents.results, *contents.pictures], contents.facts, keep=self.begun)
         for name, write in contents.results.items():
             write(self.path / name)
-        problems = []
+        problems: dict[str, str] = {}
         for name, draw in contents.pictures.items():
             try:
                 draw(self.path / name)
             # Whatever a library raises while it draws, the results are there and stay.
             except Exception as error:
                 why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-                problems.append(f"All results are written, but the picture {self.path / name} is missing: {why}.")
+                sentence = f"All results are written, but the picture {self.path / name} is missing: {why}."
+                problems.setdefault(Path(name).stem, sentence)
         self._files = {name for name in self._files if (self.path / name).exists()}
         if self._alone:
             self._mark(contents.facts, finished=True)
         else:
             with named_errors(self._marker, "File"):
                 self._marker.unlink()
-        return problems
+        return list(problems.values())
 
     def _mark(self, facts: Mapping[str, object], *, finished: bool) -> None:
         known = {"format": FORMAT, "format_version": VERSION, **stamp(), "command": self.command}

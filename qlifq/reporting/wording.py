@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["counted", "duration", "listed"]
+__all__ = ["counted", "duration", "estimated", "listed"]
 
 
 def counted(number: int, thing: str) -> str:
@@ -16,6 +16,13 @@ def duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"
+
+
+def estimated(shots: int | None) -> str:
+    """What a spike probability is that was measured in this many shots; None for one that is exact."""
+    if shots is None:
+        return "Spike probability"
+    return "Outcome of one shot" if shots == 1 else f"Estimate from {shots:,} shots"
 
 
 def listed(words: Iterable[str]) -> str:

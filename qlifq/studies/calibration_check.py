@@ -19,7 +19,7 @@ from qlifq.calibration.site_table import sites_as_csv, sites_of
 from qlifq.circuits import RYSpike
 from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons.mapping import MAPPINGS
-from qlifq.reporting.figures import write_picture
+from qlifq.reporting.figures import figure_files, figure_writers
 from qlifq.reporting.run_folder import Contents, RunFolder, is_unfinished, listed_files, read_marker, same_command
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def record_run(path: PathLike, *, command: str = "", force: bool = False) -> Run
 
     Args:
         path: a file that ends in .json and is not there yet, or was left by the same command before it ended, or with `force`
-            holds an earlier calibration. The table and the picture go beside it.
+            holds an earlier calibration. The table and the picture, a PNG and a PDF, go beside it.
         command: the command line.
         force: whether an earlier calibration is overwritten.
 
@@ -218,21 +218,21 @@ def check_record_path(path: PathLike, *, force: bool = False) -> Path:
     return as_path("out", path)
 
 
-def record_files(record: Path) -> tuple[Path, Path, Path]:
-    """What a calibration leaves: the record, the table of all sites, and the picture.
+def record_files(record: Path) -> tuple[Path, ...]:
+    """What a calibration leaves: the record, the table of all sites, and the picture as each of its files.
 
     The table is no plain `.csv`: there a user may keep the counts that the record is made from.
     """
-    return record, record.with_suffix(".sites.csv"), record.with_suffix(".png")
+    return record, record.with_suffix(".sites.csv"), *(record.with_name(name) for name in figure_files(record.stem))
 
 
 def calibration_contents(path: PathLike, calibration: Calibration, draw: "Callable[[], Figure]") -> Contents:
     """What a calibration leaves: the record at that path, and beside it all sites as a table and the picture of `draw`."""
-    record, table, picture = record_files(as_path("out", path))
+    record, table, *_ = record_files(as_path("out", path))
     rows = sites_as_csv(sites_of(calibration.analysis))
     return Contents(
         results={record.name: partial(save, calibration), table.name: lambda place: write_bytes(place, rows.encode())},
-        pictures={picture.name: partial(write_picture, draw=draw)},
+        pictures=figure_writers(record.stem, draw),
     )
 
 

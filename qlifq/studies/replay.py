@@ -19,7 +19,9 @@ from qlifq.calibration import Calibration
 from qlifq.circuits import RYSpike, excitation
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import QLIF, simulate
-from qlifq.reporting.report import Picture, Report, Section, new_figure, styled
+from qlifq.reporting.figures import BLUE, PALE, VERMILION, column_figure, drawn, figure_files
+from qlifq.reporting.panels import legend_above, legend_below, over_time
+from qlifq.reporting.report import Picture, Report, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "Replay", "replay_report", "run_replay"]
 
 #: What the report is written to.
-FILES = ("report.md", "steps.csv", "replay.png")
+FILES = ("report.md", "steps.csv", *figure_files("replay"))
 
-_PREDICTED, _MEASURED, _NOISE = "#1d1d1f", "#2f6db3", "#d9d9de"
+#: More points than this only make the file larger.
+_MOST_POINTS = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,24 +212,36 @@ def replay_report(replay: Replay, setup: dict[str, object]) -> Report:
     )
 
 
+@drawn
 def replay_figure(replay: Replay) -> "Figure":
     """Predicted and measured P(1) over time, and one against the other."""
-    with styled():
-        figure, axes = new_figure(11.0, 4.2, 1, 2, width_ratios=(1.6, 1.0))
-        table = replay.table()
-        left, right = axes[0]
-        left.set_title("Mean P(1) of all neurons")
-        left.plot(table["step"], table["predicted"], color=_PREDICTED, linestyle="--", linewidth=1.2, label="predicted")
-        left.plot(table["step"], table["measured"], color=_MEASURED, linewidth=1.2, label="measured")
-        left.set_xlabel("step")
-        left.set_ylabel("P(1)")
-        left.legend()
-        right.set_title(f"Mean |deviation| {replay.mean_deviation:.4f}, shots alone {replay.shot_noise:.4f}")
-        even = torch.linspace(0, 1, 101, dtype=torch.float64)
+    figure, axes = column_figure(75, 1, 2, width_ratios=(1.6, 1.0))
+    table = replay.table()
+    left, right = axes[0]
+    left.set_title("Mean P(1) of all neurons")
+    left.plot(table["step"], table["measured"], color=BLUE, linewidth=1.8, label="measured")
+    left.plot(table["step"], table["predicted"], color=VERMILION, linestyle=(0, (3, 1.5)), label="predicted, closed form")
+    left.set_ylabel("P(1)")
+    over_time(left, len(table))
+    legend_above(left)
+    right.set_title("Outcome of one shot" if replay.shots == 1 else f"Mean |deviation| {replay.mean_deviation:.4f}")
+    even = torch.linspace(0, 1, 101, dtype=torch.float64)
+    # One shot is 0 or 1, which no interval around P(1) describes.
+    if replay.shots > 1:
         band = 1.96 * replay.standard_error(even.unsqueeze(-1)).mean(dim=-1)
-        right.fill_between(even, even - band, even + band, color=_NOISE, linewidth=0, label="shot noise, 95 %")
-        right.plot(replay.predicted.flatten()[:5000], replay.measured.flatten()[:5000], ".", color=_MEASURED, markersize=2)
-        right.set_xlabel("predicted P(1)")
-        right.set_ylabel("measured P(1)")
-        right.legend(loc="upper left")
+        right.fill_between(even, even - band, even + band, color=PALE, linewidth=0, label="shot noise, 95 %")
+    right.plot(
+        replay.predicted.flatten()[:_MOST_POINTS],
+        replay.measured.flatten()[:_MOST_POINTS],
+        "x" if replay.shots == 1 else ".",
+        color=BLUE,
+        alpha=0.5,
+        markersize=3,
+        markeredgewidth=0.5,
+        label="measured",
+    )
+    right.plot(even, even, color=VERMILION, linestyle=(0, (3, 1.5)), label="closed form")
+    right.set_xlabel("predicted P(1)")
+    right.set_ylabel("measured P(1)")
+    legend_below(right)
     return figure

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qlifq._files import PathLike, write_bytes
-from qlifq.reporting.figures import write_picture
+from qlifq.reporting.figures import figure_files, figure_writers
 from qlifq.reporting.run_folder import Contents, run_folder
 from qlifq.studies.simulation import SimulationRun
 from qlifq.studies.simulation_figure import simulation_figure
@@ -17,13 +17,13 @@ from qlifq.studies.simulation_figure import simulation_figure
 __all__ = ["FILES", "simulation_contents", "write_simulation"]
 
 #: What `simulation_contents` writes.
-FILES = ("spikes.npz", "figure.png")
+FILES = ("spikes.npz", *figure_files("figure"))
 
 
 def simulation_contents(
     run: SimulationRun, *, details: Mapping[str, object], picture: tuple[int, int] | None = None
 ) -> Contents:
-    """What a simulation leaves: `spikes.npz`, `figure.png` and its facts.
+    """What a simulation leaves: `spikes.npz`, `figure.png`, `figure.pdf` and its facts.
 
     Args:
         run: the run.
@@ -33,7 +33,7 @@ def simulation_contents(
     return Contents(
         facts={**details, **run.facts()},
         results={"spikes.npz": partial(_write_spikes, run)},
-        pictures={"figure.png": partial(write_picture, draw=partial(simulation_figure, run, picture=picture))},
+        pictures=figure_writers("figure", partial(simulation_figure, run, picture=picture)),
     )
 
 
@@ -46,7 +46,7 @@ def write_simulation(
     picture: tuple[int, int] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write `spikes.npz`, `figure.png` and `summary.json`, each atomically.
+    """Write `spikes.npz`, `figure.png`, `figure.pdf` and `summary.json`, each atomically.
 
     `summary.json` comes first and says that the run is not finished, the figure comes after the results, and then the summary
     says that it is. A figure that cannot be drawn is a warning.

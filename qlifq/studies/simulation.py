@@ -24,7 +24,8 @@ class SimulationRun:
     Args:
         layer: the layer that ran.
         current: its input, `(time, batch, num_neurons)`.
-        recording: the spikes, and "potential", "threshold" and (where the decision has one) "probability" at the decision.
+        recording: the spikes, and "potential", "threshold" and (where the decision has one) "probability" at the decision; of
+            a decision by shots also "angle", from which the closed form of its probability follows.
         seconds: wall time of the run.
     """
 
@@ -103,7 +104,8 @@ def run_simulation(layer: QLIF, current: Tensor, *, progress: Callable[[int, int
         time         ... per evaluation
     """
     drawn = layer.settings.quantum_mode or layer.settings.stochastic
-    names = ("potential", "threshold", *(("probability",) if drawn else ()))
+    estimated = layer.settings.quantum_mode and layer.shots is not None
+    names = ("potential", "threshold", *(("probability",) if drawn else ()), *(("angle",) if estimated else ()))
     start = time.perf_counter()
     with torch.no_grad():
         recording = simulate(layer, current, names, progress=progress)

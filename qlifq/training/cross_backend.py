@@ -14,6 +14,7 @@ from qlifq.calibration import Calibration, Correction
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.neurons.description import describe_layers
+from qlifq.reporting.figures import figure_files
 from qlifq.reporting.intervals import CONFIDENCE, Interval, large_sample_mean, paired_difference
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 #: What the report is written to.
-FILES = ("report.md", "backends.csv", "classes.csv", "confusion.png")
+FILES = ("report.md", "backends.csv", "classes.csv", *figure_files("confusion"))
 
 
 @dataclass(frozen=True, eq=False)

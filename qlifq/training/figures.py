@@ -4,103 +4,102 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from qlifq.reporting.report import new_figure, styled
+from qlifq.reporting.figures import BLACK, column_figure, drawn, series
+from qlifq.reporting.panels import from_zero, heat_map, image, integer_axis, spike_raster, stacked
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.experiment import Contender, Example
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["confusion_figure", "curves_figure", "raster_figure", "reconstructions_figure"]
 
-_COLOURS = ("#2f6db3", "#d2691e", "#14857a", "#7b4fa3")
-_INK = "#1d1d1f"
+#: Marks along a curve; more would run into each other.
+_MARKS = 20
 
 
+@drawn
 def curves_figure(contenders: Sequence[Contender]) -> "Figure":
     """Loss, and where there is one accuracy, of every network after every epoch."""
-    measures = [name for name in ("loss", "accuracy") if getattr(contenders[0].history[0], name) is not None]
-    with styled():
-        figure, axes = new_figure(5.4 * len(measures), 3.6, 1, len(measures))
-        for place, name in zip(axes[0], measures, strict=True):
-            for contender, colour in zip(contenders, _COLOURS, strict=False):
-                numbers = [epoch.number for epoch in contender.history]
-                values = [getattr(epoch, name) for epoch in contender.history]
-                validated = [getattr(epoch, f"validation_{name}") for epoch in contender.history]
-                place.plot(numbers, values, "o-", color=colour, markersize=3, linewidth=1.2, label=contender.description)
-                if validated[0] is not None:
-                    place.plot(numbers, validated, "s--", color=colour, markersize=3, linewidth=1.0)
-            place.set_title(f"{name.capitalize()}: training —, validation - -")
-            place.set_xlabel("epoch")
-            place.locator_params(axis="x", integer=True, min_n_ticks=1)
-        axes[0][0].set_ylim(bottom=0.0)
-        axes[0][-1].legend()
+    units = {"loss": "loss (dimensionless)", "accuracy": "accuracy (share of images)"}
+    measures = [name for name in units if getattr(contenders[0].history[0], name) is not None]
+    figure, axes = column_figure(72, 1, len(measures), single=len(measures) == 1)
+    for panel, name in zip(axes[0], measures, strict=True):
+        for place, contender in enumerate(contenders):
+            numbers = [epoch.number for epoch in contender.history]
+            look, every = series(place), max(1, len(numbers) // _MARKS)
+            sets = (("training", name, False), ("validation", f"validation_{name}", True))
+            for kind, key, hollow in sets:
+                values = [getattr(epoch, key) for epoch in contender.history]
+                if values[0] is not None:
+                    style = {**look.keywords(hollow=hollow), "linewidth": 0.8 if hollow else 1.4}
+                    panel.plot(numbers, values, markevery=every, label=f"{contender.description}, {kind}", **style)
+        panel.set_title(name.capitalize())
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(units[name])
+        integer_axis(panel, "x")
+    from_zero(axes[0][0])
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(measures))
     return figure
 
 
+@drawn
 def confusion_figure(tested: Evaluation, classes: int) -> "Figure":
     """How often each class was taken for each, as a share of its images."""
     counts = tested.confusion(classes).numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with styled():
-        figure, axes = new_figure(5.6, 5.0)
-        place = axes[0][0]
-        image = place.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(image, ax=place, shrink=0.85, label="share of the class")
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                colour = "white" if shares[row, column] > 0.5 else _INK
-                place.text(column, row, str(count), ha="center", va="center", fontsize=7.5, color=colour)
-        place.set_xticks(range(classes))
-        place.set_yticks(range(classes))
-        place.set_xlabel("taken for")
-        place.set_ylabel("class")
-        place.set_title(f"{100 * tested.accuracy:.1f} % of {len(tested.labels):,} test images recognised")
+    figure, axes = column_figure(92, single=True)
+    place = axes[0][0]
+    picture = place.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=place, shrink=0.85, label="share (of the class)")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            ink = "white" if shares[row, column] > 0.5 else BLACK
+            place.text(column, row, str(count), ha="center", va="center", fontsize=min(6.5, 65 / classes), color=ink)
+    place.set_xticks(range(classes))
+    place.set_yticks(range(classes))
+    place.set_xlabel("taken for (class)")
+    place.set_ylabel("shown (class)")
+    place.set_title(f"{100 * tested.accuracy:.1f} % of {len(tested.labels):,} test images recognised")
     return figure
 
 
+@drawn
 def raster_figure(example: Example, picture: tuple[int, int]) -> "Figure":
     """One test image, its input in time, and the spikes of every hidden layer."""
-    with styled():
-        figure, axes = new_figure(11.0, 2.2 + 1.8 * len(example.spikes), 1 + len(example.spikes), 2, width_ratios=(1, 4.6))
-        _image(axes[0][0], example.image, picture, f"Image of class {example.label}")
-        _map(axes[0][1], example.signal, "Blues", "Input current", "pixel")
-        for number, (left, right) in enumerate(axes[1:]):
-            spikes = example.spikes[number]
-            _rates(left, spikes)
-            _map(right, spikes, "Greys", f"Spikes of hidden layer {number + 1}: {float(spikes.mean()):.3f} per step", "neuron")
-        axes[-1][1].set_xlabel("time (steps)")
+    layers = len(example.spikes)
+    figure, axes = column_figure(20 + 36 * (1 + layers), 1 + layers, 2, width_ratios=(1, 3.6))
+    image(axes[0][0], example.image.reshape(picture).numpy(), top=1.0)
+    axes[0][0].set_title(f"Image of class {example.label}")
+    heat_map(axes[0][1], example.signal.numpy(), label="I (dimensionless)", row="pixel")
+    axes[0][1].set_title("Input current I")
+    for number, (left, right) in enumerate(axes[1:]):
+        spikes = example.spikes[number].numpy()
+        left.hist(spikes.mean(axis=0), bins=20, range=(0, 1), color=BLACK)
+        left.set_title("Neurons by rate")
+        left.set_xlabel("rate (spikes per step)")
+        left.set_ylabel("neurons")
+        integer_axis(left, "y")
+        spike_raster(right, spikes)
+        right.set_title(f"Spikes of hidden layer {number + 1}: {float(spikes.mean()):.3f} per neuron and step")
+    stacked(axes[:, 1])
     return figure
 
 
+@drawn
 def reconstructions_figure(examples: Sequence[Example], picture: tuple[int, int]) -> "Figure":
     """Test images and what an autoencoder makes of them."""
-    with styled():
-        figure, axes = new_figure(1.1 * len(examples), 2.6, 2, len(examples))
-        for column, example in enumerate(examples):
-            _image(axes[0][column], example.image, picture, "")
-            _image(axes[1][column], example.scores.sigmoid(), picture, "")
+    height, width = picture
+    rows = [[example.image for example in examples], [example.scores.sigmoid() for example in examples]]
+    mosaic = np.vstack([np.hstack([pixels.reshape(picture).numpy() for pixels in row]) for row in rows])
+    figure, axes = column_figure(45)
+    panel = axes[0, 0]
+    panel.imshow(mosaic, cmap="Greys", vmin=0, vmax=1)
+    panel.set_title("Test images and what the network gives back")
+    panel.set_xticks([width * (place + 0.5) - 0.5 for place in range(len(examples))], [str(each.label) for each in examples])
+    panel.set_yticks([height / 2 - 0.5, 3 * height / 2 - 0.5], ["shown", "given back"])
+    panel.set_xlabel("label (class)")
+    panel.set_ylabel("image")
+    panel.tick_params(length=0)
     return figure
-
-
-def _image(axes: "Axes", pixels: Tensor, picture: tuple[int, int], title: str) -> None:
-    axes.imshow(pixels.reshape(picture).numpy(), cmap="Greys", vmin=0, vmax=1)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(title)
-
-
-def _map(axes: "Axes", values: Tensor, colours: str, title: str, row: str) -> None:
-    axes.imshow(values.T.numpy(), aspect="auto", cmap=colours, interpolation="nearest", vmin=min(0.0, float(values.min())))
-    axes.set_title(title)
-    axes.set_ylabel(row)
-    axes.locator_params(integer=True, min_n_ticks=1)
-
-
-def _rates(axes: "Axes", spikes: Tensor) -> None:
-    axes.hist(spikes.mean(dim=0).numpy(), bins=20, range=(0, 1), color=_INK)
-    axes.set_title("Neurons by rate")
-    axes.set_xlabel("spikes per step")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qlifq.reporting.figures import figure_files
 from qlifq.reporting.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
@@ -22,10 +23,7 @@ FILES = (
     "networks.csv",
     "epochs.csv",
     "classes.csv",
-    "curves.png",
-    "confusion.png",
-    "images.png",
-    "raster.png",
+    *figure_files("curves", "confusion", "images", "raster"),
 )
 
 

@@ -51,7 +51,7 @@ def test_calibrate_prints_the_table_and_writes_record_and_picture(capsys: Captur
     assert [line.split()[0] for line in lines[2:6]] == ["0", "1", "2", "3"]
     assert "before" in out
     assert "0 of 4 neurons cannot reach the target at gap 0" in out
-    assert lines[-1] == "written to cal.json, cal.sites.csv and cal.png"
+    assert lines[-1] == "written to cal.json, cal.sites.csv, cal.png and cal.pdf"
     assert Path("cal.png").read_bytes().startswith(b"\x89PNG")
     assert load("cal.json").sites == 4
 
@@ -178,7 +178,7 @@ def test_the_picture_shows_what_was_measured(neurons: int) -> None:
     torch.testing.assert_close(points[:, 1], share.double(), rtol=0, atol=1e-6)
     assert len(gap.containers) == 2
     assert len(_points(readout)) == neurons
-    assert before.get_title(loc="left") == f"Before: RMS {result.rms_before:.4f}"
+    assert before.get_title(loc="left") == f"(d) Before: RMS {result.rms_before:.4f}"
     assert after.get_ylim() == before.get_ylim()
     assert np.size(distance.lines[0].get_xdata()) == neurons
     # Too many rows to read become three.

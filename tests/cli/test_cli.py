@@ -38,7 +38,7 @@ def test_simulate_prints_a_summary_and_writes_a_run(capsys: Captured) -> None:
     ]
     assert "steps        20 × 2 samples\n" in out
     assert "evaluations  2,560\n" in out
-    assert sorted(os.listdir("run")) == ["config.toml", "figure.png", "spikes.npz", "summary.json"]
+    assert sorted(os.listdir("run")) == ["config.toml", "figure.pdf", "figure.png", "spikes.npz", "summary.json"]
     assert Path("run/figure.png").read_bytes().startswith(b"\x89PNG")
     summary = json.loads(Path("run/summary.json").read_bytes())
     facts = {

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from qlifq.cli import main
+from qlifq.reporting.figures import figure_files
 from qlifq.studies import STUDIES
 from qlifq.studies.brand_petruccione import report as brand_petruccione_report
 from qlifq.studies.brand_petruccione import study as brand_petruccione
@@ -127,8 +128,8 @@ def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[s
 @pytest.mark.parametrize(
     ("study", "options", "files"),
     [
-        ("shot-noise", SHOTS[1:], {"spikes.csv", "spikes.png"}),
-        ("brand-petruccione", [], {"neurons.csv", "neurons.png"}),
+        ("shot-noise", SHOTS[1:], {"spikes.csv", *figure_files("spikes")}),
+        ("brand-petruccione", [], {"neurons.csv", *figure_files("neurons")}),
     ],
 )
 def test_a_file_of_currents_is_the_input(capsys: Captured, study: str, options: list[str], files: set[str]) -> None:

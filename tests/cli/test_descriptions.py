@@ -3,12 +3,16 @@
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from qlifq.cli import main
-from qlifq.reporting import figures, report
+from qlifq.reporting import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Captured = pytest.CaptureFixture[str]
 
@@ -28,8 +32,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def headings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The headings of all figures that are drawn meanwhile."""
     found: list[str] = []
+    put_heading = figures.put_heading
+
+    def keep(figure: "Figure", text: str) -> None:
+        found.append(text)
+        put_heading(figure, text)
+
     for room in ("reporting.report", "studies.calibration_figures", "studies.simulation_figure"):
-        monkeypatch.setattr(import_module(f"qlifq.{room}"), "put_heading", lambda _, text: found.append(text))
+        monkeypatch.setattr(import_module(f"qlifq.{room}"), "put_heading", keep)
     return found
 
 
@@ -71,10 +81,13 @@ def test_a_calibration(capsys: Captured, headings: list[str], where: tuple[str, 
 
 
 def test_a_long_description_is_as_wide_as_its_figure() -> None:
-    figure, _ = report.new_figure(6.0, 3.0)
-    figures.put_heading(
-        figure, "analytic, noise t1=0.0001, t2=0.0002, gate_time=5e-08, gate_error=0.001, readout_p01=0.02, 7 shots"
-    )
+    with figures.styled():
+        figure, _ = figures.column_figure(50)
+        figures.put_heading(
+            figure,
+            "analytic, noise t1=0.0001, t2=0.0002, gate_time=5e-08, gate_error=0.001, readout_p01=0.02, "
+            "readout_p10=0.02, 7 shots",
+        )
     figure.canvas.draw()
     box = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
     assert "\n" in figure.get_suptitle()

@@ -72,7 +72,7 @@ def test_a_calibration_whose_table_is_too_long_for_the_screen(capsys: Captured) 
     assert np.allclose([row["q_scale"] for row in found["sites"]], table["q_scale"])
     assert f"{table['q_scale'].median():.4f}" in text
     assert f"RMS {found['check']['rms_before']:.4f} before, {found['check']['rms_after']:.4f} after" in text
-    assert found["written_to"] == ["cal.json", "cal.sites.csv", "cal.png"]
+    assert found["written_to"] == ["cal.json", "cal.sites.csv", "cal.png", "cal.pdf"]
     text, found = both(capsys, *command, "--dry-run", out="other.json", again="--force")
     assert f"check: evaluations {found['plans']['check']['evaluations']:,} · " in text
 

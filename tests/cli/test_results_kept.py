@@ -98,18 +98,18 @@ def test_a_calibration_that_broke_off_is_ended_by_the_same_command(capsys: Captu
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for broken in ("save", "write_picture"):
+    for broken in ("qlifq.studies.calibration_check.save", "qlifq.reporting.figures.print_figure"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"qlifq.studies.calibration_check.{broken}", stop)
+            patch.setattr(broken, stop)
             assert main(CALIBRATE) == 130
         assert Path("cal.json.unfinished").exists()
-        assert Path("cal.json").exists() == (broken == "write_picture")
+        assert Path("cal.json").exists() == broken.endswith("print_figure")
         with pytest.raises(FileError, match=r"an unfinished run of 'qlifq calibrate .*' wrote there"):
             record_run("cal.json", command="qlifq simulate")
     # Another process may be writing beside it.
     Path(".0123456789abcdef.tmp").touch()
     assert main(CALIBRATE) == 0
-    assert sorted(os.listdir()) == [".0123456789abcdef.tmp", "cal.json", "cal.png", "cal.sites.csv"]
+    assert sorted(os.listdir()) == [".0123456789abcdef.tmp", "cal.json", "cal.pdf", "cal.png", "cal.sites.csv"]
     assert load("cal.json").sites == 2
     assert "it holds an earlier calibration, which only --force overwrites" in refuse(capsys, *CALIBRATE)
     assert main([*CALIBRATE, "--force"]) == 0

@@ -19,6 +19,7 @@ import torch
 from qlifq.calibration.design import CalibrationDesign
 from qlifq.cli import main
 from qlifq.errors import FileError
+from qlifq.reporting.figures import figure_files
 from qlifq.training import Design, load_run
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.run_folder import open_run
@@ -50,9 +51,7 @@ def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]
         "networks.csv",
         "epochs.csv",
         "classes.csv",
-        "curves.png",
-        "confusion.png",
-        "raster.png",
+        *figure_files("curves", "confusion", "raster"),
         "network.pt",
         "classical.pt",
         "classical-stochastic.pt",
@@ -151,7 +150,7 @@ def test_the_same_weights_run_on_another_backend(run: tuple[Path, str], capsys: 
         "summary.json",
         "backends.csv",
         "classes.csv",
-        "confusion.png",
+        *figure_files("confusion"),
         "config.toml",
     }
 

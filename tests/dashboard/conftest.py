@@ -26,10 +26,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["simulate", "--samples", "2", "--steps", str(steps), "--out", str(folder / name)]) == 0
     import pandas as pd
 
-    from qlifq.reporting.report import Picture, Report, Section, new_figure, write_report
+    from qlifq.reporting.figures import column_figure
+    from qlifq.reporting.report import Picture, Report, Section, write_report
 
     tables = {"one": pd.DataFrame({"shots": [1, 10], "error": [0.5, 0.2]}), "two": pd.DataFrame({"bias": [0.25]})}
-    figure, axes = new_figure(4, 3)
+    figure, axes = column_figure(60, single=True)
     axes[0][0].plot([1, 10], [0.5, 0.2])
     section = Section("Shots", "How many?", ["Ten."], {"curve": Picture(lambda: figure, "The error falls.")}, tables)
     report = Report(

@@ -4,15 +4,21 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from qlifq.errors import FileError
-from qlifq.reporting.report import Picture, Report, Section, markdown_table, new_figure, records, write_report
+from qlifq.reporting.figures import column_figure, drawn
+from qlifq.reporting.panels import integer_axis
+from qlifq.reporting.report import Picture, Report, Section, markdown_table, records, write_report
 from qlifq.reporting.wording import listed
 from qlifq.studies import check_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONG = pd.DataFrame({"step": range(30), "value": np.linspace(0, 1, 30) ** 3})
 SHORT = pd.DataFrame(
@@ -26,14 +32,21 @@ SHORT = pd.DataFrame(
 )
 
 
-def report() -> Report:
-    figure, axes = new_figure(2, 2)
+@drawn
+def falling_line() -> "Figure":
+    figure, axes = column_figure(50, single=True)
     axes[0, 0].plot([0, 1], [1, 0])
+    axes[0, 0].set(title="A falling line", xlabel="time (steps)", ylabel="P(1)")
+    integer_axis(axes[0, 0], "x")
+    return figure
+
+
+def report() -> Report:
     section = Section(
         title="One question",
         question="Was it so?",
         findings=["It was 3 (2 to 4)."],
-        pictures={"curve": Picture(lambda: figure, "A falling line.")},
+        pictures={"curve": Picture(falling_line, "A falling line.")},
         tables={"short": SHORT, "long": LONG},
         columns={"rate": "spikes per step"},
     )
@@ -50,7 +63,14 @@ def report() -> Report:
 
 def test_the_folder_holds_all_that_report_md_names(tmp_path: Path) -> None:
     folder = write_report(tmp_path / "run", report(), command="qlifq compare it --seed 7")
-    assert sorted(path.name for path in folder.iterdir()) == ["curve.png", "long.csv", "report.md", "short.csv", "summary.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "curve.pdf",
+        "curve.png",
+        "long.csv",
+        "report.md",
+        "short.csv",
+        "summary.json",
+    ]
     text = (folder / "report.md").read_text(encoding="utf-8")
     for name in re.findall(r"\]\((.+?)\)", text):
         assert (folder / name).is_file()
@@ -63,6 +83,8 @@ def test_the_folder_holds_all_that_report_md_names(tmp_path: Path) -> None:
     ):
         assert words in text
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "curve.pdf").read_bytes().startswith(b"%PDF")
+    assert "[curve.pdf](curve.pdf)" in text
 
 
 def test_a_table_comes_back_from_its_file(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import torch
 
 import qlifq
 from qlifq.errors import ArgumentError, FileError
+from qlifq.reporting.figures import panels_of, print_figure
 from qlifq.reporting.wording import counted, duration
 from qlifq.studies import SimulationRun, check_folder, describe_plan, run_simulation, simulation_figure, write_simulation
+from tests.figure_checks import figure_flaws, ticks_of
 
 
 def run_of(neurons: int = 9, steps: int = 60, batch: int = 2, **options: object) -> SimulationRun:
@@ -78,10 +80,10 @@ def test_a_plan_counts_what_then_runs() -> None:
 def test_the_figure_draws_what_was_recorded() -> None:
     run = run_of()
     figure = simulation_figure(run, sample=1, neuron=2)
-    inputs, raster, potential, probability = figure.axes[:4]
+    inputs, _, raster, _, potential, _, probability = panels_of(figure)
     traces = {name: run.recording[name][:, 1].numpy() for name in run.recording.names}
     assert np.array_equal(np.asarray(inputs.images[0].get_array()), run.current[:, 1].numpy().T)
-    assert np.array_equal(np.asarray(raster.images[0].get_array()), traces["spikes"].T)
+    assert sorted(ticks_of(raster)) == sorted(map(tuple, np.argwhere(traces["spikes"]).tolist()))
     drawn = {str(line.get_label()): line for line in potential.lines}
     assert np.array_equal(np.asarray(drawn["V"].get_ydata()), traces["potential"][:, 2])
     assert np.array_equal(np.asarray(drawn["threshold"].get_ydata()), traces["threshold"][:, 2])
@@ -91,29 +93,52 @@ def test_the_figure_draws_what_was_recorded() -> None:
     assert np.array_equal(np.asarray(probability.lines[0].get_ydata()), traces["probability"][:, 2])
     # By default the neuron that spiked most is shown.
     busiest = int(traces["spikes"].sum(axis=0).argmax())
-    assert f"neuron {busiest} " in str(simulation_figure(run, sample=1).axes[2].get_title(loc="left"))
+    assert simulation_figure(run, sample=1).axes[4].get_title(loc="left").endswith(f"neuron {busiest}")
 
 
 @pytest.mark.parametrize(
-    ("options", "rows"),
+    ("options", "title"),
     [
-        ({}, 4),
-        ({"decision": "expectation"}, 4),
-        ({"quantum_mode": False}, 3),
-        ({"quantum_mode": False, "stochastic": True}, 4),
-        ({"neurons": 1, "steps": 1, "batch": 1}, 4),
-        ({"neurons": 120, "steps": 300, "membrane": "quadratic"}, 4),
+        ({}, "Spike probability, neuron"),
+        ({"decision": "expectation"}, "Spike probability, neuron"),
+        ({"quantum_mode": False}, None),
+        ({"quantum_mode": False, "stochastic": True}, "Spike probability, neuron"),
+        ({"neurons": 1, "steps": 1, "batch": 1}, "Spike probability, neuron"),
+        ({"neurons": 120, "steps": 300, "membrane": "quadratic"}, "Spike probability, neuron"),
+        # In closed form one draw is as good as the draw of a shot, and P(1) itself is recorded.
+        ({"shots": 1}, "Spike probability, neuron"),
+        ({"shots": 20, "decision": "threshold"}, "Estimate from 20 shots, neuron"),
+        ({"backend": "reference", "shots": 1, "steps": 20}, "Outcome of one shot, neuron"),
+        ({"backend": "reference", "shots": 2, "quantum_wire": 3, "steps": 9}, "Estimate from 6 shots, neuron"),
     ],
 )
-def test_every_kind_of_run_has_a_figure_with_labelled_axes(options: dict[str, object], rows: int, tmp_path: Path) -> None:
-    run = run_of(**options)  # type: ignore[arg-type]
-    figure = simulation_figure(run)
-    assert figure.axes[rows - 1].get_xlabel() == "time (steps)"
-    assert all(axes.get_title(loc="left") and axes.get_ylabel() for axes in figure.axes[:rows])
-    figure.savefig(tmp_path / "figure.png")
-    with (tmp_path / "figure.png").open("rb") as file:
-        header = file.read(24)
-    assert (int.from_bytes(header[16:20]), int.from_bytes(header[20:24])) == (1280, 900)
+def test_every_kind_of_run_has_a_figure_that_can_be_read(options: dict[str, object], title: str | None) -> None:
+    figure = simulation_figure(run_of(**options))  # type: ignore[arg-type]
+    assert figure_flaws(figure) == []
+    below = [axes.get_title(loc="left") for axes in panels_of(figure) if axes.get_ylabel() == "P(1)"]
+    assert len(below) == (0 if title is None else 2)
+    assert title is None or title in below[-1]
+
+
+def test_outcomes_of_one_shot_stand_beside_the_closed_form() -> None:
+    run = run_of(backend="reference", shots=1, steps=20)
+    panels = panels_of(simulation_figure(run, neuron=3))
+    expected = (run.recording["angle"][:, 0] / 2).sin().square()
+    for axes, values, outcomes in (
+        (panels[-1], expected[:, 3], run.recording["probability"][:, 0, 3]),
+        (panels[-2], expected.flatten(), run.recording["probability"][:, 0].flatten()),
+    ):
+        assert "Outcome of one shot" in axes.get_title(loc="left")
+        lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in axes.lines}
+        assert np.allclose(lines["closed form"], values, atol=1e-6)
+        assert np.array_equal(lines["measured"], outcomes)
+        assert set(lines["measured"].tolist()) == {0.0, 1.0}
+
+
+def test_the_file_has_the_size_that_a_journal_prints() -> None:
+    header = print_figure(simulation_figure(run_of()), "png")[:24]
+    # 183 × 150 mm at 200 dots per inch.
+    assert (int.from_bytes(header[16:20]), int.from_bytes(header[20:24])) == (1440, 1181)
 
 
 def test_a_figure_of_what_is_not_there_is_refused() -> None:
@@ -152,7 +177,7 @@ def test_a_crash_while_writing_is_ended_by_the_same_command(tmp_path: Path, monk
             assert sorted(os.listdir(folder)) == left
             assert json.loads((folder / "summary.json").read_bytes())["finished"] is False
             write_simulation(folder, run, command="qlifq simulate", details={})
-            assert sorted(os.listdir(folder)) == ["figure.png", "spikes.npz", "summary.json"]
+            assert sorted(os.listdir(folder)) == ["figure.pdf", "figure.png", "spikes.npz", "summary.json"]
             assert json.loads((folder / "summary.json").read_bytes())["finished"] is True
 
 

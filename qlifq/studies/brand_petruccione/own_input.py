@@ -14,8 +14,10 @@ from qlifq import _validation as check
 from qlifq.backends import Backend, get
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream
+from qlifq.reporting.figures import column_figure, drawn, figure_files, series
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.reporting.report import Picture, Report, Section, new_figure, records
+from qlifq.reporting.panels import spike_raster, stacked
+from qlifq.reporting.report import Picture, Report, Section, records
 from qlifq.reporting.wording import counted
 from qlifq.studies.brand_petruccione.matched_input import LEAKS, T1, THRESHOLD, Response, driven, rotated
 from qlifq.studies.brand_petruccione.study import KERNEL, statistics_of
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 #: What the report is written to.
-FILES = ("report.md", "neurons.csv", "neurons.png")
+FILES = ("report.md", "neurons.csv", *figure_files("neurons"))
 #: Trains that the figure shows.
 _SHOWN = 12
 
@@ -210,13 +212,15 @@ def brand_petruccione_comparison_report(compared: BrandPetruccioneComparison, se
     )
 
 
+@drawn
 def _figure(compared: BrandPetruccioneComparison) -> "Figure":
-    figure, axes = new_figure(11, 1.4 * len(compared.responses) + 0.8, len(compared.responses), 1, sharex=True)
-    for panel, (name, response) in zip(axes[:, 0], compared.responses.items(), strict=True):
-        panel.eventplot([np.flatnonzero(train > 0.5) for train in response.spikes.T[:_SHOWN]], linelengths=0.8, linewidths=1.2)
-        panel.set(ylabel="train", yticks=[])
+    """The spikes of every neuron."""
+    count = len(compared.responses)
+    figure, axes = column_figure(14 + 26 * count, count, 1, sharex=True)
+    for place, (panel, (name, response)) in enumerate(zip(axes[:, 0], compared.responses.items(), strict=True)):
+        spike_raster(panel, response.spikes[:, :_SHOWN], row="train", colour=series(place).colour)
         panel.set_title(name)
-    axes[-1, 0].set(xlabel="time (steps)", xlim=(-1, compared.shape[0]))
+    stacked(axes[:, 0])
     return figure
 
 

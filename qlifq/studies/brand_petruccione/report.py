@@ -8,6 +8,7 @@ from typing import Any
 
 from qlifq.backends import get
 from qlifq.backends.description import describe_device
+from qlifq.reporting.figures import figure_files
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
 from qlifq.reporting.report import Picture, Report, Section, records
 from qlifq.reporting.wording import listed
@@ -45,12 +46,7 @@ FILES = (
     "shots_scaling.csv",
     "shots.csv",
     "resources.csv",
-    "leak.png",
-    "traces.png",
-    "rasters.png",
-    "rates.png",
-    "t1.png",
-    "shots.png",
+    *figure_files("leak", "traces", "rasters", "rates", "t1", "shots"),
 )
 
 #: The source of the numbers without shots.

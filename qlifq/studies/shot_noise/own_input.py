@@ -16,8 +16,10 @@ from qlifq.backends import Backend
 from qlifq.errors import ArgumentError, DtypeError
 from qlifq.neurons import QLIF, BrandPetruccione, SeedStream, record
 from qlifq.neurons.parameters import DECISIONS
+from qlifq.reporting.figures import column_figure, drawn, figure_files, series
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Floats, Interval, percentile, resampled_means
-from qlifq.reporting.report import Picture, Report, Section, new_figure, points, records
+from qlifq.reporting.panels import from_zero, points
+from qlifq.reporting.report import Picture, Report, Section, records
 from qlifq.reporting.wording import counted, listed
 from qlifq.studies.checks import local_backend, rising_shots
 from qlifq.studies.run import Progress
@@ -32,16 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "SHOTS", "EveryDecision", "ShotNoiseComparison", "compare_shot_noise", "shot_noise_comparison_report"]
 
-#: What the report is written to; "answers.csv" and "answers.png" only for a network.
-FILES = ("report.md", "spikes.csv", "answers.csv", "spikes.png", "answers.png")
+#: What the report is written to; "answers.csv" and the figure "answers" only for a network.
+FILES = ("report.md", "spikes.csv", "answers.csv", *figure_files("spikes", "answers"))
 SHOTS = (1, 10, 100, 1_000)
 _QUANTITIES = {
-    "rate": "rate (spikes per step)",
-    "distance": "van Rossum distance from the model",
-    "differing": "share of trains that differ",
+    "rate": ("Firing rate", "rate (spikes per step)"),
+    "distance": ("Distance from the model", "van Rossum distance (dimensionless)"),
+    "differing": ("Trains that differ", "share (of trains)"),
 }
-_COLOURS = ("#d2691e", "#7b4fa3", "#14857a", "#2f6db3")
-_MARKERS = ("s", "o", "^", "D")
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,31 +331,31 @@ def _answers_section(compared: ShotNoiseComparison, answers: "DataFrame") -> Sec
     )
 
 
+@drawn
 def _spikes_figure(compared: ShotNoiseComparison) -> "Figure":
-    figure, axes = new_figure(13, 4.4, 1, len(_QUANTITIES))
     layers = list(compared.spikes["layer"].unique())
     lines = list(itertools.product(layers, compared.backends))
-    for panel, (quantity, label) in zip(axes[0], _QUANTITIES.items(), strict=True):
+    figure, axes = column_figure(66 + 4 * len(lines), 1, len(_QUANTITIES))
+    for panel, (quantity, (title, label)) in zip(axes[0], _QUANTITIES.items(), strict=True):
+        panel.set_title(title)
         for place, (layer, backend) in enumerate(lines):
             rows = _rows(compared.spikes[compared.spikes["layer"] == layer], backend)
-            colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
             aside = rows["shots"] * 1.1 ** (place - (len(lines) - 1) / 2)
-            points(panel, aside, rows, quantity, colour=colour, marker=marker, label=f"{layer}, {backend.description}")
+            points(panel, aside, rows, quantity, series(place), label=f"{layer}, {backend.description}")
         panel.set(xscale="log", xlabel="shots per decision", ylabel=label)
-        panel.set_ylim(bottom=0)
-    axes[0, 1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5)
+        from_zero(panel)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
+@drawn
 def _answers_figure(compared: ShotNoiseComparison, answers: "DataFrame") -> "Figure":
-    figure, axes = new_figure(7, 4.4)
+    figure, axes = column_figure(66 + 4 * len(compared.backends), single=True)
     panel = axes[0, 0]
+    panel.set_title("Answers that are those of the model")
     for place, backend in enumerate(compared.backends):
         rows = _rows(answers, backend)
-        aside = rows["shots"] * 1.1**place
-        points(
-            panel, aside, rows, "agreement", colour=_COLOURS[place % 4], marker=_MARKERS[place % 4], label=backend.description
-        )
-    panel.set(xscale="log", xlabel="shots per decision", ylabel="share of answers of the model")
-    panel.legend()
+        points(panel, rows["shots"] * 1.1**place, rows, "agreement", series(place), label=backend.description)
+    panel.set(xscale="log", xlabel="shots per decision", ylabel="share (of answers)")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center")
     return figure

@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
+from qlifq.reporting.figures import figure_files
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
-from qlifq.reporting.report import Picture, Report, Section, new_figure, points, records
+from qlifq.reporting.report import Picture, Report, Section, records
 from qlifq.reporting.wording import counted, listed
+from qlifq.studies.shot_noise.figures import evaluation_figure, network_figure, raster_figure, trajectory_figure
 from qlifq.studies.shot_noise.loop_report import loop_section, one_law
 from qlifq.studies.shot_noise.network import HIDDEN, STEPS
 from qlifq.studies.shot_noise.study import ShotNoiseStudy
 from qlifq.studies.shot_noise.trajectory import GRADED_TOLERANCE, KERNEL
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FILES", "shot_noise_report"]
 
@@ -33,21 +30,15 @@ FILES = (
     "loop.csv",
     "loop_test.csv",
     "loop_cost.csv",
-    "evaluation.png",
-    "trajectory.png",
-    "rasters.png",
-    "network.png",
+    *figure_files("evaluation", "trajectory", "rasters", "network"),
 )
 
-COLOURS = {"sample": "#7b4fa3", "threshold": "#d2691e", "expectation": "#14857a"}
-MARKERS = {"sample": "o", "threshold": "s", "expectation": "^"}
 QUANTITIES = {
     "rate": "rate",
     "distance": "distance from the model",
     "isi": "mean interval between spikes",
     "isi_cv": "CV of these intervals",
 }
-_GREY = "#999999"
 
 
 def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Report:
@@ -177,7 +168,7 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
         findings=found,
         pictures={
             "evaluation": Picture(
-                partial(_evaluation_figure, study),
+                partial(evaluation_figure, study),
                 "Left: error of one estimate, lines √(p(1 − p)/shots); points of the same number of shots stand side by "
                 "side. Right: bias at the most shots, and what the calibration predicts.",
             )
@@ -242,13 +233,13 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
         findings=found,
         pictures={
             "trajectory": Picture(
-                partial(_trajectory_figure, study),
-                "Firing rate, distance from the model, and share of runs that differ from it anywhere. Dashed: the model "
+                partial(trajectory_figure, study),
+                "Firing rate, distance from the model, and share of runs that differ from it anywhere. Hollow: the model "
                 "itself, for `sample` with another seed.",
             ),
             "rasters": Picture(
-                partial(_raster_figure, study),
-                "One run for every number of shots, all with the same input; at the top the model.",
+                partial(raster_figure, study),
+                "One run for every number of shots, all with the same input; at the bottom the model.",
             ),
         },
         tables={"change": study.change, "trajectory": study.trajectory, "trajectory_exact": study.trajectory_exact},
@@ -285,7 +276,7 @@ def _network(study: ShotNoiseStudy) -> Section:
             "the accuracy with shots, on the same images."
         ),
         findings=found,
-        pictures={"network": Picture(partial(_network_figure, study), "Accuracy lost to shots, on the same images.")},
+        pictures={"network": Picture(partial(network_figure, study), "Accuracy lost to shots, on the same images.")},
         tables={"network": study.network},
         columns={
             "accuracy": "share of test images recognised",
@@ -293,85 +284,3 @@ def _network(study: ShotNoiseStudy) -> Section:
             "loss": "exact less accuracy",
         },
     )
-
-
-def _evaluation_figure(study: ShotNoiseStudy) -> "Figure":
-    import matplotlib as mpl
-
-    figure, axes = new_figure(11, 4.4, 1, 2)
-    left, right = axes[0]
-    probabilities = sorted(set(study.evaluation["p"]))
-    middle = (len(probabilities) - 1) / 2
-    for place, p in enumerate(probabilities):
-        rows = study.evaluation[study.evaluation["p"] == p]
-        colour = mpl.colormaps["viridis"](0.45 * place / middle)
-        left.plot(rows["shots"], rows["expected"], color=colour, linewidth=1, alpha=0.7)
-        # Side by side, or p and 1 − p would hide each other.
-        aside = rows["shots"] * 1.07 ** (place - middle)
-        points(left, aside, rows, "rmse", colour=colour, label=f"p = {p:g}", line=False)
-    left.set(xscale="log", yscale="log", xlabel="shots", ylabel="root mean square error of P(1)")
-    left.legend(ncols=2, fontsize=8.5)
-    left.set_title(f"Error of one estimate, {study.size.repeats} repeats")
-    floor = study.floor
-    right.axhline(0, color=_GREY, linewidth=0.8)
-    points(right, floor["p"] - 0.006, floor, "bias", colour="#1d1d1f", label=f"measured, {study.shots[-1]:,} shots", line=False)
-    points(
-        right,
-        floor["p"] + 0.006,
-        floor,
-        "predicted",
-        colour="#d2691e",
-        marker="s",
-        label="predicted by a calibration",
-        line=False,
-    )
-    right.set(xlabel="P(1) without noise", ylabel="bias of P(1)")
-    right.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, fontsize=8.5)
-    return figure
-
-
-def _trajectory_figure(study: ShotNoiseStudy) -> "Figure":
-    figure, axes = new_figure(13, 4.2, 1, 3)
-    exact = {row["decision"]: row for row in records(study.trajectory_exact)}
-    labels = {"rate": "rate (spikes per step)", "distance": "van Rossum distance", "differing": "share of runs that differ"}
-    for panel, (quantity, label) in zip(axes[0], labels.items(), strict=True):
-        for shift, (decision, rows) in enumerate(study.trajectory.groupby("decision", sort=False)):
-            name = str(decision)
-            aside = rows["shots"] * 1.12 ** (shift - 1)
-            points(panel, aside, rows, quantity, colour=COLOURS[name], marker=MARKERS[name], label=name)
-            panel.axhline(exact[name][quantity], color=COLOURS[name], linestyle="--", linewidth=0.9, alpha=0.8)
-        panel.set(xscale="log", xlabel="shots per decision", ylabel=label)
-        panel.set_ylim(bottom=0)
-    axes[0, 1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    return figure
-
-
-def _raster_figure(study: ShotNoiseStudy) -> "Figure":
-    figure, axes = new_figure(11, 4.6, 2, 1, sharex=True)
-    labels = ["model", *(f"{count:,}" for count in study.shots)]
-    shown = min(study.size.steps, 400)
-    for panel, decision in zip(axes[:, 0], ("sample", "threshold"), strict=True):
-        trains = [np.flatnonzero(train[:shown]) for train in study.trains[decision]]
-        panel.eventplot(trains, colors=COLOURS[decision], linelengths=0.75, linewidths=1.1)
-        panel.set_yticks(range(len(labels)), labels)
-        panel.invert_yaxis()
-        panel.set_title(f"Decision {decision}", color=COLOURS[decision])
-        panel.set_ylabel("shots")
-    axes[-1, 0].set_xlim(-1, shown)
-    axes[-1, 0].set_xlabel("time (steps)")
-    return figure
-
-
-def _network_figure(study: ShotNoiseStudy) -> "Figure":
-    figure, axes = new_figure(7, 4.4)
-    panel = axes[0, 0]
-    in_points = study.network.assign(**{name: 100 * study.network[name] for name in ("loss", "loss_low", "loss_high")})
-    panel.axhline(0, color=_GREY, linewidth=0.8)
-    for shift, (decision, rows) in enumerate(in_points.groupby("decision", sort=False)):
-        name = str(decision)
-        aside = rows["shots"] * 1.12 ** (shift - 1)
-        label = f"{name}, exact {rows['exact'].iloc[0]:.1%}"
-        points(panel, aside, rows, "loss", colour=COLOURS[name], marker=MARKERS[name], label=label)
-    panel.set(xscale="log", xlabel="shots per decision", ylabel="accuracy lost (percentage points)")
-    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8.5)
-    return figure
