@@ -8,14 +8,15 @@ import io
 import math
 import warnings
 import zipfile
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from qlifq.errors import FileFormatError
 
-__all__ = ["REAL", "parse_npy", "parse_npz"]
+__all__ = ["REAL", "map_npy", "parse_npy", "parse_npz"]
 
 #: The kinds of dtype that hold real numbers, as `numpy.dtype.kind` has them.
 REAL = "fiub"
@@ -37,6 +38,21 @@ def parse_npy(content: bytes, name: str, *, kinds: str = REAL) -> npt.NDArray[An
         FileFormatError: if it is damaged, holds no numbers or too few for its shape, or goes on after them.
     """
     stream = io.BytesIO(content)
+    shape, columns_first, dtype = _checked_header(stream, len(content), name, kinds)
+    values = np.frombuffer(content, dtype=dtype, offset=stream.tell())
+    return values.reshape(shape, order="F" if columns_first else "C")
+
+
+def map_npy(path: Path, name: str, *, kinds: str = REAL) -> npt.NDArray[Any]:
+    """The array of a `.npy` file, of which only what is used is read; arguments, returns and raises as for `parse_npy`."""
+    with open(path, "rb") as stream:
+        shape, columns_first, dtype = _checked_header(stream, path.stat().st_size, name, kinds)
+        start = stream.tell()
+    return np.memmap(path, dtype, "r", start, shape, "F" if columns_first else "C")
+
+
+def _checked_header(stream: BinaryIO, size: int, name: str, kinds: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype of an array whose file has `size` bytes; the stream stands at its first number then."""
     try:
         with warnings.catch_warnings():
             # That a header was written by Python 2 is of no interest.
@@ -53,9 +69,9 @@ def parse_npy(content: bytes, name: str, *, kinds: str = REAL) -> npt.NDArray[An
         )
     if dtype.kind not in kinds:
         raise FileFormatError(f"File {name} must hold {'real ' if kinds == REAL else ''}numbers, but holds {dtype}.")
-    if not all(size > 0 for size in shape):
+    if not all(length > 0 for length in shape):
         raise FileFormatError(f"File {name} must hold an array with at least one element, but holds one of shape {shape}.")
-    claimed, there = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    claimed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if there > claimed:
         raise FileFormatError(f"File {name} must be a .npy file of one array, but goes on after its end.")
     if there < claimed:
@@ -63,8 +79,7 @@ def parse_npy(content: bytes, name: str, *, kinds: str = REAL) -> npt.NDArray[An
             f"File {name} must be a .npy file of plain numbers, but is not: its shape {shape} of {dtype} takes {claimed:,} "
             f"bytes, but {there:,} follow the header."
         )
-    values = np.frombuffer(content, dtype=dtype, offset=stream.tell())
-    return values.reshape(shape, order="F" if columns_first else "C")
+    return shape, columns_first, dtype
 
 
 def parse_npz(content: bytes, name: str, array: str, *, most_bytes: int, kinds: str = REAL) -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "PathLike",
     "as_path",
     "atomic_write",
+    "check_ordinary",
     "is_temporary",
     "named_errors",
     "parse_json",
@@ -140,18 +141,36 @@ def read_bytes(path: PathLike, *, at_most: int | None = None) -> bytes:
         FileFormatError: if there is no such file, it is of another kind or too large, or cannot be read.
     """
     file = as_path("path", path)
+    size = check_ordinary(file)
+    if at_most is not None and size > at_most:
+        raise FileFormatError(f"File {file} must have at most {at_most:,} bytes, but has {size:,}.")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def check_ordinary(file: Path) -> int:
+    """The size of an ordinary file that can be read: not a folder, and not a device or a pipe, which may have no end.
+
+    Raises:
+        FileFormatError: if there is no such file, it is of another kind, or cannot be read.
+    """
     try:
         # Before it is opened: a pipe without a writer would wait for one.
-        kind, size = file.stat().st_mode, file.stat().st_size
-        if stat.S_ISREG(kind) and (at_most is None or size <= at_most):
-            return file.read_bytes()
-        if stat.S_ISDIR(kind):
+        found = file.stat()
+        if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if stat.S_ISREG(found.st_mode):
+            with open(file, "rb"):
+                return found.st_size
     except OSError as error:
-        raise FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.") from error
-    if not stat.S_ISREG(kind):
-        raise FileFormatError(f"File {file} cannot be read: it is a device, a pipe or a socket.")
-    raise FileFormatError(f"File {file} must have at most {at_most:,} bytes, but has {size:,}.")
+        raise _unreadable(file, error) from error
+    raise FileFormatError(f"File {file} cannot be read: it is a device, a pipe or a socket.")
+
+
+def _unreadable(file: Path, error: OSError) -> FileFormatError:
+    return FileFormatError(f"File {file} cannot be read: {(error.strerror or str(error)).lower()}.")
 
 
 def read_json(path: PathLike, *, at_most: int = MOST_BYTES_OF_JSON) -> dict[str, object]:

@@ -26,8 +26,10 @@ from qlifq.calibration import fit, load, save
 from qlifq.calibration.record import parse
 from qlifq.dashboard.comparisons.view import open_run
 from qlifq.errors import FileFormatError, QLIFError
-from qlifq.training.data.datasets import parse_current
+from qlifq.training.data.arrays import parse_current
+from qlifq.training.data.datasets import load_dataset
 from qlifq.training.data.idx import read_idx
+from tests.training.data_files import nmnist, write_spikes
 
 _TELLING = "0123456789(){}[]<>',:.-+eLNaTF \n\\\""
 
@@ -116,6 +118,35 @@ def test_idx_files_packed_and_not(tmp_path: Path) -> None:
     for content in (good, gzip.compress(good, mtime=0)):
         read = through(tmp_path / "images", lambda path: read_idx(path, 3))
         assert survey(read, content, seed=74, times=1_000, head=40) > 500
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "bin", "npy"])
+def test_files_of_a_user_s_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whatever is read all the same can be read to its end."""
+    monkeypatch.setenv("QLIFQ_CACHE_DIR", str(tmp_path / "cache"))
+    files: dict[str, tuple[str, Callable[[Path], object]]] = {
+        "npz": ("arrays", lambda path: np.savez_compressed(path, x=np.arange(30.0).reshape(10, 3), y=np.arange(10) % 2)),
+        "h5": ("shd", lambda path: write_spikes(path, 10, classes=2)),
+        "bin": ("nmnist", lambda path: path.write_bytes(nmnist(EVENTS))),
+        "npy": ("nmnist", lambda path: np.save(path, EVENTS)),
+    }
+    name, write = files[kind]
+    write(tmp_path / f"good.{kind}")
+    good, place = (tmp_path / f"good.{kind}").read_bytes(), tmp_path / f"a.{kind}"
+    if name == "nmnist":
+        for number in range(10):
+            place = tmp_path / f"folder/{number % 2}/{number}.{kind}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(good)
+
+    def read(path: Path) -> None:
+        data = load_dataset(name, tmp_path / "folder" if name == "nmnist" else path, steps=2)
+        assert all(bool(part.read(slice(None)).isfinite().all()) for part in (data.train, data.test))
+
+    assert survey(through(place, read), good, seed=78, times=500) > 100
+
+
+EVENTS = np.stack((np.arange(30), np.arange(30), np.arange(30) % 2, 100 * np.arange(30)), axis=1)
 
 
 def test_records(record: bytes) -> None:

@@ -6,12 +6,18 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
+from qlifq.cli import main
 from qlifq.reporting.run_folder import RunFolder
 from qlifq.studies import run_folder as simulation_folder
+from qlifq.training import Dataset, evaluate_run, from_torch, load_run, resolve_recipe, train, train_run
 from tests import kills
 from tests.kills import Command, end, run_trial, start, undisturbed
+from tests.training.data_files import write_spikes
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs fork and signals")
 
@@ -58,3 +64,73 @@ def test_a_training_that_is_killed_at_random_is_ended_by_the_same_command(tmp_pa
     expected = undisturbed(command, tmp_path / "undisturbed")
     trial = run_trial(command, expected, tmp_path / "trial", random.Random(3), kills=2)
     assert (trial.code, trial.same) == (0, True)
+
+
+SETTINGS = ("--hidden", "4", "--epochs", "2", "--checkpoint-seconds", "0", "--out", "run")
+
+
+def of_pytorch() -> Dataset:
+    """A thousand currents of 3 steps and 5 neurons; the largest mean is the class."""
+    currents = torch.rand((1000, 3, 5), generator=torch.Generator().manual_seed(3)) * 6
+    return from_torch(TensorDataset(currents, currents.mean(dim=1).argmax(dim=1)), in_time=True)
+
+
+def trained_in_python() -> None:
+    """What a user writes for a data set of PyTorch."""
+    data = of_pytorch()
+    design, settings = resolve_recipe("mlp", data, {"hidden": (4,)}, {"epochs": 2})
+    train_run(design, data, settings, "run", checkpoint_seconds=0)
+    os._exit(0)
+
+
+def killed_after(checkpoints: int) -> None:
+    """A kill that nothing notices comes when this many checkpoints of the process are written."""
+    from qlifq.training import loop
+
+    module: Any = loop
+    inner, written = module.save_checkpoint, []
+
+    def save(*arguments: Any) -> None:
+        inner(*arguments)
+        written.append(arguments)
+        if len(written) == checkpoints:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    module.save_checkpoint = save
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "torch"])
+def test_a_training_on_one_s_own_data_goes_on_after_kills_and_is_evaluated_on_circuits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    kills.warm()
+    place = tmp_path / "trial"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    if kind == "npz":
+        pictures = np.random.default_rng(2).random((1000, 2, 3))
+        np.savez(tmp_path / "own.npz", x=pictures, y=pictures.reshape(1000, 6).argmax(axis=1))
+    elif kind == "h5":
+        write_spikes(tmp_path / "own.h5", 100)
+    command = () if kind == "torch" else ("train", "--data", f"../own.{kind}", "--steps", "3", *SETTINGS)
+
+    def started(checkpoints: int) -> int:
+        def plant() -> None:
+            killed_after(checkpoints)
+            if kind == "torch":
+                trained_in_python()
+
+        return end(start(command, place, plant))
+
+    # Two in the first network, which then goes on; the last ends.
+    assert [started(2), started(2), started(10**6)] == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    run = load_run("run")
+    data = run.data(of_pytorch() if kind == "torch" else None)
+    undisturbed_weights = train(run.design, data, run.settings).network.state_dict()
+    assert all(torch.equal(value, undisturbed_weights[name]) for name, value in run.weights.items())
+    if kind == "npz":
+        assert main(["evaluate", "run", "--samples", "20", "--out", "there"]) == 0
+    exact, circuits = evaluate_run(run, "aer", samples=20, data=of_pytorch() if kind == "torch" else None).answers
+    assert circuits.where == "aer, 1 shot"
+    # Spikes are drawn anew: 20 samples whose accuracy differs by 19 and more would be no accident.
+    assert abs(int(exact.tested.correct.sum()) - int(circuits.tested.correct.sum())) < 19

@@ -114,6 +114,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "starlette": ("dashboard.__main__",),
     "pyarrow": ("dashboard.widgets",),
     "nir": ("interop.nir*",),
+    "h5py": ("training.data.spike_files",),
     "snntorch": ("interop.snntorch",),
     "norse": ("interop.norse",),
     "spikingjelly": ("interop.spikingjelly",),
@@ -194,7 +195,14 @@ def test_every_room_of_the_package_is_checked() -> None:
 def test_a_package_that_is_imported_is_declared(package: str) -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["ibm"], *extras["dashboard"], *extras["distributed"], *extras["nir"]]
+    declared = [
+        *project["dependencies"],
+        *extras["ibm"],
+        *extras["dashboard"],
+        *extras["distributed"],
+        *extras["nir"],
+        *extras["events"],
+    ]
     name = {"sklearn": "scikit-learn", "PIL": "pillow"}.get(package, package.replace("_", "-"))
     assert name in {re.split("[^a-z0-9-]", requirement)[0] for requirement in declared}
 

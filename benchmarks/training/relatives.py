@@ -14,7 +14,7 @@ def main() -> None:
     given = arguments(__doc__)
     for name in ("fashion-mnist", "kmnist"):
         data = data_set(name, given)
-        print(f"{name}: {len(data.train.images):,} images to learn, {len(data.test.images):,} to be tested on")
+        print(f"{name}: {len(data.train):,} images to learn, {len(data.test):,} to be tested on")
         means = []
         for neuron in ("brand-petruccione-published", "brand-petruccione"):
             row = trained_row(f"{name}, {neuron}", "paper", data, given.seeds, design={"neuron": neuron})

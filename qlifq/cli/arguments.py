@@ -15,7 +15,7 @@ from qlifq.errors import ArgumentError
 __all__ = [
     "CHOICES",
     "AsJson",
-    "DataDir",
+    "Data",
     "DryRun",
     "Force",
     "Noise",
@@ -53,9 +53,9 @@ output_option = _group("Output")
 CHOICES = MappingProxyType(
     {
         "backend": ("analytic", "lightning", "pennylane", "qiskit", "aer", "ibm", "distributed", "twin", "reference"),
-        "dataset": ("digits", "mnist", "fashion-mnist", "kmnist"),
+        "dataset": ("digits", "mnist", "fashion-mnist", "kmnist", "arrays", "shd", "nmnist", "dvs128"),
         "decision": ("sample", "threshold", "expectation"),
-        "encoding": ("current", "poisson", "latency"),
+        "encoding": ("current", "poisson", "latency", "delta", "phase"),
         "input_encoding": ("poisson", "current"),
         "loop": ("host", "circuit"),
         "mapping": ("sigmoid", "linear", "tanh"),
@@ -111,7 +111,9 @@ def _list_parameters(context: typer.Context, items: list[str] | None) -> list[st
 
 
 Noise = Annotated[str | None, backend_option(help="A device snapshot (for aer), or pairs such as t1=120e-6,readout_p01=0.01.")]
-DataDir = Annotated[Path | None, run_option(help="A folder of IDX files, gzipped or not; default OpenML.")]
+Data = Annotated[
+    Path | None, run_option(help="The file or folder of the data set, such as FILE.npz, FILE.h5 or a folder of IDX files.")
+]
 Sampling = Annotated[
     str | None,
     backend_option(

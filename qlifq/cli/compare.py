@@ -12,7 +12,7 @@ import typer
 
 from qlifq.cli.arguments import (
     AsJson,
-    DataDir,
+    Data,
     Force,
     Noise,
     Out,
@@ -60,7 +60,7 @@ def compare(
         Path | None,
         run_option("--run", help="For shot-noise: a folder that `qlifq train` wrote; on --input, or its first test images."),
     ] = None,
-    data_dir: DataDir = None,
+    data: Data = None,
     snapshot: Annotated[
         str | None, run_option(help="For brand-petruccione: device snapshot that the circuits are counted on.")
     ] = None,
@@ -99,8 +99,8 @@ def compare(
     kind = STUDIES[study]
     given = {"noise": noise, "snapshot": snapshot, "input": source, "run": trained, "shots": shots, "quick": quick or None}
     own = _own_input(study, kind, {name: value for name, value in given.items() if value is not None})
-    if data_dir is not None and trained is None:
-        raise ArgumentError("Option --data-dir would be ignored: it needs --run.")
+    if data is not None and trained is None:
+        raise ArgumentError("Option --data would be ignored: it needs --run.")
     files = kind.files if own is None else own.files
     check_folder(out, command=context.obj, files=files, force=force)
     beside = None if own is None or backend is not None or noise is not None else own.beside
@@ -115,7 +115,7 @@ def compare(
         options = {} if snapshot is None else {"snapshot": snapshot}
         run, report_of = partial(kind.run, backends[0], size=size, **options), kind.report
     else:
-        network, current, described = _network_and_current(source, trained, data_dir, seed)
+        network, current, described = _network_and_current(source, trained, data, seed)
         setup["input from"] = described
         run, report_of = partial(own.run, network, current, backends), own.report
     with run_folder(out, command=context.obj, files=files, force=force) as folder:
@@ -169,7 +169,7 @@ def _own_input(study: str, kind: "StudyKind", given: "Mapping[str, object]") -> 
 
 
 def _network_and_current(
-    source: Path | None, trained: Path | None, data_dir: Path | None, seed: int
+    source: Path | None, trained: Path | None, data: Path | None, seed: int
 ) -> "tuple[nn.Module | None, Tensor, str]":
     """The network, where one is given, its input, and where that is from; one of `source` and `trained` is given."""
     from qlifq.random import BatchShard
@@ -181,12 +181,13 @@ def _network_and_current(
     run = load_run(trained)
     network = run.network()
     if source is None:
-        images = run.data(data_dir).test.images[:TEST_IMAGES]
-        current = run.design.encode(images, seed, BatchShard(0, len(images)))
-        return network, current, f"{counted(len(images), 'test image')} of {trained}"
+        test = run.data(data).test
+        count = min(len(test), TEST_IMAGES)
+        current = run.design.encode(test.read(slice(count)), seed, BatchShard(0, count))
+        return network, current, f"{counted(count, 'test image')} of {trained}"
     current = load_current(source)
-    if data_dir is not None:
-        raise ArgumentError("Option --data-dir would be ignored: the input is that of --input.")
+    if data is not None:
+        raise ArgumentError("Option --data would be ignored: the input is that of --input.")
     if current.shape[2] != run.design.pixels:
         raise ArgumentError(f"File {source} must hold currents of {run.design.pixels} pixels, but holds {current.shape[2]}.")
     return network, current, f"{source}, to the network of {trained}"

@@ -8,7 +8,7 @@ import typer
 
 from qlifq.cli.arguments import (
     AsJson,
-    DataDir,
+    Data,
     DryRun,
     Force,
     Noise,
@@ -41,7 +41,7 @@ EXAMPLES = (
 def evaluate(
     context: typer.Context,
     trained: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `qlifq train` wrote.")],
-    data_dir: DataDir = None,
+    data: Data = None,
     samples: Annotated[int | None, run_option(help="Evaluate on only the first test images, this many.")] = None,
     batch: Annotated[int, run_option(help="Images side by side in one call.")] = 500,
     seed: Annotated[int, run_option(help="The same seed gives the same spikes.")] = 1,
@@ -95,7 +95,7 @@ def evaluate(
         shots=shots,
         calibration=records,
         calibrate=calibrate,
-        data_dir=data_dir,
+        data=data,
         samples=samples,
         batch=batch,
         seed=seed,
@@ -124,7 +124,7 @@ def evaluate(
 
 def _say_plan(output: Output, plan: "EvaluationPlan") -> None:
     """What is evaluated, on what, and what it costs."""
-    design, cost, images = plan.run.design, plan.cost(), len(plan.tested.images)
+    design, cost, images = plan.run.design, plan.cost(), len(plan.tested)
     hidden = ", ".join(map(str, design.hidden))
     output.row("network", f"{design.network}, {design.neuron}, hidden {hidden}, {design.steps} steps", network=design)
     output.row("run on", plan.source, backend=plan.source)

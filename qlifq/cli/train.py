@@ -10,7 +10,7 @@ import typer
 
 from qlifq.cli.arguments import (
     AsJson,
-    DataDir,
+    Data,
     Force,
     Noise,
     Out,
@@ -40,8 +40,13 @@ EXAMPLES = (
 
 def train(
     context: typer.Context,
-    dataset: Annotated[str, run_option(metavar=choices("dataset"), help="Images to learn; the digits are bundled.")] = "digits",
-    data_dir: DataDir = None,
+    dataset: Annotated[
+        str | None,
+        run_option(
+            metavar=choices("dataset"), help="What to learn; default the kind that --data ends with, else digits (bundled)."
+        ),
+    ] = None,
+    data: Data = None,
     samples: Annotated[int | None, run_option(help="Train on only the first images, this many.")] = None,
     network: Annotated[str, run_option(metavar=choices("network"), help="The kind of network.")] = "mlp",
     hidden: Annotated[
@@ -101,24 +106,24 @@ def train(
     records = [load(path) for path in calibration or []]
     # The options of the backend as text: only the same ones continue a run that was killed.
     described = {name: str(value) for name, value in options.items()} | _checksums(backend, calibration or [])
-    data = load_dataset(dataset, data_dir).first(samples)
+    learned = load_dataset(dataset, data, steps=steps).first(samples)
     sizes = None if hidden is None else whole_numbers("--hidden", hidden)
     # What the user does not give, the recipe of the network knows. The settings have options of their own names.
     design, settings = resolve_recipe(
         network,
-        data,
+        learned,
         _given(neuron=neuron, hidden=sizes, steps=steps, encoding=encoding, gain=gain)
         | {"parameters": parse_parameters(param or [])},
         _given(**{field.name: context.params[field.name] for field in fields(TrainingSettings)}),
     )
     # The folder of the run keeps what the recipe decided: a later version may have another one.
     decided = {name: getattr(design, name) for name in ("neuron", "steps", "encoding", "gain")}
-    context.params.update(asdict(settings), hidden=",".join(map(str, design.hidden)), **decided)
+    context.params.update(asdict(settings), dataset=learned.kind, hidden=",".join(map(str, design.hidden)), **decided)
     output = Output(as_json)
-    images = f"{len(data.train.images):,} images to learn, {len(data.test.images):,} for the test"
+    images = f"{len(learned.train):,} images to learn, {len(learned.test):,} for the test"
     done = train_run(
         design,
-        data,
+        learned,
         settings,
         out,
         backend=layer_backends(backend, options, records, design.neuron_layers),
@@ -133,7 +138,7 @@ def train(
             "calibration": ", ".join([*map(str, calibration or []), described.get("calibration", "none")]),
         },
         force=force,
-        begun=lambda folder: output.row("data", f"{data.name}, {images}"),
+        begun=lambda folder: output.row("data", f"{learned.name}, {images}"),
         progress=progress_bar,
     )
     if done.first:

@@ -1,17 +1,15 @@
 """Data, encoders, and networks that learn."""
 
 from qlifq.training.cross_backend import CrossBackendEvaluation, EvaluationPlan, evaluate_run, plan_evaluation
-from qlifq.training.data.datasets import (
-    DATASETS,
-    Dataset,
-    DatasetKind,
-    LabelledImages,
-    digits,
-    load_current,
-    load_dataset,
-    load_idx,
-)
-from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
+from qlifq.training.data.arrays import load_current
+from qlifq.training.data.datasets import DATASETS, digits, load_dataset, load_idx
+from qlifq.training.data.encoders import ENCODINGS, Encoding, current, delta, latency, phase, poisson
+from qlifq.training.data.encoding_figure import encodings_figure
+from qlifq.training.data.events import bin_events
+from qlifq.training.data.interface import Dataset, DatasetKind, LabelledImages, Samples
+from qlifq.training.data.sensor_folders import SensorFolders
+from qlifq.training.data.spike_files import SpikeFiles
+from qlifq.training.data.torch_samples import from_torch
 from qlifq.training.data.waveforms import pulses, ramp, staircase
 from qlifq.training.evaluation import Evaluation, evaluate
 from qlifq.training.experiment import Experiment, run_experiment
@@ -40,6 +38,7 @@ __all__ = [
     "Dataset",
     "DatasetKind",
     "Design",
+    "Encoding",
     "Epoch",
     "Evaluation",
     "EvaluationPlan",
@@ -48,21 +47,29 @@ __all__ = [
     "Network",
     "NetworkKind",
     "NeuronKind",
+    "Samples",
+    "SensorFolders",
+    "SpikeFiles",
     "Trained",
     "TrainedRun",
     "TrainingRun",
     "TrainingSettings",
+    "bin_events",
     "build",
     "current",
+    "delta",
     "digits",
+    "encodings_figure",
     "evaluate",
     "evaluate_run",
+    "from_torch",
     "latency",
     "load_current",
     "load_dataset",
     "load_idx",
     "load_run",
     "matched",
+    "phase",
     "plan_evaluation",
     "poisson",
     "pulses",

@@ -7,6 +7,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypedDict, Unpack
 
+import torch
+
 from qlifq._files import PathLike
 from qlifq._validation import integer
 from qlifq.backends import Backend, Plan
@@ -19,7 +21,7 @@ from qlifq.reporting.intervals import CONFIDENCE, Interval, large_sample_mean, p
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
 from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers
-from qlifq.training.data.datasets import Dataset, LabelledImages
+from qlifq.training.data.interface import Dataset, Samples
 from qlifq.training.evaluation import Evaluation, evaluate, shots_per_decision
 from qlifq.training.experiment import Progress
 from qlifq.training.figures import confusion_figure
@@ -82,19 +84,19 @@ class EvaluationPlan:
     Args:
         run: the trained network.
         data: what it was trained on.
-        tested: the test images that it is evaluated on.
+        tested: the test samples that it is evaluated on.
         networks: the same weights under the name of who decides their spikes: the closed form, the backend, and where there
             is a calibration the corrected network.
         shots: as for `qlifq.QLIF`.
         calibrate: with how many shots per angle and neuron the last network is calibrated before it runs; None if not.
         corrections: those that are applied already.
-        batch: images side by side.
+        batch: samples side by side.
         seed: of all spikes, and of the shots of the calibration.
     """
 
     run: TrainedRun
     data: Dataset
-    tested: LabelledImages
+    tested: Samples
     networks: Sequence[tuple[str, Network]]
     shots: int | None
     calibrate: int | None
@@ -110,7 +112,7 @@ class EvaluationPlan:
     def cost(self) -> Plan:
         """What it costs; the closed form is free. Spends nothing."""
         others = [network for _, network in self.networks[1:]]
-        plans = [whole_plan(each, self.run.design, len(self.tested.images), self.batch) for each in others]
+        plans = [whole_plan(each, self.run.design, len(self.tested), self.batch) for each in others]
         if self.calibrate is not None:
             plans.append(calibration_plan(others[-1], shots=self.calibrate))
         return Plan.total(plans)
@@ -118,11 +120,11 @@ class EvaluationPlan:
     def execute(
         self, setup: Mapping[str, object] = MappingProxyType({}), *, progress: Progress | None = None
     ) -> CrossBackendEvaluation:
-        """Calibrate where `calibrate` says so, evaluate every network on the same images, and report.
+        """Calibrate where `calibrate` says so, evaluate every network on the same samples, and report.
 
         Args:
             setup: what else the report lists of how it was made, names and JSON values.
-            progress: makes a context with a `progress(done, images)` for one network, given its name.
+            progress: makes a context with a `progress(done, samples)` for one network, given its name.
 
         Raises:
             QLIFError: if the backend fails.
@@ -138,7 +140,7 @@ class EvaluationPlan:
             "backend": next(network.neurons()).backend.name,
             "shots": shots_per_decision(network, self.shots),
             **setup,
-            "test images": len(self.tested.images),
+            "test images": len(self.tested),
             "batch": self.batch,
             "seed": self.seed,
         }
@@ -146,10 +148,10 @@ class EvaluationPlan:
         return CrossBackendEvaluation(self.run.design, tuple(answers), corrections, report)
 
     def _answer(self, name: str, network: Network, progress: Progress | None) -> BackendEvaluation:
-        design, images = self.run.design, len(self.tested.images)
+        design, samples = self.run.design, len(self.tested)
         with progress(name) if progress is not None else nullcontext() as update:
             tested = evaluate(network, design, self.tested, batch=self.batch, seed=self.seed, progress=update)
-        return BackendEvaluation(name, tested, whole_plan(network, design, images, self.batch).evaluations)
+        return BackendEvaluation(name, tested, whole_plan(network, design, samples, self.batch).evaluations)
 
 
 class EvaluationOptions(TypedDict, total=False):
@@ -158,7 +160,7 @@ class EvaluationOptions(TypedDict, total=False):
     shots: int | None
     calibration: Sequence[Calibration]
     calibrate: int | None
-    data_dir: PathLike | None
+    data: PathLike | Dataset | None
     samples: int | None
     batch: int
     seed: int
@@ -172,7 +174,7 @@ def plan_evaluation(
     shots: int | None = None,
     calibration: Sequence[Calibration] = (),
     calibrate: int | None = None,
-    data_dir: PathLike | None = None,
+    data: PathLike | Dataset | None = None,
     samples: int | None = None,
     batch: int = 500,
     seed: int = 1,
@@ -186,9 +188,9 @@ def plan_evaluation(
         shots: shots per decision, as for `qlifq.QLIF`.
         calibration: records that correct the network: one for each layer of neurons, or one for all.
         calibrate: instead of records, calibrate every layer first with this many shots per angle and neuron.
-        data_dir: as for `load_dataset`.
-        samples: the first test images alone; None for all.
-        batch: images side by side in one call.
+        data: what it was trained on, where that was given in Python or lies elsewhere now: the data set, or its file or folder.
+        samples: the first test samples alone; None for all.
+        batch: samples side by side in one call.
         seed: the same seed gives the same spikes.
         options: what else names the backend in the report, such as its sampling; what is None is left out.
 
@@ -196,7 +198,7 @@ def plan_evaluation(
         An `EvaluationPlan`.
 
     Raises:
-        QLIFError: if the run, the backend, the calibration and the images do not go together.
+        QLIFError: if the run, the backend, the calibration and the data do not go together.
     """
     trained = run if isinstance(run, TrainedRun) else load_run(run)
     # A bad seed is refused here, before the first layer is measured.
@@ -204,9 +206,10 @@ def plan_evaluation(
     if calibration and calibrate is not None:
         raise UnsupportedError(f"Argument `calibrate` would be ignored: `calibration` is given, but it is {calibrate}.")
     integer("batch", batch, at_least=1)
-    data = trained.data(data_dir)
+    learned = trained.data(data)
+    tested = learned.test
     if samples is not None:
-        integer("samples", samples, at_least=1, at_most=len(data.test.images))
+        tested = tested.select(torch.arange(integer("samples", samples, at_least=1, at_most=len(tested))))
     network = trained.network(backend, shots)
     source = describe_evaluation(network, **options)
     networks = [("analytic, exact", trained.network()), (source, network)]
@@ -217,8 +220,8 @@ def plan_evaluation(
         corrections = correct_layers(networks[-1][1], calibration)
     return EvaluationPlan(
         run=trained,
-        data=data,
-        tested=LabelledImages(*(values[:samples] for values in data.test)),
+        data=learned,
+        tested=tested,
         networks=networks,
         shots=shots,
         calibrate=calibrate,
@@ -235,7 +238,7 @@ def evaluate_run(
     progress: Progress | None = None,
     **options: Unpack[EvaluationOptions],
 ) -> CrossBackendEvaluation:
-    """Evaluate a trained network on another backend beside the closed form, with the same weights and images.
+    """Evaluate a trained network on another backend beside the closed form, with the same weights and samples.
 
     Args, Returns and Raises as for `plan_evaluation` and `EvaluationPlan.execute`, which this does in one.
 
@@ -247,10 +250,10 @@ def evaluate_run(
     return plan_evaluation(run, backend, **options).execute(progress=progress)
 
 
-def whole_plan(network: Network, design: Design, images: int, batch: int) -> Plan:
-    """The cost of evaluating a network on some images, over all layers, steps and batches; spends nothing."""
+def whole_plan(network: Network, design: Design, samples: int, batch: int) -> Plan:
+    """The cost of evaluating a network on some samples, over all layers, steps and batches; spends nothing."""
     integer("batch", batch, at_least=1)
-    sizes = [min(batch, images - start) for start in range(0, images, batch)]
+    sizes = [min(batch, samples - start) for start in range(0, samples, batch)]
     once = {size: Plan.total(network.plans(size)) for size in set(sizes)}
     return Plan.total([once[size] for size in sizes]).times(design.steps)
 
@@ -267,14 +270,14 @@ def describe_evaluation(network: Network, **options: str | None) -> str:
 
 
 def cross_backend_report(
-    design: Design, data: Dataset, tested: LabelledImages, answers: list[BackendEvaluation], setup: Mapping[str, object]
+    design: Design, data: Dataset, tested: Samples, answers: list[BackendEvaluation], setup: Mapping[str, object]
 ) -> Report:
     """The report of `qlifq evaluate`.
 
     Args:
         design: of the network.
         data: what it was trained on.
-        tested: the images that it was evaluated on.
+        tested: the samples that it was evaluated on.
         answers: the closed form first.
         setup: names and JSON values.
     """
@@ -310,7 +313,7 @@ def cross_backend_report(
         question="How do the answers of a trained network change when its spike decisions run on another backend?",
         findings=found,
         uncertainty=(
-            f"Intervals hold {100 * CONFIDENCE:.0f} % and are about the {len(tested.images):,} images. The spikes are drawn "
+            f"Intervals hold {100 * CONFIDENCE:.0f} % and are about the {len(tested):,} images. The spikes are drawn "
             "anew on every backend, so two backends differ a little even where both have exact probabilities."
         ),
         setup=setup,

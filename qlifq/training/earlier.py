@@ -28,9 +28,12 @@ def as_of_today(content: dict[str, Any]) -> dict[str, Any]:
     Raises:
         QLIFError: if its design cannot be built.
     """
+    # What a design did not have then is at its default.
+    design = Design.from_dict(content["identity"]["design"])
+    content = {**content, "identity": {**content["identity"], "design": design.to_dict()}}
     if content["format_version"] == VERSION:
         return content
-    network = build(Design.from_dict(content["identity"]["design"]), seed=0)
+    network = build(design, seed=0)
     shapes = {name: value.shape for name, value in network.state_dict().items()}
 
     def weights(kept: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:

@@ -1,4 +1,4 @@
-"""The evaluation of a network: its answers to images, without gradients."""
+"""The evaluation of a network: its answers to samples, without gradients."""
 
 import math
 import time
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from qlifq._validation import integer
-from qlifq.errors import ShapeError
 from qlifq.neurons import SeedStream
-from qlifq.training.data.datasets import LabelledImages
+from qlifq.training.compatibility import check_samples
+from qlifq.training.data.interface import Samples
 from qlifq.training.networks import Design, Network
 from qlifq.training.processes import SINGLE_PROCESS, Processes
 
@@ -20,12 +20,12 @@ __all__ = ["Evaluation", "child_seed", "evaluate", "shots_per_decision"]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The answers of a network to some images.
+    """The answers of a network to some samples.
 
     Args:
-        labels: what they show, `(images,)`.
-        predicted: what it takes them for, `(images,)`; an autoencoder's is meaningless.
-        losses: `(images,)`.
+        labels: their classes, `(samples,)`.
+        predicted: what it takes them for, `(samples,)`; an autoencoder's is meaningless.
+        losses: `(samples,)`.
         rates: spikes per neuron and step of each hidden layer.
         seconds: wall time.
     """
@@ -38,7 +38,7 @@ class Evaluation:
 
     @property
     def correct(self) -> Tensor:
-        """Which images are recognised, `(images,)` bool."""
+        """Which samples are recognised, `(samples,)` bool."""
         return self.predicted == self.labels
 
     @property
@@ -72,7 +72,7 @@ def shots_per_decision(network: Network, shots: int | None) -> int | str:
 def evaluate(
     network: Network,
     design: Design,
-    data: LabelledImages,
+    data: Samples,
     *,
     batch: int = 500,
     seed: int = 0,
@@ -80,59 +80,56 @@ def evaluate(
     processes: Processes = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate a network on images, without gradients.
+    """Evaluate a network on samples, without gradients.
 
     Args:
         network: the network, on `device`.
         design: what it was built from.
-        data: images `(images, pixels)` and labels.
-        batch: images at a time; the spikes depend on it.
+        data: samples and labels.
+        batch: samples at a time; the spikes depend on it.
         seed: of all spikes.
         device: where the network is.
         processes: those that share the work; each gets the whole result.
-        progress: called as `progress(done, images)` after every batch.
+        progress: called as `progress(done, samples)` after every batch.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        QLIFError: if the images are of another size than the network was built for.
+        QLIFError: if the samples are of another size than the network was built for.
     """
     integer("batch", batch, at_least=1)
-    images, labels = data
-    if images.shape[1:] != (design.pixels,):
-        raise ShapeError(
-            f"Argument `data` must hold images of {design.pixels} pixels, but their shape is {tuple(images.shape)}."
-        )
+    check_samples(design, data)
     # Each process fills its own rows and leaves 0 in the others, so that the sum over processes is the whole.
-    predicted = torch.zeros(len(images), dtype=torch.float64, device=device)
+    predicted = torch.zeros(len(data), dtype=torch.float64, device=device)
     losses, rates = torch.zeros_like(predicted), torch.zeros(len(network.layers), dtype=torch.float64, device=device)
+    batches = torch.split(torch.arange(len(data)), batch) if len(data) else ()
+    own = [rows[processes.share(len(rows))[1]] for rows in batches]
     begun = time.perf_counter()
     with torch.no_grad():
-        for number, start in enumerate(range(0, len(images), batch)):
-            stop = min(start + batch, len(images))
-            shard, rows = processes.share(stop - start)
-            here, shown = images[start:stop][rows].to(device), labels[start:stop][rows].to(device)
+        for number, (rows, here, read) in enumerate(zip(batches, own, data.batches(own), strict=True)):
+            shard, _ = processes.share(len(rows))
+            inputs, labels = read.to(device), data.labels[here].to(device)
             # Even children seed the neurons, odd ones the input, as in training: no draw is shared between the two.
             network.reseed(child_seed(seed, 2 * number), shard)
-            run = network.run(design.encode(here, child_seed(seed, 2 * number + 1), shard))
-            predicted[start:stop][rows] = run.answer.scores.argmax(dim=1).to(torch.float64)
-            losses[start:stop][rows] = design.losses(run.answer, here, shown).to(torch.float64)
-            # A sum and not a mean, which is no number for a process that holds no image of a small batch.
+            run = network.run(design.encode(inputs, child_seed(seed, 2 * number + 1), shard))
+            predicted[here] = run.answer.scores.argmax(dim=1).to(torch.float64)
+            losses[here] = design.losses(run.answer, inputs, labels).to(torch.float64)
+            # A sum and not a mean, which is no number for a process that holds no sample of a small batch.
             rates += torch.stack([spikes.sum(dtype=torch.float64) / _places(spikes) for spikes in run.spikes])
             if progress is not None:
-                progress(stop, len(images))
+                progress(int(rows[-1]) + 1, len(data))
     for values in (predicted, losses, rates):
         processes.all_reduce_sum(values)
     return Evaluation(
-        labels=labels,
+        labels=data.labels,
         predicted=predicted.to("cpu", torch.int64),
         losses=losses.cpu(),
-        rates=tuple((rates / len(images)).tolist()),
+        rates=tuple((rates / len(data)).tolist()),
         seconds=time.perf_counter() - begun,
     )
 
 
 def _places(spikes: Tensor) -> int:
-    """In how many steps and neurons an image can spike, of `(time, batch, ...)`."""
+    """In how many steps and neurons a sample can spike, of `(time, batch, ...)`."""
     return len(spikes) * math.prod(spikes.shape[2:])

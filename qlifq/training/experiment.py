@@ -14,7 +14,8 @@ from torch import Tensor
 from qlifq.backends import Backend
 from qlifq.neurons.description import describe_layers
 from qlifq.random import BatchShard
-from qlifq.training.data.datasets import Dataset
+from qlifq.training.compatibility import check_data
+from qlifq.training.data.interface import Dataset
 from qlifq.training.evaluation import Evaluation, evaluate, shots_per_decision
 from qlifq.training.loop import CHECKPOINT_SECONDS, Epoch, split_validation, train, untrained
 from qlifq.training.networks import Design, Network, matched
@@ -51,7 +52,7 @@ class Contender:
         design: what it was built from.
         parameters: how many numbers it is made of.
         history: its epochs.
-        tested: on the test images.
+        tested: on the test samples.
     """
 
     design: Design
@@ -72,11 +73,11 @@ class Contender:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One test image in the network.
+    """One test sample in the network.
 
     Args:
-        image: `(pixels,)`.
-        label: what it shows.
+        image: `(pixels,)`; of a sample in time its mean over the steps, of its largest.
+        label: its class.
         signal: the input in time, `(time, pixels)`.
         spikes: of each hidden layer, `(time, neurons)`.
         scores: the answer, `(outputs,)`.
@@ -97,7 +98,7 @@ class Experiment:
         data: what they learned.
         settings: how.
         contenders: the network itself first.
-        examples: some test images in it.
+        examples: some test samples in it.
         decided_by: the backend of its spike decisions with its device, noise and shots, see `describe_layers`.
         shots: shots per decision, or "exact".
     """
@@ -129,6 +130,7 @@ def checked_contenders(
     processes: Processes = SINGLE_PROCESS,
 ) -> list[tuple[str, Design]]:
     """Those of `contenders_of`, or the reason why one of them cannot be trained; arguments as for `run_experiment`."""
+    check_data(design, data)
     split_validation(data.train, settings.validation)
     untrained(design, settings, 0, backend=backend, shots=shots, device=device, processes=processes)
     network, *others = contenders_of(design)
@@ -152,7 +154,7 @@ def run_experiment(
     progress: Progress | None = None,
     after_epoch: Callable[[Design, Epoch], None] | None = None,
 ) -> Experiment:
-    """Train a network, and classical ones with as many parameters in the same way, and test them on the same images.
+    """Train a network, and classical ones with as many parameters in the same way, and test them on the same samples.
 
     Args:
         design: of the network.
@@ -200,18 +202,19 @@ def run_experiment(
 
 
 def _examples(network: Network, design: Design, data: Dataset, device: torch.device | str) -> tuple[Example, ...]:
-    """The first test image of every class, in the network."""
+    """The first test sample of every class, in the network."""
     firsts = [
         int((data.test.labels == label).nonzero()[0])
         for label in range(data.classes)
         if bool((data.test.labels == label).any())
     ]
-    images = data.test.images[firsts].to(device)
-    shard = BatchShard(0, len(images))
+    inputs = data.test.read(torch.tensor(firsts)).to(device)
+    shard = BatchShard(0, len(firsts))
     network.reseed(_TEST_SEED, shard)
-    signal = design.encode(images, _TEST_SEED, shard)
+    signal = design.encode(inputs, _TEST_SEED, shard)
     with torch.no_grad():
         run = network.run(signal)
+    images = inputs if data.steps is None else inputs.mean(dim=0) / inputs.mean(dim=0).amax().clamp(min=1e-9)
     return tuple(
         Example(
             images[place].cpu(),

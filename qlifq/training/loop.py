@@ -17,7 +17,8 @@ from qlifq.errors import ArgumentError, FileError, UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.random import generator
 from qlifq.training.checkpoint import differences, load_checkpoint, save_checkpoint
-from qlifq.training.data.datasets import Dataset, LabelledImages
+from qlifq.training.compatibility import check_data
+from qlifq.training.data.interface import Dataset, Samples
 from qlifq.training.earlier import as_of_today
 from qlifq.training.evaluation import child_seed, evaluate
 from qlifq.training.networks import Design, Network, build
@@ -32,14 +33,14 @@ CHECKPOINT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images.
+    """One pass over the training samples.
 
     Args:
         number: from 1.
-        loss: mean over the images, each when it was seen.
+        loss: mean over the samples, each when it was seen.
         accuracy: fraction that was recognised, likewise; None for an autoencoder.
-        validation_loss: of the validation images, after the epoch; None without any.
-        validation_accuracy: of the same images.
+        validation_loss: of the validation samples, after the epoch; None without any.
+        validation_accuracy: of the same samples.
         seconds: wall time of the pass, without the validation.
     """
 
@@ -63,21 +64,21 @@ class Trained(NamedTuple):
     history: tuple[Epoch, ...]
 
 
-def split_validation(data: LabelledImages, fraction: float) -> tuple[LabelledImages, LabelledImages]:
-    """The images to learn from, and the validation images, a fraction of all that is spread evenly over them.
+def split_validation(data: Samples, fraction: float) -> tuple[Samples, Samples]:
+    """The samples to learn from, and the validation samples, a fraction of all that is spread evenly over them.
 
     Raises:
-        ArgumentError: if the fraction is above 0, but of no whole image.
+        ArgumentError: if the fraction is above 0, but of no whole sample.
     """
-    # Image i goes to validation where ⌊(i + 1) f⌋ exceeds ⌊i f⌋: classes that stand in blocks are all among them.
-    counted = (torch.arange(len(data.images) + 1, dtype=torch.float64) * fraction).floor()
+    # Sample i goes to validation where ⌊(i + 1) f⌋ exceeds ⌊i f⌋: classes that stand in blocks are all among them.
+    counted = (torch.arange(len(data) + 1, dtype=torch.float64) * fraction).floor()
     kept = counted[1:] == counted[:-1]
     if fraction > 0 and bool(kept.all()):
         raise ArgumentError(
-            f"Argument `validation` must leave at least 1 of {len(data.images)} images for validation, but is {fraction:g}, "
+            f"Argument `validation` must leave at least 1 of {len(data)} samples for validation, but is {fraction:g}, "
             "which leaves none."
         )
-    learn, rest = (LabelledImages(data.images[part], data.labels[part]) for part in (kept, ~kept))
+    learn, rest = (data.select(part.nonzero()[:, 0]) for part in (kept, ~kept))
     return learn, rest
 
 
@@ -93,7 +94,7 @@ def identity_of(
     return {
         "design": design.to_dict(),
         "data": data.name,
-        "images": len(data.train.images),
+        "images": len(data.train),
         "fingerprint": data.fingerprint(),
         "backend": backend,
         "shots": shots,
@@ -149,6 +150,7 @@ def train(
     network = untrained(design, settings, seeds.next_seed(), backend=backend, shots=shots, device=device, processes=processes)
     run = _Run(design, data, settings, network, device, processes, order_seed=seeds.next_seed(), noise_seed=seeds.next_seed())
     identity = identity_of(design, data, settings, next(network.neurons()).backend.name, shots, options)
+    source = {"kind": data.kind, "path": None if data.path is None else str(data.path.resolve())}
     if checkpoint is not None and checkpoint.exists():
         content = as_of_today(load_checkpoint(checkpoint, device))
         if found := differences(content["identity"], identity):
@@ -157,7 +159,7 @@ def train(
 
     def save() -> None:
         if checkpoint is not None and processes.first:
-            save_checkpoint(checkpoint, identity, run.content())
+            save_checkpoint(checkpoint, identity, {**run.content(), "source": source})
 
     written = time.monotonic()
     while not run.finished:
@@ -221,10 +223,10 @@ class _Run:
         self.design, self.settings, self.network = design, settings, network
         self.device, self.processes = device, processes
         self.order_seed, self.noise_seed = order_seed, noise_seed
-        learned, self.validation = split_validation(data.train, settings.validation)
-        self.images, self.labels = (values.to(device) for values in learned)
-        if not len(self.images):
-            raise ArgumentError("Argument `data` must hold images to learn from, but holds none.")
+        check_data(design, data)
+        self.learned, self.validation = split_validation(data.train, settings.validation)
+        if not len(self.learned):
+            raise ArgumentError("Argument `data` must hold samples to learn from, but holds none.")
         self.model = processes.parallel(network, device)
         self.optimiser = torch.optim.AdamW(
             [parameter for parameter in network.parameters() if parameter.requires_grad],
@@ -233,9 +235,9 @@ class _Run:
             fused=True,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
-        self.per_epoch = math.ceil(len(self.images) / settings.batch)
+        self.per_epoch = math.ceil(len(self.learned) / settings.batch)
         self.batch = 0
-        #: Summed loss, and images recognised, of the epoch so far, over all processes.
+        #: Summed loss, and samples recognised, of the epoch so far, over all processes.
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.seconds = 0.0
         self.history: list[Epoch] = []
@@ -281,26 +283,28 @@ class _Run:
         """The steps of the optimiser that are left of this epoch; yields after each."""
         # The order is a function of the seed and the epoch, on the CPU for every device, so that a resumed epoch goes on in it.
         order = torch.randperm(
-            len(self.images), generator=generator(child_seed(self.order_seed, len(self.history)), torch.device("cpu"))
+            len(self.learned), generator=generator(child_seed(self.order_seed, len(self.history)), torch.device("cpu"))
         )
-        while self.batch < self.per_epoch:
-            begun = time.perf_counter()
-            start = self.batch * self.settings.batch
-            self._step(order[start : start + self.settings.batch])
+        left = torch.split(order, self.settings.batch)[self.batch :]
+        own = [rows[self.processes.share(len(rows))[1]] for rows in left]
+        begun = time.perf_counter()
+        for rows, here, inputs in zip(left, own, self.learned.batches(own), strict=True):
+            self._step(len(rows), inputs.to(self.device), self.learned.labels[here].to(self.device))
             self.batch += 1
             self.seconds += time.perf_counter() - begun
             yield
+            begun = time.perf_counter()
 
     def finish_epoch(self) -> Epoch:
-        """Sum up an epoch, evaluate the validation images, and keep the best weights."""
-        # The sums are over all images, and so a short last batch counts by its images.
-        loss, accuracy = (self.sums / len(self.images)).tolist()
+        """Sum up an epoch, evaluate the validation samples, and keep the best weights."""
+        # The sums are over all samples, and so a short last batch counts by its samples.
+        loss, accuracy = (self.sums / len(self.learned)).tolist()
         number = len(self.history) + 1
         # The last step may have spoiled the weights after the last loss was taken.
         if not math.isfinite(loss) or not self._has_finite_weights():
             raise self._diverged()
         epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
-        if len(self.validation.images):
+        if len(self.validation):
             seen = evaluate(
                 self.network,
                 self.design,
@@ -324,14 +328,12 @@ class _Run:
         if self.best is not None:
             self.network.load_state_dict(self.best)
 
-    def _step(self, rows: Tensor) -> None:
-        """One step of the optimiser on a batch, of which this process holds its shard."""
-        shard, own = self.processes.share(len(rows))
-        here = rows[own].to(self.device)
-        images, labels = self.images[here], self.labels[here]
+    def _step(self, total: int, inputs: Tensor, labels: Tensor) -> None:
+        """One step of the optimiser on a batch of `total` samples, of which this process holds these."""
+        shard, _ = self.processes.share(total)
         # Even numbers for the neurons, odd ones for the input.
         self.network.reseed(child_seed(self.noise_seed, 2 * self.steps_done), shard)
-        signal = self.design.encode(images, child_seed(self.noise_seed, 2 * self.steps_done + 1), shard)
+        signal = self.design.encode(inputs, child_seed(self.noise_seed, 2 * self.steps_done + 1), shard)
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate_at(self.steps_done, self.steps)
         try:
@@ -342,9 +344,9 @@ class _Run:
             if self._has_finite_weights():
                 raise
             raise self._diverged() from error
-        losses = self.design.losses(answer, images, labels, self.settings.smoothing)
+        losses = self.design.losses(answer, inputs, labels, self.settings.smoothing)
         # The gradients are averaged over the processes: of the mean over the whole batch, each has its part times their number.
-        loss = losses.sum() * (self.processes.count / len(rows))
+        loss = losses.sum() * (self.processes.count / total)
         self.optimiser.zero_grad()
         torch.autograd.backward(self.scaler.scale(loss))
         # With float16 a step whose gradients overflowed is left out, and the scale is halved.

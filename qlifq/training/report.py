@@ -45,8 +45,8 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         ]
     facts: dict[str, object] = {
         "data": f"{data.name}: {data.source}",
-        "training images": len(data.train.images),
-        "test images": len(data.test.images),
+        "training images": len(data.train),
+        "test images": len(data.test),
         "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {network.description}",
         "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
         "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from qlifq._files import PathLike
 from qlifq.backends import Backend
 from qlifq.reporting.report import Report, report_contents
-from qlifq.training.data.datasets import Dataset
+from qlifq.training.data.interface import Dataset
 from qlifq.training.events import event_log
 from qlifq.training.experiment import Experiment, Progress, checked_contenders, run_experiment
 from qlifq.training.loop import CHECKPOINT_SECONDS

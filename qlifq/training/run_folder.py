@@ -11,11 +11,12 @@ from torch import Tensor
 
 from qlifq._files import PathLike, as_path
 from qlifq.backends import Backend
-from qlifq.errors import FileError, FileFormatError
+from qlifq.errors import ArgumentError, FileError, FileFormatError
 from qlifq.reporting.reading import read_text
 from qlifq.reporting.run_folder import RunFolder, run_folder
 from qlifq.training.checkpoint import load_checkpoint
-from qlifq.training.data.datasets import Dataset, load_dataset
+from qlifq.training.data.datasets import load_dataset
+from qlifq.training.data.interface import Dataset
 from qlifq.training.earlier import as_of_today
 from qlifq.training.experiment import CHECKPOINT, CHECKPOINTS
 from qlifq.training.loop import Epoch
@@ -61,6 +62,7 @@ class TrainedRun:
         settings: how it was trained.
         history: its epochs.
         weights: the trained ones, by the names of the network's state: the best where it was stopped early.
+        source: where its data set is from: the name in `DATASETS`, None for one that was given in Python, and the path.
         identity: what the training is of: the data set and its fingerprint, the backend and its options, JSON values.
         report: the text of `report.md`; None where the classical networks beside it are not trained yet.
     """
@@ -70,6 +72,7 @@ class TrainedRun:
     settings: TrainingSettings
     history: tuple[Epoch, ...]
     weights: Mapping[str, Tensor]
+    source: Mapping[str, Any]
     identity: Mapping[str, Any]
     report: str | None
 
@@ -90,18 +93,25 @@ class TrainedRun:
             raise FileFormatError("The checkpoint does not hold the weights of its own design: it was changed.") from error
         return network
 
-    def data(self, data_dir: PathLike | None = None) -> Dataset:
+    def data(self, data: PathLike | Dataset | None = None) -> Dataset:
         """The data set that it was trained on.
 
         Args:
-            data_dir: as for `load_dataset`.
+            data: the data set itself, where it was given in Python; or its file or folder, where it lies elsewhere now.
 
         Raises:
-            QLIFError: if it cannot be loaded, or its images or labels are others than those of the training.
+            QLIFError: if it cannot be loaded, or its samples or labels are others than those of the training.
         """
-        data = load_dataset(self.identity["data"], data_dir).first(self.identity["images"])
+        if not isinstance(data, Dataset):
+            if self.source["kind"] is None:
+                raise ArgumentError(
+                    f"Argument `data` must be the data set {self.identity['data']}, which the run was given in Python, "
+                    f"but is {data!r}."
+                )
+            data = load_dataset(self.source["kind"], data or self.source["path"], steps=self.design.steps)
+        data = data.first(self.identity["images"])
         if data.fingerprint() != self.identity["fingerprint"]:
-            raise FileFormatError(f"Data set {data.name} must be the one of the run, but its images or labels are others.")
+            raise FileFormatError(f"Data set {data.name} must be the one of the run, but its samples or labels are others.")
         return data
 
 
@@ -130,6 +140,8 @@ def load_run(folder: PathLike) -> TrainedRun:
         settings=TrainingSettings(**{item.name: identity[item.name] for item in fields(TrainingSettings)}),
         history=tuple(Epoch(**epoch) for epoch in content["history"]),
         weights=content["best"] or content["network"],
+        # Checkpoints of earlier versions know data sets by name alone.
+        source=content.get("source", {"kind": identity["data"], "path": None}),
         identity=identity,
         report=read_text(path / "report.md") if (path / "report.md").is_file() else None,
     )

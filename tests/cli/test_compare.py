@@ -114,7 +114,7 @@ def test_by_default_the_folder_is_named_after_the_time(capsys: Captured) -> None
         ),
         (["brand-petruccione", "--run", "nowhere"], "--run would be ignored: study brand-petruccione has none"),
         (["shot-noise", "--run", "nowhere"], "Folder nowhere must be a run of `qlifq train`, but does not exist"),
-        (["shot-noise", "--data-dir", "nowhere"], "--data-dir would be ignored: it needs --run"),
+        (["shot-noise", "--data", "nowhere"], "--data would be ignored: it needs --run"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(capsys: Captured, arguments: list[str], message: str) -> None:

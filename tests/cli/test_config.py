@@ -101,7 +101,7 @@ def test_every_command_takes_a_file_with_every_option_it_has(tmp_path: Path, mon
     [
         ("epoch = 2", "Did you mean `epochs`?"),
         ("learnin_rate = 2", "Did you mean `learning-rate`?"),
-        ("zzz = 2", "Unknown option `zzz` in file.toml: it must be one of dataset, data-dir, "),
+        ("zzz = 2", "Unknown option `zzz` in file.toml: it must be one of dataset, data, "),
         ("epochs = 2.5", "Invalid value for '--epochs'"),
         ("epochs = true", "Invalid value for '--epochs'"),
         ("force = 1", "Option force of file.toml must be true or false, but is 1."),

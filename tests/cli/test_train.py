@@ -475,8 +475,11 @@ def test_two_processes_write_one_run_with_the_losses_and_weights_of_one() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset", "cifar"], "Argument `dataset` must be one of digits, mnist, fashion-mnist, kmnist, but is 'cifar'"),
-        (["--dataset", "mnist", "--data-dir", "none"], "Argument `data_dir` must be a folder of IDX files, but none is none"),
+        (
+            ["--dataset", "cifar"],
+            "must be one of digits, mnist, fashion-mnist, kmnist, arrays, shd, nmnist, dvs128, but is 'cifar'",
+        ),
+        (["--dataset", "mnist", "--data", "none"], "Argument `data` must be a folder of IDX files, but none is none"),
         (["--network", "rnn"], "Argument `network` must be one of mlp, conv"),
         (["--neuron", "lif"], "Argument `neuron` must be one of qlif, "),
         (["--hidden", "a"], "Option --hidden must be whole numbers with commas between them, but is 'a'"),
@@ -488,7 +491,7 @@ def test_two_processes_write_one_run_with_the_losses_and_weights_of_one() -> Non
         (["--backend", "nowhere"], "Unknown backend `nowhere`"),
         (
             ["--validation", "0.0001"],
-            "Argument `validation` must leave at least 1 of 1442 images for validation, but is 0.0001",
+            "Argument `validation` must leave at least 1 of 1442 samples for validation, but is 0.0001",
         ),
         (["--samples", "0"], "Argument `samples` must be at least 1 and at most 1442, but is 0"),
         (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
@@ -524,4 +527,4 @@ def test_what_cannot_be_evaluated_is_one_sentence(run: tuple[Path, str], tmp_pat
     assert "Argument `samples` must be at least 1 and at most 355, but is 356" in refuse(
         capsys, "evaluate", str(folder), "--samples", "356"
     )
-    assert "Argument `data_dir` would be ignored" in refuse(capsys, "evaluate", str(folder), "--data-dir", "empty")
+    assert "Argument `data` would be ignored" in refuse(capsys, "evaluate", str(folder), "--data", "empty")

@@ -13,7 +13,7 @@ from qlifq.dashboard.neuron.charts import count_charts, neuron_charts
 from qlifq.dashboard.neuron.run import Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron.view import PRESETS, SOURCES, NeuronView
 from qlifq.errors import FileFormatError, ShapeError
-from qlifq.training.data.datasets import parse_current
+from qlifq.training.data.arrays import parse_current
 from tests.dashboard.harness import STATES, executed
 
 

@@ -28,8 +28,8 @@ def accuracy(
 ) -> float:
     """The accuracy in percent on the digits that were not learnt."""
     digits = load_dataset("digits")
-    images, labels = (torch.as_tensor(part) for part in (digits.train.images, digits.train.labels))
-    tests, expected = (torch.as_tensor(part) for part in (digits.test.images, digits.test.labels))
+    images, labels = digits.train.read(slice(None)), digits.train.labels
+    tests, expected = digits.test.read(slice(None)), digits.test.labels
     optimiser, source = torch.optim.Adam(network.parameters(), lr=rate), torch.Generator().manual_seed(0)
     for _ in range(epochs):
         for chosen in torch.randperm(len(images), generator=source).split(64):  # type: ignore[no-untyped-call]

@@ -3,15 +3,16 @@
 from typing import Any
 
 import pytest
+import torch
 
-from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, load_dataset
+from qlifq.training import Dataset, Design, TrainingSettings, load_dataset
 
 
 @pytest.fixture(scope="session")
 def data() -> Dataset:
     """The first 300 digits to learn and 100 to be tested on."""
     whole = load_dataset("digits").first(300)
-    return whole._replace(test=LabelledImages(*(values[:100] for values in whole.test)))
+    return whole._replace(test=whole.test.select(torch.arange(100)))
 
 
 @pytest.fixture(scope="session")

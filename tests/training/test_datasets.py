@@ -105,10 +105,11 @@ def idx(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 
 
 def write_files(
-    folder: Path, sizes: tuple[int, int] = (4, 3), side: int = 2
+    folder: Path, sizes: tuple[int, int] = (4, 3), side: int = 2, last: int = 0
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """The four official files, those for testing gzipped; returns the training images."""
     images = np.random.default_rng(0).integers(0, 256, (sum(sizes), side, side)).astype(np.uint8)
+    images[-1, -1, -1] ^= last
     labels = np.arange(sum(sizes), dtype=np.uint8)
     first = sizes[0]
     (folder / "train-images-idx3-ubyte").write_bytes(idx(images[:first]))
@@ -121,19 +122,23 @@ def write_files(
 def test_the_official_files_become_a_data_set(tmp_path: Path) -> None:
     images = write_files(tmp_path)
     data = load_dataset("mnist", tmp_path)
-    assert (len(data.train.images), len(data.test.images), data.picture, data.classes) == (4, 3, (2, 2), 7)
-    assert np.array_equal((data.train.images * 255).round().numpy(), images.reshape(4, 4))
+    assert (len(data.train), len(data.test), data.picture, data.classes) == (4, 3, (2, 2), 7)
+    assert np.array_equal((data.train.read(slice(None)) * 255).round().numpy(), images.reshape(4, 4))
     assert data.train.labels.tolist() == [0, 1, 2, 3]
     assert data.test.labels.tolist() == [4, 5, 6]
-    assert [len(part.images) for part in data.first(2)[1:3]] == [2, 3]
+    assert [len(data.first(2).train), len(data.first(2).test)] == [2, 3]
 
 
 def test_two_data_sets_have_the_same_fingerprint_where_they_are_the_same(tmp_path: Path) -> None:
     write_files(tmp_path)
     data = load_dataset("kmnist", tmp_path)
     assert data.fingerprint() == load_dataset("kmnist", tmp_path).fingerprint()
-    data.test.images[0, 0] += 1 / 255
-    assert data.fingerprint() != load_dataset("kmnist", tmp_path).fingerprint()
+    before = data.fingerprint()
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.array([0, 1, 3, 2], dtype=np.uint8)))
+    other = load_dataset("kmnist", tmp_path).fingerprint()
+    write_files(tmp_path, last=1)
+    assert len({before, other, load_dataset("kmnist", tmp_path).fingerprint(), data.first(2).fingerprint()}) == 4
+    assert data.first(3).first(2).fingerprint() == data.first(2).fingerprint()
 
 
 def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
@@ -158,12 +163,12 @@ def test_the_digits_are_split_and_need_no_folder(tmp_path: Path) -> None:
     images, labels = digits()
     for label in range(10):
         of_it = images[labels == label]
-        assert torch.equal(data.test.images[data.test.labels == label], of_it[4::5])
+        assert torch.equal(data.test.read(slice(None))[data.test.labels == label], of_it[4::5])
         kept = torch.arange(len(of_it)) % 5 != 4
-        assert torch.equal(data.train.images[data.train.labels == label], of_it[kept])
-    with pytest.raises(UnsupportedError, match="Argument `data_dir` would be ignored: the digits are bundled"):
+        assert torch.equal(data.train.read(slice(None))[data.train.labels == label], of_it[kept])
+    with pytest.raises(UnsupportedError, match="Argument `data` would be ignored: the digits are bundled"):
         load_dataset("digits", tmp_path)
-    with pytest.raises(ArgumentError, match="must be one of digits, mnist, fashion-mnist, kmnist, but is 'cifar'"):
+    with pytest.raises(ArgumentError, match=r"must be one of digits, mnist, fashion-mnist, kmnist, arrays\b.*, but is 'cifar'"):
         load_dataset("cifar")
 
 
@@ -187,8 +192,8 @@ def test_openml_s_table_becomes_the_official_parts(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
     data = load_dataset(name)
     assert requested["data_id"] == number
-    assert (len(data.train.images), len(data.test.images), data.picture) == (60_000, 10_000, (28, 28))
-    assert (float(data.train.images[-1, 0]), round(float(data.test.images[0, 1]), 6)) == (1.0, 0.2)
+    assert (len(data.train), len(data.test), data.picture) == (60_000, 10_000, (28, 28))
+    assert (float(data.train.read(slice(59_999, None))[0, 0]), round(float(data.test.read(slice(1))[0, 1]), 6)) == (1.0, 0.2)
     assert (data.train.labels.unique().tolist(), data.test.labels.unique().tolist()) == ([7], [3])  # type: ignore[no-untyped-call]
 
 
@@ -196,9 +201,7 @@ def test_without_files_and_network_one_sentence_says_what_to_do(monkeypatch: pyt
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     # A proxy that nobody serves: the loader itself fails as it does without a network.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(
-        FileFormatError, match=r"mnist is neither in scikit-learn's cache nor available from OpenML \(.*`data_dir`"
-    ):
+    with pytest.raises(FileFormatError, match=r"mnist is neither in scikit-learn's cache nor available from OpenML \(.*`data`"):
         load_dataset("mnist")
 
 

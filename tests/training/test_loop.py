@@ -160,7 +160,7 @@ def test_the_checkpoint_of_another_training_is_refused(
         train(design, data, replace(settings, **changes), checkpoint=place)
     with pytest.raises(FileError, match="another training, whose design was"):
         train(replace(design, steps=6), data, settings, checkpoint=place)
-    changed = data._replace(test=LabelledImages(data.test.images, data.test.labels.flip(0)))
+    changed = data._replace(test=LabelledImages(data.test.read(slice(None)), data.test.labels.flip(0)))
     with pytest.raises(FileError, match="another training, whose fingerprint was"):
         train(design, changed, settings, checkpoint=place)
 
@@ -267,15 +267,15 @@ def test_validation_images_are_spread_evenly() -> None:
     assert rest.labels.tolist() == [3, 6, 9]
     assert learn.labels.tolist() == [0, 1, 2, 4, 5, 7, 8]
     learn, rest = split_validation(images, 0.0)
-    assert (len(learn.images), len(rest.images)) == (10, 0)
-    assert len(split_validation(images, 0.1)[1].images) == 1
+    assert (len(learn), len(rest)) == (10, 0)
+    assert len(split_validation(images, 0.1)[1]) == 1
 
 
 @pytest.mark.parametrize("patience", [None, 2])
 def test_a_fraction_that_holds_back_no_image_is_refused(
     data: Dataset, design: Design, settings: TrainingSettings, patience: int | None
 ) -> None:
-    message = "Argument `validation` must leave at least 1 of 300 images for validation, but is 0.003, which leaves none"
+    message = "Argument `validation` must leave at least 1 of 300 samples for validation, but is 0.003, which leaves none"
     with pytest.raises(ArgumentError, match=re.escape(message)):
         train(design, data, replace(settings, validation=0.003, patience=patience))
 
@@ -307,7 +307,7 @@ def test_mixed_precision_trains_and_what_a_cpu_has_not_is_refused(
 def test_mixed_precision_trains_the_paper_s_networks(data: Dataset, network: str, hidden: tuple[int, ...]) -> None:
     data = data.first(64)
     if network == "paper-conv":
-        learn, test = (LabelledImages(part.images.repeat(1, 4), part.labels) for part in (data.train, data.test))
+        learn, test = (LabelledImages(part.read(slice(None)).repeat(1, 4), part.labels) for part in (data.train, data.test))
         data = data._replace(train=learn, test=test, picture=(16, 16))
     trained = {"epochs": 8, "batch": 16, "learning_rate": 1e-2, "schedule": "constant", "precision": "bfloat16"}
     design, settings = resolve_recipe(network, data, {"hidden": hidden, "steps": 4}, trained)

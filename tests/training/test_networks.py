@@ -349,7 +349,11 @@ def test_a_design_survives_json_values() -> None:
     [
         ({"network": "rnn"}, ArgumentError, "Argument `network` must be one of mlp, conv, autoencoder, paper, paper-conv"),
         ({"neuron": "lif"}, ArgumentError, "Argument `neuron` must be one of qlif, "),
-        ({"encoding": "phase"}, ArgumentError, "Argument `encoding` must be one of current, poisson, latency, but is 'phase'"),
+        (
+            {"encoding": "rank"},
+            ArgumentError,
+            "Argument `encoding` must be one of current, poisson, latency, delta, phase, but is 'rank'",
+        ),
         ({"hidden": ()}, ArgumentError, "Argument `hidden` must hold the size of at least one layer, but is empty"),
         ({"hidden": (4, 0)}, ArgumentError, "Argument `hidden` must be at least 1, but is 0"),
         ({"steps": 0}, ArgumentError, "Argument `steps` must be at least 1, but is 0"),

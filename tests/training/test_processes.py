@@ -5,7 +5,7 @@ import torch
 
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.random import BatchShard
-from qlifq.training import Dataset, Design, LabelledImages, TrainingSettings, build, evaluate, load_dataset, train
+from qlifq.training import Dataset, Design, TrainingSettings, build, evaluate, load_dataset, train
 from qlifq.training.processes import SINGLE_PROCESS, Processes, joined
 
 #: A small network whose spikes, noise and input are drawn.
@@ -27,7 +27,7 @@ def test_a_process_without_an_image_of_the_last_batch_adds_nothing_to_the_rates(
         def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
             return values
 
-    images = LabelledImages(*(values[:11] for values in load_dataset("digits").test))
+    images = load_dataset("digits").test.select(torch.arange(11))
     network = build(DESIGN, seed=0)
     whole = evaluate(network, DESIGN, images, batch=5).rates
     # Of the eleventh image, a batch of its own, the first of two processes holds nothing.

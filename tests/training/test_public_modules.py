@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(
 def accuracy(network: SpikingSequential, encode: Callable[[Tensor], Tensor], epochs: int) -> float:
     """The accuracy on the 355 images that are not learnt, in percent."""
     digits = load_dataset("digits")
-    images, labels = (torch.as_tensor(part) for part in (digits.train.images, digits.train.labels))
-    tests, expected = (torch.as_tensor(part) for part in (digits.test.images, digits.test.labels))
+    images, labels = digits.train.read(slice(None)), digits.train.labels
+    tests, expected = digits.test.read(slice(None)), digits.test.labels
     optimiser, source = torch.optim.Adam(network.parameters(), lr=1e-2), torch.Generator().manual_seed(0)
     batches = -(-len(images) // 64)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=epochs * batches)

@@ -55,14 +55,17 @@ class Centred(NetworkKind):
         return Body([builder.hidden(weights, size, size)], [], size)
 
 
-def bars(data_dir: object) -> Dataset:
+class Bars(DatasetKind):
     """Images of 4 × 4 pixels with one bright row, which is their class."""
-    labels = torch.arange(60) % 4
-    noise = 0.2 * torch.rand(60, 4, 4, generator=torch.Generator().manual_seed(11))
-    images = (noise + 0.8 * nn.functional.one_hot(labels, 4)[:, :, None]).flatten(1)
-    return Dataset(
-        "bars", LabelledImages(images[:40], labels[:40]), LabelledImages(images[40:], labels[40:]), (4, 4), "made here"
-    )
+
+    description = "one bright row of four"
+
+    def load(self, path: Path | None, steps: int | None) -> Dataset:
+        labels = torch.arange(60) % 4
+        noise = 0.2 * torch.rand(60, 4, 4, generator=torch.Generator().manual_seed(11))
+        images = (noise + 0.8 * nn.functional.one_hot(labels, 4)[:, :, None]).flatten(1)
+        parts = LabelledImages(images[:40], labels[:40]), LabelledImages(images[40:], labels[40:])
+        return Dataset("bars", *parts, picture=(4, 4), source="made here")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +75,7 @@ def _registered() -> Iterator[None]:
         # They go again with the module: other tests list what qlifq brings.
         for registry in (DATASETS, NETWORKS):
             patch.setattr(registry, "_rows", dict(registry))
-        DATASETS.register("bars", DatasetKind("one bright row of four", bars))
+        DATASETS.register("bars", Bars())
         NETWORKS.register("centred", Centred(recipe=recipe, layers=1))
         yield
 
@@ -117,7 +120,7 @@ def test_an_unfinished_or_changed_run_is_refused(trained: TrainingRun, tmp_path:
     with pytest.raises(FileError, match="must hold a finished training"):
         load_run(tmp_path)
     save_checkpoint(tmp_path / "network.pt", identity | {"fingerprint": "another"}, content)
-    with pytest.raises(FileFormatError, match="Data set bars must be the one of the run, but its images or labels are others"):
+    with pytest.raises(FileFormatError, match="Data set bars must be the one of the run, but its samples or labels are others"):
         load_run(tmp_path).data()
     assert load_run(tmp_path).report is None
     weights = {name: value[..., :-1] for name, value in content["best"].items()}

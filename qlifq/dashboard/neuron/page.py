@@ -16,7 +16,7 @@ from qlifq.dashboard.neuron.charts import count_charts, neuron_charts
 from qlifq.dashboard.neuron.run import NeuronRun, Statistics, check_upload, python_code, run_neuron
 from qlifq.dashboard.neuron.view import AS_SET, PRESETS, NeuronView, preset_of
 from qlifq.dashboard.widgets import Panel, downloads, draw, draw_beside, figures, halves, refused
-from qlifq.training.data.datasets import parse_current
+from qlifq.training.data.arrays import parse_current
 
 __all__ = ["neuron_page"]
 

@@ -3,7 +3,7 @@
 Every comparison is with `analytic`, exact and without noise. Beside them one closed loop runs on the host and in one circuit.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ class ShotNoiseStudy:
 
 
 def run_shot_noise(
-    data: tuple[Tensor, Tensor],
+    data: Iterable[Tensor],
     backend: str | Backend = "analytic",
     *,
     seed: int = 0,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, UnsupportedError
 from qlifq.random import BatchShard
-from qlifq.training.data.encoders import ENCODINGS, current, latency, poisson
+from qlifq.training.data.encoders import ENCODINGS
 from qlifq.training.networks.kinds import NETWORKS, NetworkKind
 from qlifq.training.networks.layers import Answer
 from qlifq.training.networks.neurons import NEURONS
@@ -30,9 +30,11 @@ class Design:
         classes: how many there are; an autoencoder needs none, but data have them.
         hidden: neurons of each hidden layer, or for a convolutional network its channels.
         steps: time steps that an image is shown for.
-        encoding: "current", "poisson" or "latency".
+        encoding: a name in `ENCODINGS`.
         gain: the current of a full pixel, or of an input spike.
         rate: for "poisson", input spikes per step of a full pixel.
+        change: for "delta", the change of a value that sends a spike.
+        bits: for "phase", steps of a period.
         spike_loss: weight of the cross entropy of the spike counts in the loss of a paper's network, beside that of its
             populations.
         bias: added to the initial biases of the hidden layers' currents or rotations; below 0 they spike less at first.
@@ -54,6 +56,8 @@ class Design:
     encoding: str = "current"
     gain: float = 1.0
     rate: float = 0.25
+    change: float = 0.1
+    bits: int = 8
     spike_loss: float = 0.0
     bias: float = 0.0
     scale: float = 1.0
@@ -68,6 +72,8 @@ class Design:
         check.integer("classes", self.classes, at_least=2)
         check.real("gain", self.gain)
         check.real("rate", self.rate, at_least=0, at_most=1)
+        check.real("change", self.change, above=0)
+        check.integer("bits", self.bits, at_least=1, at_most=16)
         check.real("spike_loss", self.spike_loss, at_least=0)
         check.real("bias", self.bias)
         check.real("scale", self.scale, above=0)
@@ -126,9 +132,7 @@ class Design:
 
     def encode(self, images: Tensor, seed: int, shard: BatchShard) -> Tensor:
         """The input in time, `(steps, batch, pixels)`; what is drawn depends on seed and share alone."""
-        if self.encoding == "poisson":
-            return poisson(images, self.steps, self.gain, self.rate, seed, shard)
-        return (current if self.encoding == "current" else latency)(images, self.steps, self.gain)
+        return ENCODINGS[self.encoding].encode(images, self, seed, shard)
 
     def losses(self, answer: Answer, images: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         """The loss of each image, `(batch,)`.

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from qlifq import _validation as check
-from qlifq.training.data.datasets import Dataset
+from qlifq.training.data.interface import Dataset
 from qlifq.training.networks.design import Design
 from qlifq.training.networks.kinds import NETWORKS
 from qlifq.training.networks.neurons import NEURONS, parameters_for
@@ -38,11 +38,14 @@ def resolve_recipe(
     small = recipe.small if min(data.picture) < _SMALL else {}
     neuron = check.choice("neuron", (design or {}).get("neuron", recipe.design.get("neuron", "qlif")), NEURONS)
     as_published = recipe.published if NEURONS[neuron].as_published else ({}, {})
+    # Data in time have steps of their own, and are currents.
+    timed = {} if data.steps is None else {"steps": data.steps, "encoding": "current", "gain": 1.0}
     names = {item.name for item in fields(Design)}
     built = {
         **recipe.design,
         **{name: value for name, value in small.items() if name in names},
         **as_published[0],
+        **timed,
         **(design or {}),
     }
     trained = {
