@@ -1,14 +1,17 @@
 """Noise as something to choose: none, a snapshot of a device, or a few numbers."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from qlifq.backends import Backend, Capabilities, DeviceNoise, capabilities, get, names
 from qlifq.backends.snapshots import load_snapshot
 from qlifq.calibration import Calibration
+from qlifq.dashboard.controls import control
 from qlifq.errors import ArgumentError, QLIFError
+from qlifq.neurons.parameters import Need
 
 __all__ = [
     "BACKENDS",
@@ -22,6 +25,7 @@ __all__ = [
     "default_noise",
     "in_vendor_thread",
     "noisy",
+    "number",
 ]
 
 P = ParamSpec("P")
@@ -74,6 +78,23 @@ class Numbers(Protocol):
     @property
     def gate_error(self) -> float:
         """Average infidelity of a gate."""
+
+
+#: The numbers of a noise as controls: value at first, what it is, its greatest value, and its label.
+_NUMBERS: Mapping[str, tuple[float, str, float, str]] = MappingProxyType(
+    {
+        "readout_p01": (0.02, "probability that 0 is read as 1", 1.0, "Readout error P(1 | 0)"),
+        "readout_p10": (0.05, "probability that 1 is read as 0", 1.0, "Readout error P(0 | 1)"),
+        "gate_error": (0.001, "average infidelity of a gate", 0.5, "Gate error (average infidelity)"),
+        "reset_error": (0.01, "probability that a reset leaves the qubit in |1⟩", 1.0, "Reset error (probability)"),
+    }
+)
+
+
+def number(name: str, group: str, need: Need) -> Any:  # a dataclass field takes the type of its annotation
+    """A field of a view that is a number of its noise."""
+    default, doc, most, label = _NUMBERS[name]
+    return control(default, "real", group, doc, need=need, at_least=0.0, at_most=most, label=label)
 
 
 def noisy(name: str) -> bool:

@@ -61,4 +61,11 @@ def test_a_csv_file_of_counts_is_uploaded_and_a_damaged_one_is_refused_by_its_li
     shown = " ".join(element.value for element in app.caption).replace("\\", "")
     assert "data measured by the file lab.csv" in shown
     assert list(app.dataframe[0].value["neuron"]) == [0, 1]
+    assert app.metric[1].value == "linear"
+    app.selectbox(key="calibration.mapping").set_value("tanh").run()
+    assert not app.exception
+    assert app.metric[1].value == "tanh"
+    few = "site,angle,shots,ones\n0,0,900,20\n0,3,400,380\n"
+    app.file_uploader(key="calibration:file").upload("few.csv", few.encode(), "text/csv").run()
+    assert app.error[0].value.replace("\\", "").startswith("File few.csv")
     assert app.slider(key="calibration.site").value == 1

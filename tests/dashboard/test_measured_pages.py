@@ -26,8 +26,10 @@ from qlifq.dashboard.calibration.view import (
     CalibrationView,
     calibration_charts,
     calibration_code,
+    described,
     measure,
     opened,
+    planned,
     table,
     written,
 )
@@ -151,6 +153,13 @@ def test_a_calibration_is_measured_kept_and_written_out() -> None:
     rows = table(again, correction)
     assert list(rows["neuron"]) == [0, 1]
     assert abs(rows["readout_p10"] - 0.05).max() < 0.1
+    shown = described(rows)
+    assert shown.shape == (2, 9)
+    value, error = shown["readout P(0 | 1)"][1].split(" ± ")
+    assert float(value) == pytest.approx(rows["readout_p10"][1], abs=0.1 * float(error))
+    assert float(error) == pytest.approx(rows["readout_p10 ±"][1], rel=0.1)
+    ((name, (_, plan)),) = planned(view).items()
+    assert (name, plan.evaluations) == ("2 rounds", record.measurement.counts.ones.numel())
     names, printed = executed(calibration_code(view, None))
     assert torch.equal(names["measured"].measurement.counts.ones, record.measurement.counts.ones)
     assert "correction of 2 neurons" in printed

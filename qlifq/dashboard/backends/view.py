@@ -11,7 +11,7 @@ from qlifq.backends import Plan
 from qlifq.calibration import Calibration
 from qlifq.dashboard.charts import COLOURS, Chart, Columns, Line, lines
 from qlifq.dashboard.controls import Value, control
-from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, IMPORTS, NOISES, backend_code, build, default_noise, noisy
+from qlifq.dashboard.noise import BACKENDS, CAPABILITIES, IMPORTS, NOISES, backend_code, build, default_noise, noisy, number
 from qlifq.dashboard.view import View
 from qlifq.neurons import MAPPINGS, QLIF, Recording, simulate
 from qlifq.neurons.parameters import DECISIONS, Need
@@ -96,36 +96,9 @@ class BackendsView(View):
         by="second_backend",
         label="Noise of B",
     )
-    readout_p01: float = control(
-        0.02,
-        "real",
-        "noise",
-        "probability that 0 is read as 1",
-        need=NUMBERS,
-        at_least=0.0,
-        at_most=1.0,
-        label="Readout P(1 | 0)",
-    )
-    readout_p10: float = control(
-        0.05,
-        "real",
-        "noise",
-        "probability that 1 is read as 0",
-        need=NUMBERS,
-        at_least=0.0,
-        at_most=1.0,
-        label="Readout P(0 | 1)",
-    )
-    gate_error: float = control(
-        0.001,
-        "real",
-        "noise",
-        "average infidelity of a gate",
-        need=NUMBERS,
-        at_least=0.0,
-        at_most=0.5,
-        label="Gate error (average infidelity)",
-    )
+    readout_p01: float = number("readout_p01", "noise", NUMBERS)
+    readout_p10: float = number("readout_p10", "noise", NUMBERS)
+    gate_error: float = number("gate_error", "noise", NUMBERS)
     gain: float = control(1.2, "real", "run", "constant current, dimensionless", at_least=0.0, label="Current (dimensionless)")
     tau: float = control(
         20.0, "real", "run", "membrane time constant, steps", at_least=1.0, label="Membrane time constant τ (steps)"

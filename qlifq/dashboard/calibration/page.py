@@ -9,6 +9,7 @@ from qlifq.dashboard.calibration.view import (
     CalibrationView,
     calibration_charts,
     calibration_code,
+    described,
     is_counts,
     measure,
     opened,
@@ -16,8 +17,9 @@ from qlifq.dashboard.calibration.view import (
     table,
     written,
 )
+from qlifq.dashboard.costs import costs
 from qlifq.dashboard.noise import in_vendor_thread
-from qlifq.dashboard.widgets import Panel, downloads, draw, figures, refused, said
+from qlifq.dashboard.widgets import Panel, downloads, draw_beside, figures, refused, said
 from qlifq.errors import QLIFError
 
 __all__ = ["calibration_page", "kept_file", "kept_record"]
@@ -26,7 +28,22 @@ __all__ = ["calibration_page", "kept_file", "kept_record"]
 _KEPT = "calibration:kept"
 _FILE = "calibration:file"
 _SENTENCE = "calibration:sentence"
+#: The bytes of a CSV file of counts, which are fitted again when another mapping is chosen.
+_CONTENT = "calibration:content"
 _OFFERED = "calibration.json"
+_FORMATS = """A record is the JSON file that `qlifq calibrate` or this page writes. A CSV file of counts has a row for each site
+and angle, at least three angles for a site:
+
+```text
+site,angle,shots,ones
+0,0.0,900,20
+0,1.5,2000,1005
+0,3.0,400,380
+```
+
+`site` counts from 0, `angle` is in radians, `ones` are the shots that gave 1. A column `gap` in place of `angle`, or beside it
+with one of both empty, holds the gaps that went through the mapping chosen at the side; `round` tells repetitions apart.
+"""
 
 
 def calibration_page() -> None:
@@ -38,19 +55,20 @@ def calibration_page() -> None:
             panel.limit({"site": measured.sites - 1})
         view = CalibrationView.of(panel.values)
         panel.share()
-        st.markdown("**What measuring would cost**")
-        st.code(in_vendor_thread(planned, view), language=None, wrap_lines=True)
-        if st.button("Measure", type="primary", key="calibration:run"):
-            with st.spinner("The circuits run…"):
-                st.session_state[_KEPT] = (in_vendor_thread(measure, view), view)
-        st.file_uploader(
-            "or load a record that `qlifq calibrate` wrote, or a CSV file of counts with the columns site, angle or gap, "
-            "shots, ones, which is fitted with the mapping beside",
-            type=["json", "csv"],
-            key=_FILE,
-            on_change=_load,
-            args=(view.mapping,),
-        )
+        _fit_again(view.mapping)
+        here, own = st.columns(2)
+        with here:
+            st.markdown("**Measure here: what it would cost**")
+            st.table(costs(in_vendor_thread(planned, view)))
+            if st.button("Measure", type="primary", key="calibration:run"):
+                with st.spinner("The circuits run…"):
+                    st.session_state[_KEPT] = (in_vendor_thread(measure, view), view)
+        with own:
+            st.markdown("**Or bring counts of your own**")
+            st.file_uploader(
+                "A record (JSON) or counts (CSV)", type=["json", "csv"], key=_FILE, on_change=_load, args=(view.mapping,)
+            )
+            st.markdown(_FORMATS)
         st.session_state.setdefault(_SENTENCE, None)
         if st.session_state[_SENTENCE]:
             st.error(said(st.session_state[_SENTENCE]))
@@ -81,10 +99,18 @@ def _load(mapping: str) -> None:
     st.session_state[_SENTENCE] = None
     if file is None:
         return
+    st.session_state[_CONTENT] = file.getvalue()
     try:
-        st.session_state[_KEPT] = (opened(file.getvalue(), file.name, mapping), file.name)
+        st.session_state[_KEPT] = (opened(st.session_state[_CONTENT], file.name, mapping), file.name)
     except QLIFError as error:
         st.session_state[_SENTENCE] = str(error)
+
+
+def _fit_again(mapping: str) -> None:
+    """Fit the counts of a file for the mapping that is chosen now: they say nothing of one themselves."""
+    record, made = st.session_state.get(_KEPT, (None, None))
+    if isinstance(made, str) and is_counts(made) and record.measurement.design.mapping != mapping:
+        st.session_state[_KEPT] = (opened(st.session_state[_CONTENT], made, mapping), made)
 
 
 def _show(view: CalibrationView) -> None:
@@ -95,21 +121,24 @@ def _show(view: CalibrationView) -> None:
     source = f"{record.source}, {measurement.data.describe()}"
     figures(
         {
-            "neurons": f"{record.sites}",
-            "mapping": measurement.design.mapping,
-            "measured": measurement.data.describe(),
-            "out of reach of the target": f"{int((~correction.reachable).sum())}",
+            "Neurons": f"{record.sites}",
+            "Mapping": measurement.design.mapping,
+            "Measured": measurement.data.describe(),
+            "Cannot reach the target": f"{int((~correction.reachable).sum())}",
         }
     )
     st.caption(
-        said(f"measured {measurement.time_utc} on {record.source}" + (f", file {made}" if isinstance(made, str) else ""))
+        said(f"Measured {measurement.time_utc} on {record.source}" + (f", file {made}" if isinstance(made, str) else ""))
     )
     if isinstance(made, CalibrationView) and replace(made, p0=view.p0, slope=view.slope, site=view.site) != view:
         st.warning("What follows is of an earlier measurement, with other settings.")
-    for chart in charts:
-        draw(chart, "calibration", source)
+    draw_beside(charts, "calibration", source)
     found = table(record, correction)
-    st.dataframe(found, hide_index=True)
+    st.dataframe(described(found), hide_index=True)
+    st.caption(
+        "± is a standard error. A small p of fit says that the counts do not follow the fitted response, a small p of drift "
+        "that the rounds differ. The last two columns are what a layer is given for its target response."
+    )
     measured_with = made if isinstance(made, CalibrationView) else replace(view, mapping=measurement.design.mapping)
     shown = replace(measured_with, p0=view.p0, slope=view.slope)
     code = calibration_code(shown, made if isinstance(made, str) else None)

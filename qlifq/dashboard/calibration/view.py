@@ -1,5 +1,6 @@
 """The page of the calibration: what is measured, and what a record says of a site."""
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,23 +9,27 @@ import numpy as np
 import pandas as pd
 import torch
 
+from qlifq.backends import Plan
 from qlifq.calibration import Calibration, Correction, fit, save
 from qlifq.calibration.given import parse_counts
+from qlifq.calibration.measurement import round_plan
 from qlifq.calibration.models import NEURON
 from qlifq.calibration.record import parse
 from qlifq.dashboard.charts import COLOURS, Chart, Line, lines
 from qlifq.dashboard.controls import control
-from qlifq.dashboard.noise import CAPABILITIES, IMPORTS, NOISES, backend_code, build, noisy
+from qlifq.dashboard.noise import CAPABILITIES, IMPORTS, NOISES, backend_code, build, noisy, number
 from qlifq.dashboard.view import View
+from qlifq.errors import QLIFError
 from qlifq.neurons import MAPPINGS
 from qlifq.neurons.parameters import Need
 from qlifq.reporting.intervals import CONFIDENCE
-from qlifq.studies.calibration_check import describe_plan
+from qlifq.reporting.wording import counted
 
 __all__ = [
     "CalibrationView",
     "calibration_charts",
     "calibration_code",
+    "described",
     "is_counts",
     "measure",
     "opened",
@@ -38,12 +43,15 @@ LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not (c
 _NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))  # type: ignore[attr-defined]
 _NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")  # type: ignore[attr-defined]
 
+#: What the table calls the numbers that were fitted to a neuron.
+_WORDS = ("slope q_scale", "offset q_bias", "readout P(1 | 0)", "readout P(0 | 1)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationView(View):
     """What the page of the calibration shows."""
 
-    backend: str = control("aer", "choice", "measurement", "what is measured", options=LOCAL)
+    backend: str = control("aer", "choice", "measurement", "what is measured", options=LOCAL, label="Backend")
     noise: str = control(
         {name: "numbers" if noisy(name) else "none" for name in LOCAL},
         "choice",
@@ -52,30 +60,40 @@ class CalibrationView(View):
         options=NOISES,
         need=_NOISE,
         by="backend",
+        label="Noise",
     )
-    readout_p01: float = control(
-        0.02, "real", "measurement", "probability that 0 is read as 1", need=_NUMBERS, at_least=0.0, at_most=1.0
+    readout_p01: float = number("readout_p01", "measurement", _NUMBERS)
+    readout_p10: float = number("readout_p10", "measurement", _NUMBERS)
+    gate_error: float = number("gate_error", "measurement", _NUMBERS)
+    neurons: int = control(
+        3, "integer", "measurement", "neurons, each on its own qubit", at_least=1, at_most=16, label="Neurons"
     )
-    readout_p10: float = control(
-        0.05, "real", "measurement", "probability that 1 is read as 0", need=_NUMBERS, at_least=0.0, at_most=1.0
+    mapping: str = control(
+        "sigmoid", "choice", "measurement", "from the gap to the angle", options=tuple(MAPPINGS), label="Mapping"
     )
-    gate_error: float = control(
-        0.001, "real", "measurement", "average infidelity of a gate", need=_NUMBERS, at_least=0.0, at_most=0.5
+    shots: int = control(
+        2000, "integer", "measurement", "over all rounds", at_least=10, at_most=20000, label="Shots per angle and neuron"
     )
-    neurons: int = control(3, "integer", "measurement", "neurons, each on its own qubit", at_least=1, at_most=16)
-    mapping: str = control("sigmoid", "choice", "measurement", "of the neurons", options=tuple(MAPPINGS))
-    shots: int = control(2000, "integer", "measurement", "per angle and neuron, over all rounds", at_least=10, at_most=20000)
-    rounds: int = control(2, "integer", "measurement", "in how many rounds they are spent", at_least=1, at_most=8)
-    seed: int = control(0, "integer", "measurement", "the same seed gives the same counts", at_least=0, at_most=999)
-    p0: float = control(0.5, "real", "target", "target P(1) at gap 0", above=0.0, below=1.0)
-    slope: float = control(1.5, "real", "target", "target slope there", above=0.0)
-    site: int = control(0, "integer", "target", "the neuron that is drawn", at_least=0)
+    rounds: int = control(
+        2, "integer", "measurement", "in how many rounds they are spent", at_least=1, at_most=8, label="Rounds"
+    )
+    seed: int = control(
+        0, "integer", "measurement", "the same seed gives the same counts", at_least=0, at_most=999, label="Seed"
+    )
+    p0: float = control(
+        0.5, "real", "target", "target P(1) at the threshold, gap 0", above=0.0, below=1.0, label="Target P(1) at gap 0"
+    )
+    slope: float = control(
+        1.5, "real", "target", "target slope dP(1)/dΔ there", above=0.0, label="Target slope at gap 0 (per unit of gap)"
+    )
+    site: int = control(0, "integer", "target", "the neuron that is drawn", at_least=0, label="Neuron shown")
 
 
-def planned(view: CalibrationView) -> str:
-    """What measuring would cost, one line; spends nothing."""
+def planned(view: CalibrationView) -> dict[str, tuple[str, Plan]]:
+    """What measuring would cost, all rounds together: where it runs and the plan; spends nothing."""
     backend = build(view.backend, view.noise, view, None)
-    return describe_plan(backend, view.neurons, shots=view.shots, rounds=view.rounds, check_shots=1).splitlines()[0]
+    plan = round_plan(backend, view.neurons, shots=view.shots, rounds=view.rounds).times(view.rounds)
+    return {counted(view.rounds, "round"): (backend.description, plan)}
 
 
 def measure(view: CalibrationView) -> Calibration:
@@ -105,9 +123,15 @@ def opened(content: bytes, file: str, mapping: str) -> Calibration:
     Raises:
         QLIFError: if the file is neither; the message names it, and the line of a CSV file.
     """
-    if is_counts(file):
-        return parse_counts(content, file, measured_by=_whose(file), mapping=mapping)
-    return parse(content, file)
+    try:
+        if is_counts(file):
+            return parse_counts(content, file, measured_by=_whose(file), mapping=mapping)
+        return parse(content, file)
+    except QLIFError as error:
+        # What is wrong with all counts together is found where no file is known.
+        if file in str(error):
+            raise
+        raise type(error)(f"File {file}: {error}") from error
 
 
 def written(calibration: Calibration) -> bytes:
@@ -130,6 +154,28 @@ def table(calibration: Calibration, correction: Correction) -> pd.DataFrame:
     columns["q_scale for target"] = correction.q_scale.numpy()
     columns["q_bias for target"] = correction.q_bias.numpy()
     return pd.DataFrame(columns)
+
+
+def described(rows: pd.DataFrame) -> pd.DataFrame:
+    """A table with every number beside its error, under names that can be read."""
+    shown: dict[str, object] = {"neuron": rows["neuron"]}
+    for name, words in zip(NEURON, _WORDS, strict=True):
+        shown[words] = [_with_error(*each) for each in zip(rows[name], rows[f"{name} ±"], strict=True)]
+    others = {
+        "p of fit": "p fit",
+        "p of drift": "p drift",
+        "q_scale to set": "q_scale for target",
+        "q_bias to set": "q_bias for target",
+    }
+    return pd.DataFrame({**shown, **{words: rows[name] for words, name in others.items()}})
+
+
+def _with_error(value: float, error: float) -> str:
+    """A number and its error, as many digits as the error has two of."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return f"{value:.4g} ± {error:.2g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def calibration_charts(calibration: Calibration, correction: Correction, site: int) -> list[Chart]:
@@ -160,8 +206,8 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
         f"Qubit of neuron {site}, with 99 % intervals",
         {name: values[order] for name, values in columns.items()},
         [
-            Line("ideal", "without errors", COLOURS["grey"], dash=True),
-            Line("fit", "fitted response", COLOURS["blue"]),
+            Line("ideal", "ideal", COLOURS["grey"], dash=True),
+            Line("fit", "fitted", COLOURS["blue"]),
         ],
         across=("angle", "angle θ (radians)"),
         y_title="P(1)",

@@ -10,7 +10,7 @@ from qlifq.backends import Backend, DeviceNoise, get
 from qlifq.circuits import SpikeTrainCircuit
 from qlifq.circuits.trains.moments import TrainMoments
 from qlifq.dashboard.controls import control
-from qlifq.dashboard.noise import CAPABILITIES
+from qlifq.dashboard.noise import CAPABILITIES, number
 from qlifq.dashboard.view import View
 from qlifq.errors import UnsupportedError
 from qlifq.neurons import MAPPINGS, QLIF
@@ -85,46 +85,10 @@ class TrainsView(View):
     trains: int = control(400, "integer", "run", "trains of each loop", at_least=20, at_most=2000, label="Trains of each loop")
     seed: int = control(0, "integer", "run", "the same seed gives the same trains", at_least=0, at_most=999, label="Seed")
     noise: str = control("none", "choice", "noise", "errors of the qubit", options=("none", "numbers"), label="Noise")
-    readout_p01: float = control(
-        0.02,
-        "real",
-        "noise",
-        "probability that 0 is read as 1",
-        need=_NUMBERS,
-        at_least=0.0,
-        at_most=1.0,
-        label="Readout P(1 | 0)",
-    )
-    readout_p10: float = control(
-        0.05,
-        "real",
-        "noise",
-        "probability that 1 is read as 0",
-        need=_NUMBERS,
-        at_least=0.0,
-        at_most=1.0,
-        label="Readout P(0 | 1)",
-    )
-    gate_error: float = control(
-        0.001,
-        "real",
-        "noise",
-        "average infidelity of a gate",
-        need=_NUMBERS,
-        at_least=0.0,
-        at_most=0.5,
-        label="Gate error (average infidelity)",
-    )
-    reset_error: float = control(
-        0.01,
-        "real",
-        "noise",
-        "probability that a reset leaves the qubit in |1⟩",
-        need=_NUMBERS,
-        at_least=0.0,
-        at_most=1.0,
-        label="Reset error (probability)",
-    )
+    readout_p01: float = number("readout_p01", "noise", _NUMBERS)
+    readout_p10: float = number("readout_p10", "noise", _NUMBERS)
+    gate_error: float = number("gate_error", "noise", _NUMBERS)
+    reset_error: float = number("reset_error", "noise", _NUMBERS)
 
 
 class Compiled(NamedTuple):
