@@ -120,7 +120,7 @@ def train(
     decided = {name: getattr(design, name) for name in ("neuron", "steps", "encoding", "gain")}
     context.params.update(asdict(settings), dataset=learned.kind, hidden=",".join(map(str, design.hidden)), **decided)
     output = Output(as_json)
-    images = f"{len(learned.train):,} images to learn, {len(learned.test):,} for the test"
+    images = f"{len(learned.train):,} {learned.noun} to learn, {len(learned.test):,} for the test"
     done = train_run(
         design,
         learned,

@@ -138,6 +138,11 @@ class Dataset(NamedTuple):
         return int(max(part.labels.max() for part in (self.train, self.test))) + 1
 
     @property
+    def noun(self) -> str:
+        """What its samples are called: "images", or "samples" where they are none."""
+        return "images" if self.steps is None and self.picture[0] > 1 else "samples"
+
+    @property
     def steps(self) -> int | None:
         """Time steps of a sample; None for values without time."""
         return self.train.steps
