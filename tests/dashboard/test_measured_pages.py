@@ -97,7 +97,7 @@ def test_two_backends_are_planned_run_and_written_out(values: dict[str, Value]) 
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("name", [name for name in BACKENDS if noisy(name) and name != "ibm"])
+@pytest.mark.parametrize("name", [name for name in BACKENDS if noisy(name) and name not in {"ibm", "distributed"}])
 def test_every_noise_that_is_offered_can_be_had(name: str, noise: str) -> None:
     view = BackendsView.of({"neurons": 2, "second_noise": "numbers"})
     backend = build(name, noise, view, None)
@@ -115,6 +115,15 @@ def test_every_noise_that_is_offered_can_be_had(name: str, noise: str) -> None:
         found = law.run(RYSpike(), angles, shots=shots, seed=1).probability
     beside = build("analytic", noise, view, None).run(RYSpike(), angles, shots=None, seed=None).probability
     assert float((found - beside).abs().max()) < exact
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_every_noise_of_a_cluster_is_that_of_its_code(noise: str) -> None:
+    """What runs on a cluster's workers is tested with the backend; here none is started."""
+    view = BackendsView.of({"neurons": 2, "second_noise": "numbers"})
+    again = executed(f"{IMPORTS}\nbackend = {backend_code('distributed', noise, view, '')}")[0]["backend"]
+    assert build("distributed", noise, view, None).description == again.description
+    assert (noise == "none") is (again.description == "aer")
 
 
 def test_a_device_is_planned_by_its_snapshot_and_not_run_from_the_page() -> None:

@@ -11,7 +11,7 @@ from qlifq.backends import DeviceNoise, get
 from qlifq.dashboard.charts import Columns, picture
 from qlifq.dashboard.controls import Value
 from qlifq.dashboard.trains.page import plans
-from qlifq.dashboard.trains.run import drawn, frequent, run_trains, trains_charts
+from qlifq.dashboard.trains.run import TrainsRun, drawn, frequent, run_trains, trains_charts
 from qlifq.dashboard.trains.view import TrainsView, backend_of, compiled, lags_of, trains_code
 from qlifq.errors import UnsupportedError
 from tests.dashboard.harness import executed
@@ -87,8 +87,8 @@ def at(columns: Columns, x: str, places: Iterable[int], name: str) -> Any:
 
 def test_the_table_of_trains_holds_their_exact_probabilities() -> None:
     """All 8 trains of 3 steps, with the probability of each bit multiplied up by hand for the neuron of this view."""
-    ran = run_trains(compiled(view_of(steps=3, trains=1000, gain=2.1, tau=3.0)))
-    table = frequent(ran)
+    made = compiled(view_of(steps=3, trains=1000, gain=2.1, tau=3.0))
+    table = frequent(TrainsRun(made, drawn(made, backend_of(made.view)), {}, {}, "analytic"))
     assert set(table["train"]) == {"".join(bits) for bits in itertools.product("01", repeat=3)}
     assert table["exact probability"].sum() == pytest.approx(1.0, abs=1e-9)
     for loop in ("host", "circuit"):
