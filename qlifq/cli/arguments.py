@@ -100,6 +100,7 @@ def _list_parameters(context: typer.Context, items: list[str] | None) -> list[st
         return items
     from qlifq.neurons.parameter_table import table
 
+    # Where there is no terminal this is 80 columns, too.
     width, group = get_terminal_size().columns, ""
     for row in table():
         if row.group != group:

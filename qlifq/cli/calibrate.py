@@ -109,11 +109,13 @@ def calibrate(
     )
     from qlifq.studies.calibration_figures import calibration_figure
 
+    # Refused before a device is paid for what could not be written.
     place = record_run(out, command=context.obj, force=force)
     reporter = StatusReporter()
     on_device = device_options(context, reporter)
     resolved = build_backend(backend, backend_options(noise, sampling, on_device), scheduler)
     programmed = {"mapping": mapping, "q_scale": q_scale, "q_bias": q_bias}
+    # One without the other is refused by `fit`, in a sentence of its own.
     if standard_error is not None and parameter is not None:
         needed = shots_for(standard_error, parameter=parameter, **programmed)  # type: ignore[arg-type]
         output.say(
@@ -139,6 +141,7 @@ def calibrate(
             **programmed,  # type: ignore[arg-type]
         )
         result = check_correction(resolved, calibration, p0=p0, slope=slope, span=span, shots=check_shots, seed=seed)
+        # Written before the run counts as over: until then the same command gets the paid counts from the journal.
         print_problems(place.write(calibration_contents(out, calibration, partial(calibration_figure, result))))
     output.say(calibration, **calibration.facts())
     output.say(result, check=result.facts())

@@ -102,9 +102,12 @@ def compare(
     if data is not None and trained is None:
         raise ArgumentError("Option --data would be ignored: it needs --run.")
     files = kind.files if own is None else own.files
+    # Now, and not when the study is over.
     check_folder(out, command=context.obj, files=files, force=force)
+    # The second row is the study's own choice: whoever names a backend or a noise gets that one alone.
     beside = None if own is None or backend is not None or noise is not None else own.beside
     if backend is None:
+        # By default a study takes up to 100,000 shots of each angle, which no simulator should run one by one.
         backend, sampling = kind.backend, sampling or _fast_sampling(kind.backend)
     backends = _backends(backend, [noise] if beside is None else [noise, beside], sampling, scheduler)
     default = kind.shots if own is None else own.shots
@@ -157,6 +160,7 @@ def _own_input(study: str, kind: "StudyKind", given: "Mapping[str, object]") -> 
         "input": own is not None,
         "run": own is not None and own.network,
     }
+    # What a study does not have would change nothing, silently.
     for option in given:
         if not taken.get(option, True):
             raise ArgumentError(f"Option --{option} would be ignored: study {study} has none.")

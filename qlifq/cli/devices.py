@@ -83,6 +83,7 @@ def device_options(context: typer.Context, watch: Callable[[str], None]) -> dict
     if given["device"] is not None:
         from qlifq.backends.ibm.journal import default_path, unfinished
 
+        # Runs have names so that a second start finds the first; nobody should have to invent one.
         if given["run"] is None:
             given["run"] = unfinished(default_path(), _name(context))
         given |= {"command": context.obj, "watch": watch}

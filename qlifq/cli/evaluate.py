@@ -86,8 +86,10 @@ def evaluate(
     if records and summary(backend).device:
         # The layers share the qubits of the widest.
         options |= measured_qubits(max(records, key=lambda record: record.sites))
+    # A plan writes nothing, so that it may be made beside an earlier run.
     if not dry_run:
         check_folder(out, command=context.obj, files=FILES, force=force)
+    # After the records: the twin of a layer is made of its own.
     backends = layer_backends(backend, options, records, layers, scheduler)
     plan = plan_evaluation(
         run,

@@ -251,15 +251,19 @@ def _each(
         done = []
         channels: dict[str, ServiceChannel] = {}
         for entry in entries:
+            # The job of a snapshot ran here: there is no service to go to.
             if _is_snapshot(entry.device):
                 done.append(entry)
                 continue
+            # Signing in takes seconds, and is done once for each device.
             if entry.device not in channels:
                 channels[entry.device] = ServiceChannel(entry.device, account=account, instance=instance)
             runner = JobRunner(book, channels[entry.device], entry.run, None, lambda work: None, RetryPolicy(), _say)
             try:
+                # Another process may be going on with this run at this moment.
                 with book.holding(entry.run):
                     done.append(act(runner, book.entry(entry.request)))
+            # The others come first: one job that the service refuses must not keep the rest from being cancelled.
             except QLIFError as error:
                 problems.append(str(error))
         _say_entries(output, book, done)

@@ -52,6 +52,7 @@ def backends(as_json: AsJson = False) -> None:
         try:
             can = summary(name)
         except QLIFError as error:
+            # What is not installed is listed too, with the command that brings it.
             missing.append((name, str(error)))
             facts.append({"name": name, "missing": str(error)})
             continue

@@ -98,6 +98,7 @@ def parse_parameters(items: Iterable[str]) -> dict[str, Any]:
     for name, text in _pairs("--param", items):
         if name not in specs:
             raise unknown("parameter", name, [name for name in specs if name not in _OPTIONS])
+        # Two ways to say the same could say different things.
         if name in _OPTIONS:
             raise ArgumentError(f"Parameter `{name}` must be given as --{name} {text}.")
         kind = specs[name].kind
@@ -112,6 +113,7 @@ def parse_parameters(items: Iterable[str]) -> dict[str, Any]:
             values[name] = _integer(option, text)
         elif kind == "names":
             values[name] = tuple(text.split(","))
+        # One number alone is for all neurons, however many there are.
         elif kind == "per-neuron" and "," in text:
             values[name] = tuple(_number(option, part) for part in text.split(","))
         else:
@@ -126,6 +128,7 @@ def _pairs(option: str, items: Iterable[str]) -> Iterable[tuple[str, str]]:
         name, equals, value = (part.strip() for part in item.partition("="))
         if not (name and equals and value):
             raise ArgumentError(f"Option {option} must be NAME=VALUE, but is {item!r}.")
+        # The last one would win in silence.
         if name in seen:
             raise ArgumentError(f"Option {option} must give `{name}` once, but gives it again as {value!r}.")
         seen.add(name)

@@ -45,6 +45,7 @@ class Output:
     def report(self, report: "Report") -> None:
         """The findings of a report, without the signs of Markdown; as an object its tables too."""
         self._facts |= report.to_dict()
+        # They are written for report.md.
         for sentence in report.findings if not self.as_json else ():
             print(sentence.replace("**", "").replace("`", ""))
 

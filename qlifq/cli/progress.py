@@ -44,6 +44,7 @@ def progress_bar(counted: str, reporter: StatusReporter | None = None) -> Iterat
         reporter.show = show
 
     def update(done: int, total: int) -> None:
+        # A bar that is gone at once would only flicker.
         if not bar.live.is_started and time.monotonic() - begun > AFTER_SECONDS:
             bar.start()
         bar.update(task, completed=done, total=total)

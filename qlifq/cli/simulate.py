@@ -116,6 +116,7 @@ def simulate(
         from qlifq.calibration import load
 
         calibrated = load(calibration)
+        # The twin is made of the record; a device is told which of its qubits were measured.
         if summary(backend).record:
             options["record"] = calibrated
         if summary(backend).device:
@@ -125,6 +126,7 @@ def simulate(
     resolved = get(backend, **options)
     layer = QLIF(
         current.shape[2],
+        # A replay measures the decisions of a trajectory that is exact.
         backend="analytic" if mode == "replay" else resolved,
         shots=None if mode == "replay" else shots,
         seed=seed,
@@ -144,6 +146,7 @@ def simulate(
     if mode == "replay":
         _replay(output, layer, current, resolved, shots, seed, calibrated, place, context.obj, details, reporter, dry_run)
         return
+    # Not for a replay, whose angles stay: there the estimates are corrected.
     if calibrated is not None:
         calibrated.apply_to(layer)
     if dry_run:

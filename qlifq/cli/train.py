@@ -107,6 +107,7 @@ def train(
     # The options of the backend as text: only the same ones continue a run that was killed.
     described = {name: str(value) for name, value in options.items()} | _checksums(backend, calibration or [])
     learned = load_dataset(dataset, data, steps=steps).first(samples)
+    # None leaves the sizes to the recipe of the network.
     sizes = None if hidden is None else whole_numbers("--hidden", hidden)
     # What the user does not give, the recipe of the network knows. The settings have options of their own names.
     design, settings = resolve_recipe(
@@ -141,6 +142,7 @@ def train(
         begun=lambda folder: output.row("data", f"{learned.name}, {images}"),
         progress=progress_bar,
     )
+    # Of several processes one speaks.
     if done.first:
         print_problems(done.problems)
         output.row("run on", done.report.source)

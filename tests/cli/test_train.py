@@ -125,7 +125,12 @@ def test_a_finished_run_is_overwritten_by_force_alone_and_a_killed_one_goes_on(
 
 def test_the_same_weights_run_on_another_backend(run: tuple[Path, str], capsys: Captured) -> None:
     folder, _ = run
-    command = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--sampling", "law", "--samples", "60"]
+    options = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
+    # Without the option every shot runs, as with `get("aer")`, and the plan counts them.
+    for sampling, executions in (([], r"[1-9][\d,]+"), (["--sampling", "shots"], r"[1-9][\d,]+"), (["--sampling", "law"], "0")):
+        assert main([*options, *sampling, "--dry-run"]) == 0
+        assert re.search(rf" · executions {executions} · ", capsys.readouterr().out)
+    command = [*options, "--sampling", "law"]
     assert main([*command, "--dry-run"]) == 0
     planned = capsys.readouterr().out
     assert "run on       aer, noise of the snapshot fake_torino, 1 shot, sampling law\n" in planned
