@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Circuits are tiny: more threads than cores only make them wait for each other.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test check format lint types bench docs readme dist dist-check clean
+.PHONY: help demo test long check format lint types bench docs readme dist dist-check clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,10 @@ demo: $(READY) ## drive a layer with handwritten digits, into runs/demo
 
 test: $(READY) ## the tests, the examples in docstrings and the blocks of the README
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
+
+long: $(READY) ## what networks must learn, to stated accuracies, with kernels as fast as a user's
+	OMP_NUM_THREADS=1 QLIFQ_LONG_TESTS=1 QLIFQ_CXXFLAGS= $(BIN)/pytest --durations=0 --durations-min=1 \
+		tests/training/test_public_modules.py
 
 lint: $(READY) ## format and lint, without changing a file
 	$(BIN)/ruff format --check .

@@ -105,7 +105,7 @@ def compare(
     # Now, and not when the study is over.
     check_folder(out, command=context.obj, files=files, force=force)
     # The second row is the study's own choice: whoever names a backend or a noise gets that one alone.
-    beside = None if own is None or backend is not None or noise is not None else own.beside
+    beside = None if backend is not None or noise is not None else (kind if own is None else own).beside
     if backend is None:
         # By default a study takes up to 100,000 shots of each angle, which no simulator should run one by one.
         backend, sampling = kind.backend, sampling or _fast_sampling(kind.backend)
@@ -115,7 +115,9 @@ def compare(
     setup: dict[str, object] = {} if sampling is None else {"sampling": sampling}
     if own is None:
         size = kind.quick if quick else kind.paper
-        options = {} if snapshot is None else {"snapshot": snapshot}
+        options: dict[str, object] = {} if snapshot is None else {"snapshot": snapshot}
+        if backends[1:]:
+            options["beside"] = backends[1:]
         run, report_of = partial(kind.run, backends[0], size=size, **options), kind.report
     else:
         network, current, described = _network_and_current(source, trained, data, seed)

@@ -62,6 +62,8 @@ class StudyKind:
         noise: whether the backend may have noise.
         snapshot: whether `run` takes a `snapshot`, the name of a device's.
         backend: where the shots are drawn by default.
+        beside: the snapshot whose noise is measured too, where no backend and no noise is named, `run(..., beside=[backend])`;
+            None for none.
         own_input: how it compares on an input of the user's; None where it cannot.
     """
 
@@ -75,6 +77,7 @@ class StudyKind:
     noise: bool = True
     snapshot: bool = False
     backend: str = "analytic"
+    beside: str | None = None
     own_input: OwnInput | None = None
 
 
@@ -109,6 +112,7 @@ STUDIES = Registry(
             quick=shot_noise.QUICK,
             # The model would be compared with its own draws.
             backend="aer",
+            beside="fake_torino",
             own_input=OwnInput(
                 run=_shots_on_input,
                 report=shot_noise_input.shot_noise_comparison_report,

@@ -13,9 +13,10 @@ from scipy import stats
 from qlifq.backends import Backend, Call, Capabilities, DeviceNoise, Outcome, get
 from qlifq.backends.trains import TrainCall, TrainOutcome
 from qlifq.circuits import RYSpike, SpikeTrainCircuit
-from qlifq.errors import QLIFError
+from qlifq.errors import ArgumentError, QLIFError
 from qlifq.reporting.intervals import CONFIDENCE, Interval
 from qlifq.reporting.report import records
+from qlifq.studies.shot_noise.beside import beside_finding
 from qlifq.studies.shot_noise.loops import DEVICE, loops
 from qlifq.studies.shot_noise.report import shot_noise_report
 from qlifq.studies.shot_noise.run import Run
@@ -257,7 +258,8 @@ def test_the_first_sentence_holds_the_number_of_its_table(ideal: ShotNoiseStudy)
 
 def test_every_table_and_figure_is_in_the_report(ideal: ShotNoiseStudy) -> None:
     report = shot_noise_report(ideal, {"noise": "none"})
-    assert len(report.tables()) == len(TABLES)
+    # The table `beside` stands in a report where another backend ran.
+    assert len(report.tables()) == len(TABLES) - 1
     assert [name for section in report.sections for name in section.pictures] == [
         "evaluation",
         "trajectory",
@@ -298,3 +300,32 @@ def test_images_and_labels_are_checked() -> None:
         run_shot_noise((data.images, data.labels[:-1]), size=SMALL)
     with pytest.raises(QLIFError, match="`images` must have dtype float32"):
         run_shot_noise((data.images.double(), data.labels), size=SMALL)
+
+
+def test_another_backend_is_a_second_row_and_changes_nothing_of_the_first() -> None:
+    small = StudySize(repeats=200, runs=12, steps=40, images=20, passes=1, epochs=1, loop_steps=6)
+    noisy, exact = get("analytic", noise=NOISE), get("reference")
+    alone, both = (run(size=small, beside=others) for others in ([], [noisy, exact]))
+    for name in TABLES:
+        if name != "beside":
+            pd.testing.assert_frame_equal(getattr(alone, name), getattr(both, name))
+    names = list(both.beside["backend"].unique())
+    assert names == [place.description for place in (both.backend, noisy, exact)]
+    pd.testing.assert_frame_equal(both.beside[both.beside["backend"] == names[0]].reset_index(drop=True), alone.beside)
+    # The bias of the readout is far beyond shot noise at the most shots; the others have none.
+    most = both.beside[(both.beside["shots"] == SHOTS[-1]) & (both.beside["quantity"] == "error")].set_index("backend")["value"]
+    assert max(most[names[0]], most[names[2]]) < 1.2
+    assert most[names[1]] > 1.5
+    different, same = beside_finding(both)
+    start = f"**{names[1]}** beside {names[0]}, at 10,000 shots: a difference is seen in the error of P(1) over "
+    assert different.startswith(f"{start}√(p(1 − p)/shots) ({most[names[0]]:.3g} (")
+    assert same == f"**{names[2]}** beside {names[0]}, at 10,000 shots: no difference is seen."
+    here, there = (shot_noise_report(study, {}) for study in (alone, both))
+    assert {different, same} <= set(there.findings)
+    assert "beside" not in here.tables()
+    section = next(each for each in there.sections if each.title == "Beside another backend")
+    assert section.tables["beside"].equals(both.beside)
+    assert all(axes.get_ylabel() for axes in section.pictures["beside"].draw().axes)
+    assert there.source.startswith(f"{'; '.join(names)}, 1 to 10,000 shots")
+    with pytest.raises(ArgumentError, match="`beside` must hold backends that differ from each other and from `backend`"):
+        run(size=small, beside=["analytic"])

@@ -1,4 +1,8 @@
-"""Networks of public modules alone learn the digits: a convolutional one to 98 %, a recurrent one to 95 %."""
+"""Networks of public modules alone learn the digits: a convolutional one to 98 %, a recurrent one to 95 %.
+
+They are the smallest that reach it with a margin: with six other seeds each, they reached 98.9 to 99.7 % and 96.3 to 98.3 %, in
+2 and 4 seconds on one core.
+"""
 
 import os
 from collections.abc import Callable
@@ -10,9 +14,7 @@ from torch import Tensor, nn
 from qlifq import QLIF, Readout, Recurrent, SpikingSequential
 from qlifq.training import load_dataset
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("QLIFQ_LONG_TESTS"), reason="two networks learn for about half a minute each: set QLIFQ_LONG_TESTS=1"
-)
+pytestmark = pytest.mark.skipif(not os.environ.get("QLIFQ_LONG_TESTS"), reason="networks learn in `make long`")
 
 
 def accuracy(network: SpikingSequential, encode: Callable[[Tensor], Tensor], epochs: int) -> float:
@@ -40,31 +42,29 @@ def accuracy(network: SpikingSequential, encode: Callable[[Tensor], Tensor], epo
 def test_a_convolutional_network_of_maps() -> None:
     torch.manual_seed(0)
     network = SpikingSequential(
-        nn.Conv2d(1, 32, 3, padding=1),
-        nn.BatchNorm2d(32),
-        QLIF((32, 8, 8), tau=2.0, decay_input=False, seed=1),
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        QLIF((16, 8, 8), tau=2.0, decay_input=False, seed=1),
         nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1),
-        nn.BatchNorm2d(64),
-        QLIF((64, 4, 4), tau=2.0, decay_input=False, seed=2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        QLIF((32, 4, 4), tau=2.0, decay_input=False, seed=2),
         nn.AvgPool2d(2),
         nn.Flatten(),
-        nn.Linear(256, 10),
+        nn.Linear(128, 10),
         Readout(10, decay_input=False),
     )
-    found = accuracy(network, lambda images: images.unsqueeze(1).expand(6, -1, 1, 8, 8), epochs=6)
-    print(found)
+    found = accuracy(network, lambda images: images.unsqueeze(1).expand(4, -1, 1, 8, 8), epochs=8)
     assert found >= 98
 
 
 def test_a_recurrent_network_that_reads_rows() -> None:
     torch.manual_seed(0)
     network = SpikingSequential(
-        nn.Linear(8, 128),
-        Recurrent(QLIF(128, tau=1.5, decay_input=False, seed=1), nn.Linear(128, 128)),
-        nn.Linear(128, 10),
+        nn.Linear(8, 192),
+        Recurrent(QLIF(192, tau=1.5, decay_input=False, seed=1), nn.Linear(192, 192)),
+        nn.Linear(192, 10),
         Readout(10, tau=8.0, decay_input=False, over_time="last"),
     )
-    found = accuracy(network, lambda images: 2 * images.transpose(0, 1), epochs=24)
-    print(found)
+    found = accuracy(network, lambda images: 2 * images.transpose(0, 1), epochs=16)
     assert found >= 95

@@ -8,6 +8,7 @@ from qlifq.reporting.figures import figure_files
 from qlifq.reporting.intervals import CONFIDENCE, DRAWS, Interval
 from qlifq.reporting.report import Picture, Report, Section, records
 from qlifq.reporting.wording import counted, listed
+from qlifq.studies.shot_noise.beside import beside_finding, beside_section
 from qlifq.studies.shot_noise.figures import evaluation_figure, network_figure, raster_figure, trajectory_figure
 from qlifq.studies.shot_noise.loop_report import loop_section, one_law
 from qlifq.studies.shot_noise.network import HIDDEN, STEPS
@@ -30,7 +31,8 @@ FILES = (
     "loop.csv",
     "loop_test.csv",
     "loop_cost.csv",
-    *figure_files("evaluation", "trajectory", "rasters", "network"),
+    "beside.csv",
+    *figure_files("evaluation", "trajectory", "rasters", "network", "beside"),
 )
 
 QUANTITIES = {
@@ -51,7 +53,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
     Returns:
         The report, for `write_report`.
     """
-    size = study.size
+    size, names = study.size, "; ".join(study.beside["backend"].unique())
     return Report(
         title="Shot noise against the model",
         question=(
@@ -65,6 +67,7 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             _scaling(study),
             *(_law(study, decision) for decision in ("sample", "threshold")),
             _accuracy(study),
+            *beside_finding(study),
             one_law(study),
         ],
         uncertainty=(
@@ -85,8 +88,14 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
             f"{counted(size.passes, 'test')} on {size.images} others",
             "loops": f"{size.runs} trains of {size.loop_steps} steps each way",
         },
-        sections=[_evaluation(study), _trajectory(study), _network(study), loop_section(study)],
-        source=f"{study.backend.description}, {study.shots[0]:,} to {counted(study.shots[-1], 'shot')}, beside analytic, exact",
+        sections=[
+            _evaluation(study),
+            _trajectory(study),
+            _network(study),
+            *beside_section(study),
+            loop_section(study),
+        ],
+        source=f"{names}, {study.shots[0]:,} to {counted(study.shots[-1], 'shot')}, beside analytic, exact",
     )
 
 

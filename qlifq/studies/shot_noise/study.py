@@ -1,6 +1,7 @@
 """Shot noise against the model: what a finite number of shots does to one evaluation, one trajectory and one network.
 
-Every comparison is with `analytic`, exact and without noise. Beside them one closed loop runs on the host and in one circuit.
+Every comparison is with `analytic`, exact and without noise. Beside them one closed loop runs on the host and in one circuit,
+and the three run on other backends too, such as one with the noise of a device.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.backends import Backend
-from qlifq.errors import ShapeError
+from qlifq.errors import ArgumentError, ShapeError
 from qlifq.neurons.parameters import DECISIONS
 from qlifq.reporting.intervals import Floats, percentile, resampled_means
 from qlifq.studies.run import Progress
+from qlifq.studies.shot_noise.beside import beside_rows
 from qlifq.studies.shot_noise.evaluation import evaluations, floors
 from qlifq.studies.shot_noise.loops import loops
 from qlifq.studies.shot_noise.network import SmallNetwork
@@ -77,6 +79,7 @@ class ShotNoiseStudy:
         trajectory: one row for every decision and number of shots: rate, intervals between spikes, distance from the model.
         trajectory_exact: the same without shots.
         network: accuracy for every decision and number of shots.
+        beside: one row for every backend, quantity and number of shots, those of `backend` first: what another backend changes.
         change: from the fewest to the most shots, for every decision and quantity.
         loop: one row for every way to run the loop and quantity of its trains; the exact value where it is known.
         loop_test: one row for every quantity: whether host loop and circuit loop follow one law.
@@ -97,6 +100,7 @@ class ShotNoiseStudy:
     trajectory: "DataFrame"
     trajectory_exact: "DataFrame"
     network: "DataFrame"
+    beside: "DataFrame"
     change: "DataFrame"
     loop: "DataFrame"
     loop_test: "DataFrame"
@@ -112,6 +116,7 @@ def run_shot_noise(
     seed: int = 0,
     shots: Sequence[int] = SHOTS,
     size: StudySize = PAPER,
+    beside: Sequence[str | Backend] = (),
     progress: Progress | None = None,
 ) -> ShotNoiseStudy:
     """Measure shot noise on a backend.
@@ -123,6 +128,7 @@ def run_shot_noise(
         seed: root of all noise; the same seed gives the same tables.
         shots: at least three numbers of shots, rising.
         size: how much is run, `PAPER`, `QUICK` or your own.
+        beside: other backends that evaluation, trajectory and network run on too, such as the same one with a device's noise.
         progress: called as `progress(done, total)`.
 
     Returns:
@@ -132,6 +138,10 @@ def run_shot_noise(
         QLIFError: before anything runs, if the backend draws no shots or is remote, or an argument cannot be used.
     """
     run = Run(backend, seed=seed, shots=shots, progress=progress)
+    # The same seed on every backend: the same current, images and networks.
+    others = [Run(each, seed=seed, shots=shots, progress=lambda done, total: run.tick()) for each in beside]
+    if len({each.backend.description for each in (run, *others)}) <= len(others):
+        raise ArgumentError("Argument `beside` must hold backends that differ from each other and from `backend`.")
     images, labels = data
     check.shape_of("images", check.tensor("images", images, dtypes=(torch.float32,)), ("samples", "pixels"))
     check.shape_of("labels", check.tensor("labels", labels, dtypes=(torch.int64,)), (len(images),))
@@ -141,8 +151,8 @@ def run_shot_noise(
             f"but holds {len(images)}."
         )
     with _one_thread():
-        run.total = len(run.shots) * (1 + 2 * len(DECISIONS)) + len(DECISIONS) + 2
-        return _study(run, size, (images, labels))
+        run.total = len(run.shots) * (1 + 2 * len(DECISIONS)) * (1 + len(others)) + len(DECISIONS) + 2
+        return _study(run, others, size, (images, labels))
 
 
 @contextmanager
@@ -156,15 +166,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _study(run: Run, size: StudySize, data: tuple[Tensor, Tensor]) -> ShotNoiseStudy:
+def _study(run: Run, others: Sequence[Run], size: StudySize, data: tuple[Tensor, Tensor]) -> ShotNoiseStudy:
     from pandas import DataFrame
 
     evaluation, pooled, scaling = evaluations(run, size.repeats)
     trajectory, exact, trains = trajectories(run, size.runs, size.steps)
-    network, trained = _networks(run, data, size)
+    networks, trained = _networks([run, *others], data, size)
     floor = floors(run, evaluation[evaluation["shots"] == run.shots[-1]], size.repeats)
-    # Last, so that nothing else draws other numbers for it.
+    # After all of its own, so that nothing else draws other numbers for it.
     ways = loops(run, size.runs, size.loop_steps)
+    rows = beside_rows(run.backend, pooled, trajectory, networks[0])
+    for other, its_network in zip(others, networks[1:], strict=True):
+        rows += beside_rows(
+            other.backend, evaluations(other, size.repeats)[1], trajectories(other, size.runs, size.steps)[0], its_network
+        )
     return ShotNoiseStudy(
         backend=run.backend,
         shots=run.shots,
@@ -177,45 +192,47 @@ def _study(run: Run, size: StudySize, data: tuple[Tensor, Tensor]) -> ShotNoiseS
         floor=floor,
         trajectory=trajectory,
         trajectory_exact=exact,
-        network=network,
+        network=networks[0],
+        beside=DataFrame(rows),
         change=DataFrame(run.changes),
         **ways._asdict(),
         trains=trains,
     )
 
 
-def _networks(run: Run, data: tuple[Tensor, Tensor], size: StudySize) -> tuple["DataFrame", int]:
-    """The table `network` of the study, and on how many images the networks learned."""
+def _networks(runs: Sequence[Run], data: tuple[Tensor, Tensor], size: StudySize) -> tuple[list["DataFrame"], int]:
+    """The table `network` of every run, and on how many images the networks learned; the first run trains them."""
     from pandas import DataFrame
 
-    images, labels = data
+    (images, labels), run = data, runs[0]
     order = torch.from_numpy(np.random.default_rng([run.seed, 2]).permutation(len(images)))
     test, kept = order[: size.images], order[size.images :]
-    rows = []
+    tables: list[list[dict[str, object]]] = [[] for _ in runs]
     for decision in DECISIONS:
         network = SmallNetwork(images[kept], labels[kept], decision, epochs=size.epochs, seed=run.seeds.next_seed())
         run.tick()
-        correct = []
-        runs: list[tuple[Backend, int | None]] = [(run.ideal, None), *((run.backend, count) for count in run.shots)]
-        for backend, count in runs:
-            seed = run.seeds.next_seed()
-            correct.append(network.recognised(images[test], labels[test], backend, count, passes=size.passes, seed=seed))
-            if count is not None:
-                run.tick()
-        # One image is one run: it is drawn together with all its answers, so that differences are paired.
-        each = np.stack(correct, axis=1)
-        means, draws = each.mean(axis=0), resampled_means(each, run.rng)
-        accuracies = [(percentile(float(means[i]), draws[:, i]), draws[:, i]) for i in range(len(means))]
-        for index, shots in enumerate(run.shots, start=1):
-            loss = percentile(float(means[0] - means[index]), draws[:, 0] - draws[:, index])
-            rows.append(
-                {
-                    "decision": decision,
-                    "shots": shots,
-                    **accuracies[index][0].columns("accuracy"),
-                    "exact": means[0],
-                    **loss.columns("loss"),
-                }
-            )
-        run.changed(decision, "accuracy", accuracies[1], accuracies[-1])
-    return DataFrame(rows), len(kept)
+        for each, rows in zip(runs, tables, strict=True):
+            rows.extend(_tested(each, network, (images[test], labels[test]), size.passes))
+    return [DataFrame(rows) for rows in tables], len(kept)
+
+
+def _tested(run: Run, network: SmallNetwork, test: tuple[Tensor, Tensor], passes: int) -> list[dict[str, object]]:
+    """One row for every number of shots: the accuracy, and what is lost of that with exact probabilities."""
+    correct, decision = [], network.decision
+    places: list[tuple[Backend, int | None]] = [(run.ideal, None), *((run.backend, count) for count in run.shots)]
+    for backend, count in places:
+        seed = run.seeds.next_seed()
+        correct.append(network.recognised(*test, backend, count, passes=passes, seed=seed))
+        if count is not None:
+            run.tick()
+    # One image is one run: it is drawn together with all its answers, so that differences are paired.
+    each = np.stack(correct, axis=1)
+    means, draws = each.mean(axis=0), resampled_means(each, run.rng)
+    accuracies = [(percentile(float(means[i]), draws[:, i]), draws[:, i]) for i in range(len(means))]
+    run.changed(decision, "accuracy", accuracies[1], accuracies[-1])
+    rows = []
+    for index, shots in enumerate(run.shots, start=1):
+        loss = percentile(float(means[0] - means[index]), draws[:, 0] - draws[:, index])
+        row = {"decision": decision, "shots": shots, **accuracies[index][0].columns("accuracy"), "exact": means[0]}
+        rows.append(row | loss.columns("loss"))
+    return rows
