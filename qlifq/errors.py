@@ -64,6 +64,14 @@ class FileError(QLIFError, OSError):
     """A file or folder cannot be written."""
 
 
+class FolderInUseError(FileError):
+    """Another process writes to the folder, and will have ended some time."""
+
+
+class SweepError(QLIFError, RuntimeError):
+    """Some points of a sweep could not be run; the others are finished."""
+
+
 class ServiceError(BackendError):
     """A service far away refused, failed or did not answer; nothing that was submitted is lost.
 

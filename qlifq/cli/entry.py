@@ -13,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from qlifq._text import one_line
-from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, runs, simulate, train
+from qlifq.cli import calibrate, compare, dashboard, evaluate, jobs, listing, runs, simulate, sweep, train
 from qlifq.cli.arguments import examples
 from qlifq.cli.config import add_config_option
 from qlifq.errors import QLIFError
@@ -30,6 +30,7 @@ for command, shown in (
     (evaluate.evaluate, evaluate.EXAMPLES),
     (calibrate.calibrate, calibrate.EXAMPLES),
     (compare.compare, compare.EXAMPLES),
+    (sweep.sweep, sweep.EXAMPLES),
     (dashboard.dashboard, dashboard.EXAMPLES),
     (listing.circuits, listing.CIRCUITS),
     (listing.backends, listing.BACKENDS),

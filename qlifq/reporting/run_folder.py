@@ -26,7 +26,7 @@ from qlifq._files import (
     stamp,
     write_json,
 )
-from qlifq.errors import FileError, FileFormatError
+from qlifq.errors import FileError, FileFormatError, FolderInUseError
 from qlifq.reporting.config import CONFIG, CommandLine, write_config
 
 __all__ = [
@@ -348,7 +348,7 @@ def _locked(path: Path) -> Iterator[None]:
             taken = False
         # Whoever had it a moment ago may have removed it.
         if taken or not path.exists() or not os.path.samestat(os.fstat(handle), os.stat(path)):
-            raise FileError(f"Folder {path} cannot be written: another run is being written to it; wait until it ends.")
+            raise FolderInUseError(f"Folder {path} cannot be written: another run is being written to it; wait until it ends.")
         yield
     finally:
         os.close(handle)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from qlifq.studies.shot_noise.report import shot_noise_report
     from qlifq.studies.shot_noise.study import ShotNoiseStudy, run_shot_noise
+    from qlifq.studies.sweep.run import Sweep, run_sweep
 else:
     # Their statistics take half a second to import, and a simulation needs none.
     __getattr__, __dir__ = lazy(
@@ -52,6 +53,8 @@ else:
             "ShotNoiseStudy": "qlifq.studies.shot_noise.study",
             "run_shot_noise": "qlifq.studies.shot_noise.study",
             "shot_noise_report": "qlifq.studies.shot_noise.report",
+            "Sweep": "qlifq.studies.sweep.run",
+            "run_sweep": "qlifq.studies.sweep.run",
         },
     )
 
@@ -69,6 +72,7 @@ __all__ = [
     "SimulationRun",
     "StudyKind",
     "StudyRun",
+    "Sweep",
     "brand_petruccione_comparison_report",
     "brand_petruccione_report",
     "check_folder",
@@ -84,6 +88,7 @@ __all__ = [
     "run_replay",
     "run_shot_noise",
     "run_simulation",
+    "run_sweep",
     "shot_noise_comparison_report",
     "shot_noise_report",
     "simulation_figure",

@@ -1,6 +1,7 @@
 """Networks: their sizes, real spikes, gradients that reach every layer, and nothing computed twice or in vain."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -412,3 +413,12 @@ def test_the_recipe_of_every_network_has_a_classical_one_beside_it(network: str)
     assert build(matched(design, "classical"), seed=0).parameter_count() == pytest.approx(
         build(design, seed=0).parameter_count(), rel=0.02
     )
+
+
+def test_networks_that_threads_build_at_once_are_those_that_are_built_alone() -> None:
+    design = Design(network="mlp", picture=(8, 8), classes=10, hidden=(40,), steps=2)
+    alone = [build(design, seed=seed).state_dict() for seed in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(lambda seed: build(design, seed=seed).state_dict(), range(60)))
+    for one, other in zip(alone, at_once, strict=True):
+        assert all(torch.equal(value, other[name]) for name, value in one.items())

@@ -3,7 +3,7 @@
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from distributed import Client, Security, wait
 from qlifq._text import one_line
 from qlifq._version import __version__
 from qlifq.backends.distributed.local import LocalCluster, start
-from qlifq.backends.distributed.worker import Work, run_all, unpacked
+from qlifq.backends.distributed.worker import Work, call, run_all, unpacked
 from qlifq.backends.interface import Backend
 from qlifq.errors import BackendError, QLIFError
 
@@ -90,6 +90,35 @@ class Connection:
             raise
         except Exception as error:
             raise self._failed(error) from error
+
+    def call_all(self, functions: Sequence[Callable[[], Answer]], timeout_seconds: float) -> Iterator[tuple[int, Answer]]:
+        """Call functions on the workers, one at a time on each thread; what a worker that died was at is called again.
+
+        Yields:
+            The number of each function with what it returned, as they end.
+
+        Raises:
+            BackendError: as `run` does.
+        """
+        self._slots(timeout_seconds)
+        waiting: dict[Any, int] = {}
+        try:
+            for number, function in enumerate(functions):
+                waiting[self.client.submit(call, cloudpickle.dumps(function), __version__, pure=False)] = number
+            while waiting:
+                with suppress(TimeoutError), self.client.as_current():
+                    wait(list(waiting), timeout=timeout_seconds, return_when="FIRST_COMPLETED")
+                done = [future for future in waiting if future.done()]
+                if not done:
+                    self._slots(timeout_seconds)
+                for future in done:
+                    yield waiting.pop(future), future.result()
+        except QLIFError:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        finally:
+            self.client.cancel(list(waiting))
 
     def alive(self) -> bool:
         """Whether its scheduler can still be reached."""

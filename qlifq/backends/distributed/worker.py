@@ -9,7 +9,7 @@ from qlifq.errors import BackendError
 if TYPE_CHECKING:
     from qlifq.backends.interface import Backend
 
-__all__ = ["Work", "run_all", "unpacked"]
+__all__ = ["Work", "call", "run_all", "unpacked"]
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 
@@ -38,6 +38,20 @@ def run_all(inner: "Backend", work: bytes, version: str) -> list[Any]:
     Raises:
         BackendError: if the version here is another, whose counts may differ.
     """
+    _check_version(version)
+    return [each.run(inner) for each in pickle.loads(work)]
+
+
+def call(function: bytes, version: str) -> Any:
+    """Call a pickled function that needs no arguments.
+
+    Raises:
+        BackendError: as `run_all` does.
+    """
+    _check_version(version)
+    return pickle.loads(function)()
+
+
+def _check_version(version: str) -> None:
     if version != __version__:
         raise BackendError(f"Every worker must have qlifq {version}, the version of the caller, but one has {__version__}.")
-    return [each.run(inner) for each in pickle.loads(work)]

@@ -1,5 +1,6 @@
 """Spiking networks, built from a design."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast, final
@@ -16,6 +17,9 @@ from qlifq.training.networks.layers import Answer, MeanReadout, PopulationReadou
 from qlifq.training.networks.neurons import NEURONS, SHORT_TAU, Shape, make_neurons, parameters_for
 
 __all__ = ["Network", "NetworkRun", "build", "matched"]
+
+#: Held by the one thread of this process that has seeded torch's global generator.
+_GLOBAL_GENERATOR = threading.RLock()
 
 
 class NetworkRun(NamedTuple):
@@ -99,7 +103,8 @@ def build(
         (torch.Size([2, 10]), 2410)
     """
     # torch's initialisers draw from the global generator; it is put back, so that building a network changes no other draw.
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+    # One thread at a time, or two would draw from each other's.
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         return _Builder(design, backend, shots).network()

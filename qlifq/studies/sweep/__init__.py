@@ -1,0 +1,1 @@
+"""One run for each point of a grid, in parallel, with one table and one figure of them all."""
