@@ -63,6 +63,9 @@ napoleon_custom_sections = ["Reference"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"qlifq {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {"index": [], "start": []}
 html_favicon = "favicon.svg"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": True, "header_links_before_dropdown": 8}
