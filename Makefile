@@ -46,6 +46,7 @@ bench: $(READY) ## the benchmarks
 	$(BIN)/python -m benchmarks
 
 docs: $(READY)-docs ## the site, into build/docs, with every page executed, opened in a browser and searched
+	rm -rf build/docs docs/api/generated
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --jobs $(JOBS) docs build/docs
 	$(BIN)/pytest docs
 
@@ -61,4 +62,4 @@ dist-check: $(READY) ## build both and try them: the wheel in an empty environme
 	$(BIN)/pytest -m dist tests/test_distribution.py
 
 clean: ## remove what these commands made
-	rm -rf .venv build dist runs *.egg-info
+	rm -rf .venv build dist runs docs/api/generated *.egg-info

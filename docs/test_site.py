@@ -6,13 +6,13 @@
 import threading
 from collections.abc import Iterator
 from functools import partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
 from selenium.webdriver.support.ui import WebDriverWait
 
 SITE = Path(__file__).resolve().parent.parent / "build" / "docs"
@@ -38,20 +38,35 @@ def server() -> Iterator[str]:
     thread.join()
 
 
+class Links(HTMLParser):
+    """The addresses that a page uses, and its places that an address can name."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.places: set[str] = set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep what a tag links to, and its id."""
+        for name, value in attrs:
+            if name == "id" and value:
+                self.places.add(value)
+            elif name in ("href", "src") and value:
+                self.addresses.append(value)
+
+
 def dead_links(site: Path) -> list[str]:
     """The links of a folder of pages to a file or a place in one that does not exist."""
-    files = [page for page in site.rglob("*.html") if "_static" not in page.parts]
-    pages = {page: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in files}
-    places = {page: {str(tag["id"]) for tag in soup.find_all(id=True)} for page, soup in pages.items()}
+    pages = {page: Links(page) for page in site.rglob("*.html") if "_static" not in page.parts}
     dead = []
-    for page, soup in pages.items():
-        for tag in soup.find_all(["a", "img", "link", "script"]):
-            address = urlsplit(str(tag.get("href") or tag.get("src") or ""))
+    for page, links in pages.items():
+        for address in map(urlsplit, links.addresses):
             if address.scheme or address.netloc:
                 continue
             target = (page.parent / unquote(address.path)).resolve() if address.path else page
             fragment = unquote(address.fragment)
-            if not target.is_file() or (fragment and target in places and fragment not in places[target]):
+            if not target.is_file() or (fragment and target in pages and fragment not in pages[target].places):
                 dead.append(f"{page.relative_to(site)}: {address.geturl()}")
     return dead
 
