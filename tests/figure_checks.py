@@ -34,8 +34,8 @@ ROWS = re.compile(r"(neuron|input train|train|site|pixel)\b(?!s).*")
 SOURCES = re.compile(
     r"analytic|lightning|pennylane|qiskit|aer|ibm|distributed|twin|reference|snapshot|device|data|decision is classic"
 )
-#: As far apart as this, pixels, two lines are seen as two.
-_APART = 1.5
+#: Two lines are seen as two where they are as far apart, pixels, beside the half width of the upper one.
+_APART = 1.0
 
 
 def figure_flaws(figure: "Figure") -> list[str]:
@@ -139,7 +139,8 @@ def _hidden(axes: "Axes") -> Iterator[str]:
             continue
         apart = np.abs(_pixels(lower) - _pixels(upper)).max(axis=1)
         known = np.isfinite(apart)
-        same = known.any() and np.mean(apart[known] < _APART) > 0.95
+        under = _APART + upper.get_linewidth() / 2 * axes.get_figure(root=True).dpi / 72
+        same = known.any() and np.mean(apart[known] < under) > 0.95
         joined = upper.get_linestyle() == "-" and lower.get_linewidth() < upper.get_linewidth() + 0.4
         marked = upper.get_marker() not in {"", "None", None} and lower.get_markersize() <= upper.get_markersize()
         bare = lower.get_linestyle() == "None" or joined
@@ -181,6 +182,8 @@ def _texts(figure: "Figure") -> "Iterator[tuple[str, Bbox]]":
             low, high = sorted(axis.get_view_interval())
             if axis.label.get_text():
                 yield axis.label.get_text(), axis.label.get_window_extent()
+            if axis.get_offset_text().get_text():
+                yield axis.get_offset_text().get_text(), axis.get_offset_text().get_window_extent()
             for tick in axis.get_major_ticks():
                 text = tick.label1
                 if text.get_visible() and text.get_text() and low <= tick.get_loc() <= high:

@@ -15,6 +15,7 @@ from qlifq.neurons.mapping import MAPPINGS
 from qlifq.reporting.figures import BLACK, BLUE, GREEN, PALE, VERMILION, column_figure, drawn, put_heading, series
 from qlifq.reporting.intervals import binomial
 from qlifq.reporting.panels import integer_axis, legend_below, marked_line
+from qlifq.reporting.wording import counted
 from qlifq.studies.calibration_check import CalibrationCheck
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def calibration_figure(result: CalibrationCheck) -> "Figure":
     measured = result.calibration.measurement
     put_heading(
         figure,
-        f"Calibration of {measured.source}, {measured.sites:,} neurons, mapping {measured.design.mapping}, "
+        f"Calibration of {measured.source}, {counted(measured.sites, 'neuron')}, mapping {measured.design.mapping}, "
         f"{measured.data.describe()}, {measured.time_utc}",
     )
     return figure
@@ -90,7 +91,7 @@ def response_figure(calibration: Calibration, correction: Correction) -> "Figure
     measured = calibration.measurement
     put_heading(
         figure,
-        f"Calibration of {measured.source}, {measured.sites:,} sites, mapping {measured.design.mapping}, "
+        f"Calibration of {measured.source}, {counted(measured.sites, 'site')}, mapping {measured.design.mapping}, "
         f"{measured.data.describe()}, {measured.time_utc}",
     )
     return figure
@@ -112,6 +113,8 @@ def history_figure(history: History) -> "Figure":
     Raises:
         DtypeError: for anything else.
     """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     if not isinstance(history, History):
         raise DtypeError(f"Argument `history` must be a History, but is {type(history).__name__}.")
     times = [datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ") for time in history.times]
@@ -130,12 +133,14 @@ def history_figure(history: History) -> "Figure":
             )
             panel.errorbar(times, change[:, site], 1.96 * error[:, site], **_POINTS, **style)
         marked_line(panel, 0.0, "no change")
-        panel.set_title(f"P(1) at θ = {label}, since the first record")
-        panel.set_xlabel("time (UTC)")
-        panel.tick_params("x", rotation=30)
+        panel.set_title(f"Angle θ = {label}")
+        panel.set_xlabel("time (UTC)", loc="left")
+        dates = AutoDateLocator(minticks=2, maxticks=4)
+        panel.xaxis.set_major_locator(dates)
+        panel.xaxis.set_major_formatter(ConciseDateFormatter(dates))
         panel.set_ylabel("change of P(1)")
     handles, labels = axes[0][2].get_legend_handles_labels()
-    named = dict(sorted(zip(labels, handles, strict=True)))
+    named = dict(reversed(list(zip(labels, handles, strict=True))))
     figure.legend(named.values(), named, loc="outside lower center", ncols=4)
     put_heading(figure, str(history))
     return figure
@@ -189,12 +194,12 @@ def _predicted(axes: "Axes", calibration: Calibration, correction: Correction, s
     gaps = torch.linspace(-1.0, 1.0, 201, dtype=torch.float64)
     axes.set_title(f"Site {site}: predicted response")
     sets = (
-        ("before", target.q_scale, target.offset, _MEASURED, "-", 1.0),
-        ("corrected", correction.q_scale, correction.q_bias - design.quantum_leak, _CORRECTED, "-", 2.2),
+        ("before", target.q_scale, target.offset, _MEASURED, 2.6),
+        ("corrected", correction.q_scale, correction.q_bias - design.quantum_leak, _CORRECTED, 1.0),
     )
-    for label, q_scale, offset, colour, line, width in sets:
+    for label, q_scale, offset, colour, width in sets:
         angle = MAPPINGS[design.mapping].angle(gaps, q_scale[site], offset[site], design.theta_max)
-        axes.plot(gaps, response.probability(angle), color=colour, linestyle=line, linewidth=width, label=label)
+        axes.plot(gaps, response.probability(angle), color=colour, linewidth=width, label=label)
     axes.plot(gaps, target.probability(gaps[:, None])[:, site], color=_TARGET, linestyle=_DASHED, label="target, closed form")
     axes.set_xlabel(_GAP)
     axes.set_ylabel("P(1)")
@@ -209,7 +214,7 @@ def _readout(axes: "Axes", calibration: Calibration) -> None:
     sets = ((2, _READOUT, "s", "readout_p01: |0⟩ read as 1"), (3, _MEASURED, "o", "readout_p10: |1⟩ read as 0"))
     for place, colour, marker, label in sets:
         value, error = fits.value[order, place], 1.96 * fits.standard_error[order, place]
-        axes.errorbar(range(len(order)), value, error, fmt=marker, color=colour, label=label, **{**_POINTS, "markersize": 2.5})
+        axes.errorbar(range(len(order)), value, error, fmt=marker, color=colour, label=label, elinewidth=0.7, markersize=2.5)
     axes.set_xlabel("sites, best first")
     axes.set_ylabel("probability")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
@@ -228,7 +233,8 @@ def _deviations(axes: "Axes", result: CalibrationCheck, ones: Tensor, title: str
     deviation = ones / result.shots - result.target
     lines = [np.column_stack((result.gaps, each)) for each in deviation.T]
     axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.6, alpha=strength, label="each neuron"))
-    axes.plot(result.gaps, deviation.mean(1), color=BLACK, linewidth=1.6, label="mean of all neurons")
+    if len(lines) > 1:
+        axes.plot(result.gaps, deviation.mean(1), color=BLACK, linewidth=1.6, label="mean of all neurons")
     axes.set_ylim(-limit, limit)
     axes.set_xlabel(_GAP)
     axes.set_ylabel("P(1) − target")
