@@ -49,7 +49,9 @@ def figure_flaws(figure: "Figure") -> list[str]:
     found = [*_heading(figure), *_letters(panels), *_placed(figure)]
     for number, axes in enumerate(panels):
         name = axes.get_title(loc="left") or f"panel {number + 1}"
-        flaws = itertools.chain(_labels(axes), _ticks(axes), _rows(axes), _named(figure, axes), _hidden(axes), _covered(axes))
+        flaws = itertools.chain(
+            _labels(axes), _ticks(axes), _rows(axes), _named(figure, axes), _hidden(figure, axes), _covered(axes)
+        )
         found += [f"{name}: {flaw}" for flaw in flaws]
     return found
 
@@ -132,14 +134,14 @@ def _pixels(line: "Line2D") -> Any:
     return line.get_transform().transform(np.column_stack((line.get_xdata(orig=False), line.get_ydata(orig=False))))
 
 
-def _hidden(axes: "Axes") -> Iterator[str]:
+def _hidden(figure: "Figure", axes: "Axes") -> Iterator[str]:
     """Lines under another of the same points, which is as wide and has no gaps."""
     for lower, upper in itertools.combinations(sorted(_lines(axes), key=lambda line: line.get_zorder()), 2):
         if len(lower.get_xydata()) != len(upper.get_xydata()) or len(lower.get_xydata()) < 2:  # type: ignore[arg-type]
             continue
         apart = np.abs(_pixels(lower) - _pixels(upper)).max(axis=1)
         known = np.isfinite(apart)
-        under = _APART + upper.get_linewidth() / 2 * axes.get_figure(root=True).dpi / 72
+        under = _APART + upper.get_linewidth() / 2 * figure.dpi / 72
         same = known.any() and np.mean(apart[known] < under) > 0.95
         joined = upper.get_linestyle() == "-" and lower.get_linewidth() < upper.get_linewidth() + 0.4
         marked = upper.get_marker() not in {"", "None", None} and lower.get_markersize() <= upper.get_markersize()

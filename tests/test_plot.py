@@ -6,7 +6,9 @@ import torch
 
 import qlifq
 from qlifq import QLIF, BrandPetruccione, Recording, plot, record, simulate
+from qlifq.circuits import LeakySpike
 from qlifq.errors import ArgumentError, DtypeError
+from tests.figure_checks import figure_flaws, ticks_of
 
 EVERYTHING = ("voltage", "potential", "threshold", "gap", "probability")
 
@@ -19,9 +21,10 @@ def recording(*names: str, shape: int | tuple[int, ...] = (2, 3), **parameters: 
 
 def test_a_raster_has_a_mark_for_every_spike_of_the_sample() -> None:
     kept = recording()
-    (marks,) = plot.raster(kept, sample=2).collections
+    axes = plot.raster(kept, sample=2)
     spikes = kept.spikes[:, 2].flatten(1)
-    assert sorted(map(tuple, np.asarray(marks.get_offsets()).tolist())) == sorted(map(tuple, spikes.nonzero().tolist()))
+    assert sorted(ticks_of(axes)) == sorted(map(tuple, spikes.nonzero().tolist()))
+    assert axes.get_ylim() == (-0.5, 5.5)
     assert len(spikes.nonzero()) > 10
 
 
@@ -44,6 +47,24 @@ def test_the_response_is_probability_against_gap() -> None:
         expected = np.sin(np.pi / 2 / (1 + np.exp(-4 * points[:, 0]))) ** 2
         assert len(points) == 30 * 6
         np.testing.assert_allclose(points[:, 1], expected, atol=1e-5)
+
+
+def test_outcomes_of_one_shot_stand_beside_the_closed_form() -> None:
+    kept = recording("gap", "angle", "probability", backend="reference", shots=1)
+    axes = plot.response(kept)
+    assert axes.get_title(loc="left") == "Outcome of one shot, all neurons"
+    outcomes, closed = (np.asarray(line.get_ydata()) for line in axes.lines)
+    np.testing.assert_array_equal(outcomes, kept["probability"][:, 0].detach().flatten())
+    np.testing.assert_allclose(closed, (kept["angle"][:, 0].detach() / 2).sin().square().flatten(), atol=1e-6)
+    # That of another circuit is its own.
+    tilted = np.asarray(plot.response(kept, circuit=LeakySpike(0.8)).lines[1].get_ydata(), dtype=np.float64)
+    np.testing.assert_allclose(tilted, (1 - kept["angle"][:, 0].detach().cos() * np.cos(0.8)).flatten() / 2, atol=1e-6)
+
+
+def test_every_picture_can_be_read() -> None:
+    for kept in (recording(*EVERYTHING), recording("angle", *EVERYTHING, backend="reference", shots=1)):
+        for draw in (plot.raster, plot.membrane, plot.response, plot.rates):
+            assert figure_flaws(draw(kept).get_figure(root=True)) == []  # type: ignore[arg-type]
 
 
 def test_the_rates_are_means_over_time_and_batch() -> None:

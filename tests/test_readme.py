@@ -167,7 +167,7 @@ def test_the_figure_is_that_of_the_demo(tmp_path: Path, monkeypatch: pytest.Monk
     committed, same_seed, other_seed = (
         np.asarray(imread(path)) for path in (DOCS / "simulate.png", "same/figure.png", "other/figure.png")
     )
-    assert committed.shape[:2] == (900, 1280)
+    assert committed.shape[:2] == (1181, 1440)
     # A kernel that another compiler rounded otherwise may move a line by a part of a pixel's shade: at most one of 255 levels.
     assert np.abs(committed - same_seed).max() < 1.5 / 255
     assert np.abs(committed - other_seed).max() > 0.5

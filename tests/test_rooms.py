@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training": (*GROUND, "random*", "neurons*", "calibration*", "reporting*", *INTERFACE),
     "interop": (*GROUND, "neurons*"),
     # Pictures of a recording, for anybody.
-    "plot": (*GROUND, "neurons*", "reporting*"),
+    "plot": (*GROUND, "circuits*", "neurons*", "reporting*"),
     # A sibling of training, of which it may use the networks and the data.
     "studies": (
         *GROUND,

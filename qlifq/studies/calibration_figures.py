@@ -135,9 +135,9 @@ def history_figure(history: History) -> "Figure":
         marked_line(panel, 0.0, "no change")
         panel.set_title(f"Angle θ = {label}")
         panel.set_xlabel("time (UTC)", loc="left")
-        dates = AutoDateLocator(minticks=2, maxticks=4)
+        dates = AutoDateLocator(minticks=2, maxticks=4)  # type: ignore[no-untyped-call]
         panel.xaxis.set_major_locator(dates)
-        panel.xaxis.set_major_formatter(ConciseDateFormatter(dates))
+        panel.xaxis.set_major_formatter(ConciseDateFormatter(dates))  # type: ignore[no-untyped-call]
         panel.set_ylabel("change of P(1)")
     handles, labels = axes[0][2].get_legend_handles_labels()
     named = dict(reversed(list(zip(labels, handles, strict=True))))
