@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_every_block_of_a_guide_that_needs_no_account_runs(
 def test_every_block_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     kinds = [kind for kind, _ in BLOCK.findall(README)]
-    assert set(kinds) == {"console", "python", "text"}
+    assert set(kinds) == {"console", "python", "text", "sh"}
     assert kinds.count("console") >= 4
     assert kinds.count("python") == kinds.count("text") >= 5
     assert wrong_blocks(README) == []
@@ -128,6 +129,16 @@ def test_the_table_of_parameters_is_the_code_s() -> None:
     assert with_table(page.replace("| `tau` | 20 |", "| `tau` | 21 |")) == page
     with pytest.raises(SystemExit, match="holds them 0 times"):
         with_table("no table")
+
+
+def test_the_readme_is_short_and_installs_from_the_source_with_extras_that_exist() -> None:
+    assert len(README.split()) <= 2200
+    (installs,) = (code for kind, code in BLOCK.findall(README) if kind == "sh")
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
+    named = set(re.findall(r"pip install '\.\[(\w+)\]'", installs))
+    assert named == extras - {"dev", "docs"}
+    # No index has a package of this name.
+    assert "pip install 'qlifq" not in README
 
 
 def test_the_links_lead_somewhere() -> None:
