@@ -15,7 +15,7 @@ import pytest
 
 from qlifq.circuits import CIRCUITS
 from qlifq.cli import main
-from qlifq.neurons import MAPPINGS, MEMBRANES
+from qlifq.neurons import MAPPINGS, MECHANISMS, MEMBRANES, Settings
 from qlifq.training import DATASETS, NETWORKS, NEURONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,8 +77,9 @@ def _with_its_own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture(autouse=True)
 def _with_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page registers goes again: other tests list what qlifq brings."""
-    for registry in (CIRCUITS, MAPPINGS, MEMBRANES, DATASETS, NETWORKS, NEURONS):
+    for registry in (CIRCUITS, MAPPINGS, MECHANISMS, MEMBRANES, DATASETS, NETWORKS, NEURONS):
         monkeypatch.setattr(registry, "_rows", dict(registry))
+    monkeypatch.setattr(Settings, "__dataclass_fields__", dict(Settings.__dataclass_fields__))
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)

@@ -219,7 +219,7 @@ def parameter_controls() -> tuple[Control, ...]:
 
 def relevant(control: Control, values: Mapping[str, Value]) -> bool:
     """Whether a control has an effect as the others stand."""
-    return control.need is None or control.need.holds(SimpleNamespace(**values))  # type: ignore[arg-type]
+    return control.need is None or control.need.holds(SimpleNamespace(**values))
 
 
 def _nice(step: float) -> float:

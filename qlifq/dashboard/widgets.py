@@ -14,7 +14,7 @@ from qlifq.dashboard.charts import COLOURS, Chart, Columns, picture
 from qlifq.dashboard.controls import Control, Value, relevant
 from qlifq.dashboard.view import View, from_address, settle, to_address
 from qlifq.errors import QLIFError
-from qlifq.neurons.parameter_table import FORMULAS
+from qlifq.neurons.parameter_table import formulas
 
 __all__ = ["Panel", "downloads", "draw", "draw_beside", "figures", "halves", "refused", "said"]
 
@@ -97,8 +97,8 @@ class Panel:
             if not place.open:
                 continue
             with place:
-                if group in FORMULAS:
-                    st.code("\n".join(FORMULAS[group]), language=None, wrap_lines=True)
+                if equations := formulas(group):
+                    st.code("\n".join(equations), language=None, wrap_lines=True)
                 unmet: dict[str, list[str]] = {}
                 for item in items:
                     limit = (limits or {}).get(item.name)

@@ -6,14 +6,17 @@ from qlifq.neurons.dynamics import Dynamics, initial_state, integrate, settle
 from qlifq.neurons.integrator import LeakyIntegrator, LeakyIntegratorState, Readout
 from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.mapping import MAPPINGS, AngleMapping
+from qlifq.neurons.mechanisms.mechanism import Mechanism, TrainObstacle
 from qlifq.neurons.membrane import MEMBRANES, Membrane
 from qlifq.neurons.network_recording import Recordings, record
-from qlifq.neurons.parameters import Settings
+from qlifq.neurons.parameters import MECHANISMS, Settings
 from qlifq.neurons.per_neuron import value_gradients
 from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.recording import RECORDABLE, Recording, simulate
 from qlifq.neurons.recurrent import Recurrent, RecurrentState
+from qlifq.neurons.rules import PerNeuron, Rule
 from qlifq.neurons.sequential import SpikingSequential
+from qlifq.neurons.specs import Need, parameter, parameter_group, positive
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
 from qlifq.neurons.temporal import TemporalModule, detach
@@ -22,6 +25,7 @@ from qlifq.random import SeedStream
 
 __all__ = [
     "MAPPINGS",
+    "MECHANISMS",
     "MEMBRANES",
     "QLIF",
     "RECORDABLE",
@@ -33,24 +37,32 @@ __all__ = [
     "Dynamics",
     "LeakyIntegrator",
     "LeakyIntegratorState",
+    "Mechanism",
     "Membrane",
+    "Need",
     "NetworkCircuit",
     "NeuronParameters",
+    "PerNeuron",
     "QLIFState",
     "Readout",
     "Recording",
     "Recordings",
     "Recurrent",
     "RecurrentState",
+    "Rule",
     "SeedStream",
     "Settings",
     "SpikingSequential",
     "TemporalModule",
     "TimeDropout",
+    "TrainObstacle",
     "compile_network",
     "detach",
     "initial_state",
     "integrate",
+    "parameter",
+    "parameter_group",
+    "positive",
     "record",
     "settle",
     "simulate",

@@ -38,8 +38,9 @@ class ClosedForm(NamedTuple):
 
     def structure(self, *, modulated: bool, outputs: tuple[str, ...]) -> Structure:
         """Everything that decides which operations a step consists of."""
-        membrane, mode, decayed = self.dynamics.membrane, self.dynamics.neuromod_mode, self.dynamics.decay_input
-        return Structure(membrane, mode, decayed, self.decision, tuple(self.constants), modulated, outputs)
+        own, names = self.dynamics, tuple(self.constants)
+        dynamics = tuple(own.constants)
+        return Structure(own.membrane, own.mechanisms, own.decay_input, self.decision, dynamics, names, modulated, outputs)
 
 
 def closed_form(
@@ -63,21 +64,20 @@ def closed_form(
         dynamics: the constants of the dynamics.
         parameters: the other numbers of the layer with one value per neuron, `q_scale` and `q_bias` among them.
     """
-    constants = {name: value for name, value in dynamics._asdict().items() if isinstance(value, Tensor)}
+    constants = dict(dynamics.constants)
     like = dynamics.V_th
 
     def number(name: str) -> Tensor:
         given = parameters.get(name)
         return torch.full((), getattr(settings, name), dtype=like.dtype, device=like.device) if given is None else given
 
-    dynamic = settings.allow_dynamic_spike_probability
     if not settings.quantum_mode:
         name = "base_alpha" if settings.stochastic else "alpha"
         constants[name] = number(name)
         kind, surrogate = (
             ("stochastic", None) if settings.stochastic else ("deterministic", settings.surrogate_gradient_function)
         )
-        return ClosedForm(Decision(kind, surrogate=surrogate, dynamic=dynamic), constants, dynamics)
+        return ClosedForm(Decision(kind, surrogate=surrogate), constants, dynamics)
     if shots is not None and settings.decision != "sample":
         # A sample of an estimate is one of the probability itself; of a threshold or an average the shots are the point.
         return Obstacle(f"decision={settings.decision!r} with shots={shots}")
@@ -101,5 +101,5 @@ def closed_form(
     if settings.decision == "threshold":
         level = just_above(excitation_at(settings.quantum_threshold), like.dtype)
         constants["level"] = torch.full((), level, dtype=like.dtype, device=like.device)
-    decision = Decision(settings.decision, mapping, circuit if response is None else None, dynamic=dynamic)
+    decision = Decision(settings.decision, mapping, circuit if response is None else None)
     return ClosedForm(decision, constants, dynamics)

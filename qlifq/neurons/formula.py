@@ -9,18 +9,17 @@ from torch import Tensor
 from qlifq._transforms import constant
 from qlifq.backends.sampling import straight_through
 from qlifq.circuits import SinusoidalResponse, SpikeCircuit
-from qlifq.neurons.dynamics import Dynamics, integrate, settle, threshold
+from qlifq.neurons.dynamics import Dynamics, integrate, settle, slope, state_class, threshold
 from qlifq.neurons.kernels import Formula
 from qlifq.neurons.mapping import MAPPINGS, AngleMapping
+from qlifq.neurons.mechanisms.mechanism import Mechanism
 from qlifq.neurons.membrane import Membrane
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.surrogates import SURROGATES
 
-__all__ = ["Decision", "Structure", "angle_of", "formula_of", "slope"]
+__all__ = ["Decision", "Structure", "angle_of", "formula_of"]
 
-#: Every constant of the dynamics, without the three that are no tensors.
-_DYNAMICS = tuple(name for name in Dynamics._fields if name not in {"membrane", "neuromod_mode", "decay_input"})
 _RESPONSE = SinusoidalResponse._fields
 
 
@@ -33,14 +32,12 @@ class Decision(NamedTuple):
         circuit: the circuit whose closed form is the probability; None where a response is given as constants, and for the
             classic neuron.
         surrogate: the derivative of the deterministic neuron; None for the others.
-        dynamic: whether recent spikes flatten the slope.
     """
 
     kind: str
     mapping: AngleMapping | None = None
     circuit: SpikeCircuit | None = None
     surrogate: str | None = None
-    dynamic: bool = False
 
 
 class Structure(NamedTuple):
@@ -48,31 +45,24 @@ class Structure(NamedTuple):
 
     Args:
         membrane: the row of the membrane equation.
-        neuromod_mode: what modulation acts on.
+        mechanisms: the rows of the mechanisms that act.
         decay_input: whether dt/τ scales the input.
         decision: how spikes are decided.
-        constants: the names of the constants that there are.
+        dynamics: the names of the constants of the dynamics.
+        constants: the names of all constants.
         modulated: whether a modulation is given.
         outputs: what is kept of every step, beside the spikes: names of states, "potential", "threshold", "gap", "angle" and
             "probability".
     """
 
     membrane: Membrane
-    neuromod_mode: str
+    mechanisms: tuple[Mechanism, ...]
     decay_input: bool
     decision: Decision
+    dynamics: tuple[str, ...]
     constants: tuple[str, ...]
     modulated: bool
     outputs: tuple[str, ...]
-
-
-def slope(base: Tensor, dynamic: Tensor | None, strength: Tensor | None, modulation: Tensor | None) -> Tensor:
-    """The slope of the decision as recent spikes and modulation leave it: base / (1 + D), × (1 + k m)."""
-    if dynamic is not None:
-        base = base / (1 + dynamic)
-    if modulation is not None and strength is not None:
-        base = base * (1 + strength * modulation)
-    return base
 
 
 def angle_of(
@@ -93,12 +83,7 @@ def angle_of(
         dynamics: the constants.
         modulation: as for `integrate`.
     """
-    scale = slope(
-        values["q_scale"],
-        state.dynamic if settings.allow_dynamic_spike_probability else None,
-        dynamics.neuromod_strength,
-        modulation if settings.neuromod_mode == "prob_slope" else None,
-    )
+    scale = slope(values["q_scale"], state, dynamics, modulation)
     leak, span = (values.get(name, getattr(settings, name)) for name in ("quantum_leak", "theta_max"))
     return MAPPINGS[settings.mapping].angle(gap, scale, values["q_bias"] - leak, span)
 
@@ -106,30 +91,26 @@ def angle_of(
 @functools.lru_cache(maxsize=256)
 def formula_of(structure: Structure) -> Formula:
     """The step of a layer of this structure, the same object for the same structure."""
-    decision = structure.decision
+    decision, states = structure.decision, state_class(structure.mechanisms)
 
     def step(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        dynamics = Dynamics(
-            structure.membrane,
-            structure.neuromod_mode,
-            decay_input=structure.decay_input,
-            **{name: values[name] for name in structure.constants if name in _DYNAMICS},
-        )
-        state = QLIFState(*(values[name] for name in QLIFState._fields))
+        own = {name: values[name] for name in structure.dynamics}
+        dynamics = Dynamics(structure.membrane, structure.mechanisms, structure.decay_input, own)
+        state = states(*(values[name] for name in states._fields))
         modulation = values.get("modulation")
         state, gap = integrate(state, values["current"], dynamics, modulation=modulation, noise=values.get("noise"))
         found = {"potential": state.voltage, "gap": gap, "threshold": threshold(state, dynamics, modulation)}
-        spikes = _decide(decision, values, state, gap, modulation if structure.neuromod_mode == "prob_slope" else None, found)
+        spikes = _decide(decision, values, state, gap, dynamics, modulation, found)
         after = settle(state, spikes, dynamics, modulation=modulation)
         return {**found, **after._asdict(), "spikes": spikes}
 
     checked = None if decision.mapping is None else "angle"
     random = decision.kind in {"sample", "stochastic"}
-    noisy = "noise_scale" in structure.constants
+    noisy = any(row.noisy for row in structure.mechanisms)
     inputs = ("current", "modulation") if structure.modulated else ("current",)
     outputs = ("spikes", *(name for name in structure.outputs if name != "spikes"))
     return Formula(
-        step, QLIFState._fields, inputs, structure.constants, outputs, decision.kind != "expectation", random, noisy, checked
+        step, states._fields, inputs, structure.constants, outputs, decision.kind != "expectation", random, noisy, checked
     )
 
 
@@ -138,6 +119,7 @@ def _decide(
     values: Mapping[str, Tensor],
     state: QLIFState,
     gap: Tensor,
+    dynamics: Dynamics,
     modulation: Tensor | None,
     found: dict[str, Tensor],
 ) -> Tensor:
@@ -152,7 +134,7 @@ def _decide(
         spikes = straight_through(_decided(values, gap, lambda at: at > 0), smooth)
         return spikes if active is None else spikes * active
     base = values["base_alpha"] if decision.mapping is None else values["q_scale"]
-    scale = slope(base, state.dynamic if decision.dynamic else None, values.get("neuromod_strength"), modulation)
+    scale = slope(base, state, dynamics, modulation)
     if decision.mapping is None:
         # The classic stochastic neuron: p = σ(slope · Δ).
         probability = (gap * scale).sigmoid()

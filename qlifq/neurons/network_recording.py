@@ -12,7 +12,8 @@ from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneSt
 from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.recorder import Recorder
-from qlifq.neurons.recording import RECORDABLE, Recording, circuit_decisions, spike_trace, unrecordable
+from qlifq.neurons.recording import Recording, circuit_decisions, recordable, spike_trace, unrecordable
+from qlifq.neurons.state import QLIFState
 from qlifq.neurons.thresholds import comparable
 
 __all__ = ["Recordings", "record"]
@@ -20,7 +21,6 @@ __all__ = ["Recordings", "record"]
 Layer = QLIF | BrandPetruccione
 #: What a Brand-Petruccione neuron has beside its spikes; "probability" is its population, which is what a circuit measures.
 _ROTATED = ("population", "probability", "trace")
-_ALL = (*RECORDABLE, "population")
 
 
 class Recordings(Mapping[str, Recording]):
@@ -125,8 +125,9 @@ def record(
     for name in layers or ():
         check.choice("layers", name, list(found))
     chosen = found if layers is None else {name: found[name] for name in layers}
+    known = dict.fromkeys(each for layer in found.values() for each in _recordable(layer))
     for name in names:
-        check.choice("names", name, _ALL)
+        check.choice("names", name, known)
         if not any(_has(layer, name) for layer in chosen.values()):
             raise UnsupportedError(f"Argument `names` must not hold {name!r}, which none of the layers has.")
     for name, layer in chosen.items():
@@ -137,10 +138,12 @@ def record(
         yield recordings
 
 
+def _recordable(layer: Layer) -> tuple[str, ...]:
+    return _ROTATED if isinstance(layer, BrandPetruccione) else recordable(layer)
+
+
 def _has(layer: Layer, name: str) -> bool:
-    if isinstance(layer, BrandPetruccione):
-        return name in _ROTATED
-    return name in RECORDABLE and unrecordable(layer, name) is None
+    return name in _recordable(layer) and (isinstance(layer, BrandPetruccione) or unrecordable(layer, name) is None)
 
 
 def _dt(layer: Layer) -> float:
@@ -150,7 +153,7 @@ def _dt(layer: Layer) -> float:
 def _evaluations(layer: Layer, spikes: Tensor, kept: Mapping[str, Tensor], before: tuple[Tensor, ...] | None) -> int:
     """How many spike decisions a circuit made."""
     if isinstance(layer, QLIF):
-        return circuit_decisions(layer, spikes, None if before is None else before[-1])
+        return circuit_decisions(layer, spikes, before.refractory if isinstance(before, QLIFState) else None)
     # What has reached the threshold is reset in the next step, which runs no circuit.
     populations = kept["population"].detach()
     silent = int((populations[:-1] >= comparable(layer.threshold, layer.shots, populations.dtype)).sum())

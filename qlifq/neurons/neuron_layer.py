@@ -10,7 +10,7 @@ from qlifq import _validation as check
 from qlifq.errors import MissingConstantError, UnsupportedError
 from qlifq.neurons.dynamics import Dynamics, initial_state
 from qlifq.neurons.membrane import MEMBRANES
-from qlifq.neurons.parameters import PER_NEURON, Need, Settings, spec_of
+from qlifq.neurons.parameters import Need, Settings, is_per_neuron, spec_of
 from qlifq.neurons.per_neuron import PerNeuronValue
 from qlifq.neurons.precision import widened
 from qlifq.neurons.rules import PerNeuron
@@ -20,16 +20,9 @@ from qlifq.neurons.temporal import TemporalModule
 
 __all__ = ["NeuronLayer", "settings_of"]
 
-_PARAMETERS = {item.name: item for item in fields(Settings)}
-#: The numbers that a layer keeps per neuron even where all neurons share one.
-_KEPT = ("V_th", "tau", "eta", "q_scale", "q_bias")
-
 
 def settings_of(parameters: Mapping[str, object], shape: NeuronShape) -> tuple[Settings, dict[str, tuple[int, ...]]]:
     """The settings of a layer, and the shapes in which what is per neuron was given, see `given_per_neuron`."""
-    for name in parameters:
-        if name not in _PARAMETERS:
-            raise check.unknown("parameter", name, list(_PARAMETERS))
     numbers, given = given_per_neuron(parameters, shape)
     return Settings(**numbers), given  # type: ignore[arg-type]
 
@@ -97,8 +90,8 @@ class NeuronLayer(TemporalModule):
 
     def _changed(self) -> list[str]:
         """The settings that differ from their defaults, as `name=value`."""
-        values = {name: getattr(self.settings, name) for name in _PARAMETERS}
-        return [f"{name}={self._printed(name)}" for name, value in values.items() if value != _PARAMETERS[name].default]
+        changed = (item.name for item in fields(self.settings) if getattr(self.settings, item.name) != item.default)
+        return [f"{name}={self._printed(name)}" for name in changed]
 
     def _printed(self, name: str) -> str:
         """The value of a parameter; of several in a shape, that shape."""
@@ -109,7 +102,7 @@ class NeuronLayer(TemporalModule):
 
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         # Where a property raises an AttributeError, Python calls this, and what it said would be lost.
-        return self._constant(name) if name in PER_NEURON else super().__getattr__(name)
+        return self._constant(name) if is_per_neuron(name) else super().__getattr__(name)
 
     @property
     def mapping(self) -> str:
@@ -147,9 +140,8 @@ class NeuronLayer(TemporalModule):
             value = cast(Tensor, self.constants[name]())
             return value if value.shape == self.shape else value.expand(self.shape)
         if not self.settings.has_effect(name):
-            raise MissingConstantError(
-                f"This layer has no `{name}`: it needs {cast(Need, spec_of(_PARAMETERS[name]).need).words}."
-            )
+            need = cast(Need, spec_of(Settings.__dataclass_fields__[name]).need)
+            raise MissingConstantError(f"This layer has no `{name}`: it needs {need.words}.")
         value = getattr(self.settings, name)
         if value is None:
             raise MissingConstantError(f"This layer has no `{name}`: it is None.")
@@ -172,9 +164,9 @@ class NeuronLayer(TemporalModule):
 
 def _constants(settings: Settings, shape: NeuronShape, given: Mapping[str, tuple[int, ...]]) -> nn.ModuleDict:
     """The numbers per neuron that are kept: those of every layer that uses them, those given per neuron, those trained."""
-    trained = settings.trained
-    always = [name for name in _KEPT if settings.has_effect(name)]
-    own = [name for name in PER_NEURON if name in trained or isinstance(getattr(settings, name), tuple)]
+    trained, specs = settings.trained, {item.name: spec_of(item) for item in fields(settings) if is_per_neuron(item.name)}
+    always = [name for name, spec in specs.items() if spec.kept and spec.has_effect(settings)]
+    own = [name for name in specs if name in trained or isinstance(getattr(settings, name), tuple)]
     kept = {}
     for name in dict.fromkeys((*always, *own)):
         low, high = settings.open_bounds(name)

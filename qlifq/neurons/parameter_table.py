@@ -7,48 +7,36 @@ from typing import NamedTuple
 
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.neurons.membrane import MEMBRANES
-from qlifq.neurons.parameters import Settings, Spec, spec_of
+from qlifq.neurons.parameters import MECHANISMS, Settings, Spec, spec_of
 
-__all__ = ["FORMULAS", "Row", "markdown_table", "table"]
+__all__ = ["Row", "formulas", "markdown_table", "table"]
 
-#: What each group of parameters does to the neuron at every step, s being the spike and m the transformed modulation.
-FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+#: What each group of parameters does to the neuron at every step, s being the spike and m the transformed modulation; what the
+#: mechanisms do stands in their rows.
+_FORMULAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "membrane": (
-            *(f"{name}: {membrane.formula} + noise_std √dt ξ" for name, membrane in MEMBRANES.items()),
-            *(f"{name}, decay_input=False: {membrane.undecayed} + noise_std √dt ξ" for name, membrane in MEMBRANES.items()),
-            "V ← max(V, V_min) where V_min is given",
+            *(f"{name}: {membrane.formula}" for name, membrane in MEMBRANES.items()),
+            *(f"{name}, decay_input=False: {membrane.undecayed}" for name, membrane in MEMBRANES.items()),
             "hard reset: V ← V_reset · soft: V ← V − reset_scale threshold · partial: V ← V + reset_fraction (V_reset − V)",
-        ),
-        "threshold": (
-            "threshold = V_th + H + T",
-            "homeostasis: F ← F + (dt/homeostasis_tau) (s − F), H ← H + homeostasis_lr dt (F − homeostasis_target_rate)",
-            "adaptive: T ← T e^(−dt/tau_threshold) + eta s, the sum kept within min_threshold and max_threshold",
-        ),
-        "adaptation": (
-            "I_eff = I S − A − g_ahp H",
-            "A ← A adaptation_decay^dt + spike_increase s",
-            "H ← min(H e^(−dt/tau_ahp) + ahp_jump s, 2)",
-        ),
-        "plasticity": (
-            "I_eff = I S − A − g_ahp H",
-            "S ← S + (1 − (1 − recovery_rate)^dt) (1 − S) − depression_rate S s",
-        ),
-        "neuromodulation": (
-            "gain: I ← (1 + k m) I",
-            "threshold: Δ ← Δ − k m",
-            "prob_slope: slope ← (1 + k m) slope",
         ),
         "quantum decision": (
             "Δ = V − threshold",
             *(f"{name}: {mapping.formula}" for name, mapping in MAPPINGS.items()),
             "P(1) = sin²(θ/2)",
-            "dynamic: q_scale ← q_scale / (1 + D), D ← D e^(−dt/tau_adapt) + s",
         ),
         "classic decision": ("deterministic: s = 1 where Δ > 0", "stochastic: p = σ(base_alpha Δ)"),
         "learning": ("∂ rate / ∂ parameter, the sum over all neurons",),
     }
 )
+
+
+def formulas(group: str) -> tuple[str, ...]:
+    """What a group of parameters does to the neuron at every step, a line for each equation."""
+    return (
+        *_FORMULAS.get(group, ()),
+        *(line for row in MECHANISMS.values() if row.group == group for line in row.formula),
+    )
 
 
 class Row(NamedTuple):
@@ -62,9 +50,10 @@ class Row(NamedTuple):
 
 
 def table() -> list[Row]:
-    """Every parameter as text, in the order of `Settings`."""
-    rows = []
-    for item in fields(Settings):
+    """Every parameter as text, group by group."""
+    rows: list[Row] = []
+    groups = list(dict.fromkeys(spec_of(item).group for item in fields(Settings)))
+    for item in sorted(fields(Settings), key=lambda item: groups.index(spec_of(item).group)):
         spec = spec_of(item)
         default = f"{item.default:.6g}" if isinstance(item.default, float) else repr(item.default).strip("'")
         need = f"; needs {spec.need.words}" if spec.need else ""
@@ -73,7 +62,7 @@ def table() -> list[Row]:
 
 
 def markdown_table() -> str:
-    """The parameters as a Markdown table, in the order of `Settings`."""
+    """The parameters as a Markdown table, group by group."""
     lines = ["| parameter | default | range | what it does |", "| --- | --- | --- | --- |"]
     group = ""
     for row in table():

@@ -16,7 +16,7 @@ from qlifq.neurons import kernels
 from qlifq.neurons.activity import ActivityMonitor
 from qlifq.neurons.closed_form import ClosedForm, Obstacle, closed_form
 from qlifq.neurons.decision import QuantumDecision
-from qlifq.neurons.dynamics import Dynamics
+from qlifq.neurons.dynamics import Dynamics, state_class
 from qlifq.neurons.inputs import check_constants, checked_current, checked_end, checked_modulation
 from qlifq.neurons.keywords import NeuronParameters
 from qlifq.neurons.neuron_layer import NeuronLayer, settings_of
@@ -182,9 +182,10 @@ class QLIF(NeuronLayer):
             UnsupportedError: for a modulation that would be ignored.
             BackendError: if the backend fails while it runs.
         """
-        # What is infinite or NaN in a current is so in the last potential, which is read in a fraction of the time; but a lower
-        # bound of the potential would hide a current of minus infinity.
-        late = isinstance(current, Tensor) and current.device.type != "cpu" and self.settings.V_min is None
+        # What is infinite or NaN in a current is so in the last potential, which is read in a fraction of the time; but what
+        # keeps the potential to something, such as a lower bound, would hide it.
+        late = isinstance(current, Tensor) and current.device.type != "cpu"
+        late = late and all(row.limit is None for row in self.settings.mechanisms)
         given = self._checked(current, state, modulation, timed=True, check_values=True, check_current=not late)
         found = self._run(given)
         if late and check.not_finite(found.state.voltage):
@@ -345,7 +346,8 @@ class QLIF(NeuronLayer):
         check_constants(self.settings, {name: kept.stored for name, kept in self._kept().items()}, current, self._suited)
         batch = current.shape[timed]
         if state is not None:
-            state = self._shape.flat_state(check_state(state, (batch, *self.shape), current, check_values=check_values))
+            names = state_class(self.settings.mechanisms)._fields
+            state = self._shape.flat_state(check_state(state, names, (batch, *self.shape), current, check_values=check_values))
         modulation = checked_modulation(modulation, self.settings, current, timed=timed, check_values=check_values)
         if modulation is not None:
             modulation = self._shape.flat_modulation(modulation)

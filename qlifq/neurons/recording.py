@@ -11,6 +11,7 @@ from torch import Tensor
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, DtypeError, UnsupportedError
 from qlifq.neurons.description import describe_decisions
+from qlifq.neurons.dynamics import state_class
 from qlifq.neurons.inputs import FLOATING
 from qlifq.neurons.precision import widened
 from qlifq.neurons.qlif import QLIF
@@ -18,10 +19,9 @@ from qlifq.neurons.state import QLIFState
 from qlifq.neurons.steps import Sequence, Step, gathered
 from qlifq.neurons.trains.loop import LOOPS
 
-__all__ = ["RECORDABLE", "Recording", "circuit_decisions", "simulate", "spike_trace", "unrecordable"]
+__all__ = ["RECORDABLE", "Recording", "circuit_decisions", "recordable", "simulate", "spike_trace", "unrecordable"]
 
-
-#: What can be recorded beside the spikes; "trace" is made of the spikes.
+#: What can be recorded of any layer beside the spikes; "trace" is made of the spikes.
 RECORDABLE = (*QLIFState._fields, "potential", "threshold", "gap", "angle", "probability", "trace")
 
 
@@ -100,7 +100,8 @@ def simulate(
     Args:
         layer: the layer.
         current: `(time, batch, num_neurons)`, as for `QLIF.forward`.
-        record: names from `RECORDABLE`: every state variable, "potential", "threshold", "gap", "angle", "probability", "trace".
+        record: names from `RECORDABLE`: every state variable, "potential", "threshold", "gap", "angle", "probability", "trace";
+            of a layer with a mechanism of one's own its states too.
         state: as for `QLIF.forward`.
         modulation: as for `QLIF.forward`.
         trace_tau: time constant of the spike trace, in the unit of dt.
@@ -165,7 +166,7 @@ def _repeated(
 ) -> tuple[Tensor, QLIFState | None, Tensor | None]:
     """What a layer runs on, every row of the batch this often."""
     if state is not None:
-        state = QLIFState(*(value.repeat(copies, *[1] * (value.ndim - 1)) for value in state))
+        state = type(state)(*(value.repeat(copies, *[1] * (value.ndim - 1)) for value in state))
     if modulation is not None and modulation.ndim > 1 and modulation.shape[1] > 1:
         modulation = modulation.repeat(1, copies, *[1] * (modulation.ndim - 2))
     return current.repeat(1, copies, *[1] * (current.ndim - 2)), state, modulation
@@ -230,10 +231,15 @@ def _names(layer: QLIF, record: object) -> list[str]:
         raise DtypeError(f"Argument `record` must be names of what to keep, but is {record!r}.")
     names = list(dict.fromkeys([record] if isinstance(record, str) else record))
     for name in names:
-        check.choice("record", name, RECORDABLE)
+        check.choice("record", name, recordable(layer))
         if (reason := unrecordable(layer, name)) is not None:
             raise UnsupportedError(f"Argument `record` must not hold {name!r} {reason}, which has none.")
     return names
+
+
+def recordable(layer: QLIF) -> tuple[str, ...]:
+    """`RECORDABLE`, and the states of the layer's own mechanisms."""
+    return tuple(dict.fromkeys((*RECORDABLE, *state_class(layer.settings.mechanisms)._fields)))
 
 
 def unrecordable(layer: QLIF, name: str) -> str | None:

@@ -65,7 +65,7 @@ def in_one(given: Given, form: ClosedForm, seeds: SeedStream, outputs: tuple[str
     if prepared is None:
         return None
     kept, after, lost = prepared.run(_place(seeds.next_steps(len(current)), current))
-    last = checked_end(QLIFState(**after))
+    last = checked_end(type(state)(**after))
     if lost:
         neurons = current[0].numel()
         raise ArgumentError(
@@ -79,11 +79,12 @@ def step_by_step(
 ) -> Iterator[Step]:
     """Run a sequence and yield every step; `drawn` are its spikes where they were decided before."""
     state, draws = given.state, philox.Draws()
+    noisy = any(row.noisy for row in settings.mechanisms)
     for time, now in enumerate(given.current):
         modulation = None if given.modulation is None else given.modulation[time]
         steps = seeds.next_steps(1)
         place = _place(steps, given.current, draws)
-        noise = constant(now, place.normal) if settings.uses("noise_std") else None
+        noise = constant(now, place.normal) if noisy else None
         step = one_step(state, Moment(time, now, modulation, noise, place, steps))
         state = step.state
         if drawn is not None and settings.refractory_period:
@@ -113,7 +114,7 @@ def exact_step(form: ClosedForm, drawn: DrawnTrains | None) -> OneStep:
         if angle is not None and angle.device.type == "cpu":
             check.finite("angles", angle)
         return Step(
-            QLIFState(*(found[name] for name in QLIFState._fields)),
+            type(state)(*(found[name] for name in state._fields)),
             found["spikes"],
             found["gap"],
             found["potential"],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from qlifq.errors import ArgumentError
 
-__all__ = ["NOT_BELOW_DT", "RULES", "PerNeuron", "Rule"]
+__all__ = ["PerNeuron", "Rule"]
 
 #: One number for all neurons, or one per neuron.
 PerNeuron = float | tuple[float, ...]
@@ -39,18 +39,3 @@ class Rule(NamedTuple):
         for one, limit in zip(values, bounds, strict=False):
             if not holds(one, limit):
                 raise ArgumentError(f"Argument `{self.name}` must be {self.order} {self.other} = {limit:g}, but is {one:g}.")
-
-
-#: The parameters that a step of dt must not overtake.
-NOT_BELOW_DT = ("tau", "homeostasis_tau")
-
-#: The rules of every neuron; a membrane's own stand in its row.
-RULES = (
-    *(Rule(name, "at least", "dt") for name in NOT_BELOW_DT),
-    Rule("min_threshold", "below", "max_threshold"),
-    Rule("V_th", "at least", "min_threshold"),
-    Rule("V_th", "at most", "max_threshold"),
-    Rule("V_th", "above", "V_reset"),
-    Rule("V_min", "below", "V_th"),
-    Rule("V_min", "below", "V_reset"),
-)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.errors import DtypeError, ShapeError
-from qlifq.neurons.parameters import PER_NEURON
+from qlifq.neurons.parameters import is_per_neuron
 from qlifq.neurons.state import QLIFState
 
 __all__ = ["NeuronShape", "given_per_neuron", "reduced", "shape_of_layer"]
@@ -53,11 +53,11 @@ class NeuronShape:
 
     def flat_state(self, state: QLIFState) -> QLIFState:
         """Every part as by `flat`."""
-        return state if len(self.sizes) == 1 else QLIFState(*map(self.flat, state))
+        return state if len(self.sizes) == 1 else type(state)(*map(self.flat, state))
 
     def shaped_state(self, state: QLIFState) -> QLIFState:
         """Every part as by `shaped`."""
-        return state if len(self.sizes) == 1 else QLIFState(*map(self.shaped, state))
+        return state if len(self.sizes) == 1 else type(state)(*map(self.shaped, state))
 
 
 def shape_of_layer(num_neurons: object) -> NeuronShape:
@@ -82,9 +82,8 @@ def given_per_neuron(
         DtypeError: for one that holds no numbers.
     """
     laid_out, given = dict(parameters), {}
-    for name in PER_NEURON if len(shape.sizes) > 1 else ():
-        value = parameters.get(name)
-        if value is None or isinstance(value, int | float | str):
+    for name, value in parameters.items() if len(shape.sizes) > 1 else ():
+        if not is_per_neuron(name) or value is None or isinstance(value, int | float | str):
             continue
         try:
             numbers = (

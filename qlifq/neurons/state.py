@@ -1,20 +1,25 @@
 """The state of a QLIF layer: tensors in a named tuple, never hidden in the module."""
 
+import functools
 import operator
-from typing import NamedTuple
+from collections import namedtuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq._transforms import trainable
-from qlifq.errors import DtypeError, ShapeError
+from qlifq.errors import ArgumentError, DtypeError, ShapeError
 
-__all__ = ["QLIFState", "check_state"]
+__all__ = ["QLIFState", "check_state", "state_with"]
 
 
 class QLIFState(NamedTuple):
     """What a layer carries from one step to the next, each `(batch, num_neurons)`, or `(batch, *shape)`.
+
+    The state of a layer with a mechanism of one's own is one too, which has the states of this mechanism behind these.
 
     Args:
         voltage: membrane potential V.
@@ -40,17 +45,40 @@ class QLIFState(NamedTuple):
 
     def detach(self) -> "QLIFState":
         """The same values, cut from the graph that made them."""
-        return QLIFState(*(value.detach() for value in self))
+        return type(self)(*(value.detach() for value in self))
+
+
+def state_with(names: Iterable[str]) -> type[QLIFState]:
+    """The class of states that have these names too; `QLIFState` where it has them all."""
+    return _class_of(tuple(name for name in names if name not in QLIFState._fields))
+
+
+@functools.cache
+def _class_of(own: tuple[str, ...]) -> type[QLIFState]:
+    if not own:
+        return QLIFState
+    every: Any = namedtuple("QLIFState", (*QLIFState._fields, *own))  # type: ignore[misc]
+    # Saved by its names, since no module has the class.
+    parts = {"__slots__": (), "__reduce__": lambda state: (_restored, (own, *state))}
+    return cast(type[QLIFState], type("QLIFState", (every, QLIFState), parts))
+
+
+def _restored(own: tuple[str, ...], *values: Tensor) -> QLIFState:
+    return _class_of(own)(*values)
 
 
 # So that `torch.load` reads a saved state as it reads tensors.
-torch.serialization.add_safe_globals([QLIFState])
+torch.serialization.add_safe_globals([QLIFState, _restored])
 
 
-def check_state(state: object, sizes: tuple[int, ...], like: Tensor, *, check_values: bool) -> QLIFState:
-    """Refuse what is not a state of these sizes, else return it; its values are read with `check_values`."""
+def check_state(
+    state: object, names: tuple[str, ...], sizes: tuple[int, ...], like: Tensor, *, check_values: bool
+) -> QLIFState:
+    """Refuse what is not a state of these names and sizes, else return it; its values are read with `check_values`."""
     if not isinstance(state, QLIFState):
         raise DtypeError(f"Argument `state` must be a QLIFState or None, but is {type(state).__name__}.")
+    if state._fields != names:
+        raise ArgumentError(f"Argument `state` must hold {', '.join(names)}, but holds {', '.join(state._fields)}.")
     for name, value in zip(state._fields, state, strict=True):
         if not isinstance(value, Tensor) or value.dtype != like.dtype or value.device != like.device:
             found = f"{_dtype_name(value.dtype)} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
@@ -60,7 +88,7 @@ def check_state(state: object, sizes: tuple[int, ...], like: Tensor, *, check_va
     if check_values:
         check.all_finite({f"state.{name}": value for name, value in state._asdict().items()})
     usable = [trainable(value) for value in state]
-    return state if all(map(operator.is_, usable, state)) else QLIFState(*usable)
+    return state if all(map(operator.is_, usable, state)) else type(state)(*usable)
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

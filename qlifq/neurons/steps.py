@@ -83,5 +83,5 @@ def gathered(steps: Iterable[Step], outputs: tuple[str, ...], current: Tensor, s
     for step in steps:
         state = step.state
         for name, values in kept.items():
-            values.append(getattr(state if name in QLIFState._fields else step, name))
+            values.append(getattr(state if name in state._fields else step, name))
     return Sequence({name: torch.stack(each) if each else torch.zeros_like(current) for name, each in kept.items()}, state)

@@ -16,7 +16,7 @@ from qlifq.backends.analytic import AnalyticBackend
 from qlifq.backends.reference import ReferenceBackend
 from qlifq.neurons import Settings, value_gradients
 from qlifq.neurons.parameter_table import markdown_table
-from qlifq.neurons.parameters import PER_NEURON, RESETS
+from qlifq.neurons.parameters import RESETS, is_per_neuron
 
 NEURONS, STEPS = 24, 60
 
@@ -156,7 +156,7 @@ def test_num_neurons_is_the_size_of_the_layer() -> None:
 NONE = {"V_min": -99.0, "q_scale": 4.0, "q_bias": 0.0}
 
 
-@pytest.mark.parametrize("name", PER_NEURON)
+@pytest.mark.parametrize("name", [item.name for item in fields(Settings) if is_per_neuron(item.name)])
 def test_one_value_per_neuron_acts_on_its_neuron_alone(name: str) -> None:
     context, value = EFFECTS[name].context, EFFECTS[name].value
     kwargs: dict[str, object] = {"tau": 5.0, **context, "seed": 4}

@@ -40,8 +40,8 @@ __all__ = [
 
 #: Those that can be measured from a page: they draw counts, here.
 LOCAL = tuple(name for name, can in CAPABILITIES.items() if can.shots and not (can.remote or can.record))
-_NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))  # type: ignore[attr-defined]
-_NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")  # type: ignore[attr-defined]
+_NOISE = Need("a backend that takes a noise", lambda view: noisy(view.backend))
+_NUMBERS = Need("noise='numbers'", lambda view: noisy(view.backend) and view.noise == "numbers")
 
 #: What the table calls the numbers that were fitted to a neuron.
 _WORDS = ("slope q_scale", "offset q_bias", "readout P(1 | 0)", "readout P(0 | 1)")

@@ -19,7 +19,7 @@ from qlifq.neurons.parameters import Need
 
 __all__ = ["CLOSED_FORM", "CircuitRun", "CircuitView", "circuit_charts", "circuit_code", "run_circuit"]
 
-_TWO_SLOTS = Need("a circuit of two angles", lambda view: CIRCUITS[view.circuit].build().num_angles > 1)  # type: ignore[attr-defined]
+_TWO_SLOTS = Need("a circuit of two angles", lambda view: CIRCUITS[view.circuit].build().num_angles > 1)
 _THETA_MAX = Need("mapping='tanh'", lambda view: "theta_max" in MAPPINGS[view.mapping].parameters)
 _POINTS = 201
 #: Who gives the numbers of this page.

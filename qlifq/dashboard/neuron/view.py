@@ -22,13 +22,13 @@ MOST_STEPS, MOST_NEURONS, MOST_WIRES = 2000, 256, 20
 
 def _source(*names: str) -> Need:
     words = " or ".join(f"source={name!r}" for name in names)
-    return Need(words, lambda view: view.source in names)  # type: ignore[attr-defined]
+    return Need(words, lambda view: view.source in names)
 
 
 MADE = _source("constant", "ramp", "staircase", "pulses", "poisson")
-SEVERAL = Need("neurons above 1", lambda view: view.source in {"digits", "upload"} or view.neurons > 1)  # type: ignore[attr-defined]
-SPREAD = Need(f"neurons above 1 and {MADE.words}", lambda view: MADE.holds(view) and view.neurons > 1)  # type: ignore[attr-defined]
-MODULATED = Need("a modulation other than 'none'", lambda view: view.modulation != "none")  # type: ignore[attr-defined]
+SEVERAL = Need("neurons above 1", lambda view: view.source in {"digits", "upload"} or view.neurons > 1)
+SPREAD = Need(f"neurons above 1 and {MADE.words}", lambda view: MADE.holds(view) and view.neurons > 1)
+MODULATED = Need("a modulation other than 'none'", lambda view: view.modulation != "none")
 LEARNED = Need(
     f"{DETERMINISTIC.words} and something learnable, since it is the gradient that it changes",
     lambda view: DETERMINISTIC.holds(view) and any(getattr(view, name) for name in LEARNABLE),
@@ -40,7 +40,7 @@ def _drawn(view: Any) -> bool:
     return (sampled if view.quantum_mode else view.stochastic) or view.noise_std > 0 or view.source in {"poisson", "digits"}
 
 
-POOLED = Need(f"{QUANTUM.words} and finite shots", lambda view: QUANTUM.holds(view) and view.shots != "exact")  # type: ignore[attr-defined]
+POOLED = Need(f"{QUANTUM.words} and finite shots", lambda view: QUANTUM.holds(view) and view.shots != "exact")
 DRAWN = Need(
     "decision='sample', finite shots, stochastic=True, noise_std above 0, or source='poisson' or source='digits'", _drawn
 )

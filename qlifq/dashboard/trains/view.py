@@ -28,7 +28,7 @@ _LAGS = (1, 2, 3, 4, 6, 8)
 
 _HARD = Need("reset='hard'", lambda view: view.reset == "hard")
 _ADDITIVE = Need("reset='hard' and mapping='linear'", lambda view: view.reset == "hard" and view.mapping == "linear")
-_NUMBERS = Need("noise='numbers'", lambda view: view.noise == "numbers")  # type: ignore[attr-defined]
+_NUMBERS = Need("noise='numbers'", lambda view: view.noise == "numbers")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from qlifq._validation import real
 from qlifq.circuits import Condition, SpikeTrainCircuit
 from qlifq.errors import ArgumentError
-from qlifq.neurons.dynamics import AHP_MAX, Dynamics, integrate, settle
+from qlifq.neurons.dynamics import Dynamics, integrate, settle
 from qlifq.neurons.formula import angle_of
 from qlifq.neurons.parameters import Settings
 from qlifq.neurons.state import QLIFState
@@ -107,7 +107,7 @@ def compile_train(
     for first in range(0, batch, part):
         rows = slice(first, first + part)
         own = modulation if modulation is None or modulation.shape[1] == 1 else modulation[:, rows]
-        parts.append(_compile(neuron, current[:, rows], QLIFState(*(value[rows] for value in state)), own, tolerance))
+        parts.append(_compile(neuron, current[:, rows], type(state)(*(value[rows] for value in state)), own, tolerance))
     return joined(parts)
 
 
@@ -117,10 +117,11 @@ def _compile(neuron: Neuron, current: Tensor, state: QLIFState, modulation: Tens
     angles = single_spikes(neuron, dynamics, current, state, modulation)
     if neuron.settings.reset == "soft":
         return _sums(angles, tolerance)
-    if dynamics.eta is None:
+    silent = {name: torch.zeros_like(dynamics.constants[name]) for row in dynamics.mechanisms for name in row.summed}
+    if not silent:
         return _since_last(angles, tolerance)
-    # The threshold is the sum over the spikes, and what is left without it follows the last one; each has half of the error.
-    level = single_spikes(neuron, dynamics._replace(eta=torch.zeros_like(dynamics.eta)), current, state, modulation)
+    # Such as the threshold: a sum over the spikes. What is left without it follows the last one; each has half of the error.
+    level = single_spikes(neuron, dynamics.with_constants(**silent), current, state, modulation)
     last, added = _since_last(level, tolerance / 2), _sums(angles - level, tolerance / 2)
     return Angles(
         last.base + added.base,
@@ -149,7 +150,7 @@ def driven_angles(
     A neuron in its refractory period has the angle 0.
     """
     shape, found = (current[:1] + spikes[:1]).shape, []
-    now = QLIFState(*(value.detach().double().expand(shape[1:]) for value in state))
+    now = type(state)(*(value.detach().double().expand(shape[1:]) for value in state))
     for step, given in enumerate(current.detach().double()):
         m = None if modulation is None else modulation[step].detach().double()
         active = now.refractory == 0
@@ -227,23 +228,6 @@ def joined(parts: list[Angles]) -> SpikeTrainCircuit:
 
 def check_unclipped(dynamics: Dynamics, state: QLIFState, steps: int) -> None:
     """Refuse what a spike at every step would carry to its bound: beyond it nothing adds up any more."""
-    if dynamics.ahp_jump is not None:
-        ahp = state.ahp.double()
-        for _ in range(steps - 1):
-            ahp = ahp * dynamics.ahp_decay + dynamics.ahp_jump
-        if bool((ahp > AHP_MAX).any()):
-            raise ArgumentError(
-                f"Argument `ahp_jump` must keep H below {AHP_MAX:g} for a spike train in one circuit, but spikes at all "
-                f"{steps} steps bring it to {float(ahp.max()):.4g}."
-            )
-    if dynamics.eta is not None:
-        lowest = highest = state.threshold_shift.double()
-        for _ in range(steps - 1):
-            lowest, highest = lowest * dynamics.threshold_decay, highest * dynamics.threshold_decay + dynamics.eta
-        if bool((dynamics.V_th + highest > dynamics.highest_threshold).any()):
-            raise ArgumentError(
-                "Argument `max_threshold` must not be reached in a spike train of one circuit, but spikes at all "
-                f"{steps} steps bring the threshold to {float((dynamics.V_th + highest).max()):.4g}."
-            )
-        if bool((dynamics.V_th + torch.minimum(lowest, state.threshold_shift) < dynamics.lowest_threshold).any()):
-            raise ArgumentError("Argument `min_threshold` must not be reached in a spike train of one circuit, but is.")
+    for row in dynamics.mechanisms:
+        if row.unclipped is not None:
+            row.unclipped(dynamics, state, steps)

@@ -56,7 +56,7 @@ def drawn_trains(
     shot[order] = torch.arange(len(order), device=order.device) - starts[program[order]]
     first = order[starts]
     own = modulation if modulation is None or modulation.shape[1] == 1 else modulation[:, first]
-    train = compile_train(neuron, current[:, first], QLIFState(*(value[first] for value in state)), own, tolerance)
+    train = compile_train(neuron, current[:, first], type(state)(*(value[first] for value in state)), own, tolerance)
     outcome = backend.run_train(train, shots=int(shares.max()), seed=seed)
     return outcome.pick(shot, program).to(current)
 
