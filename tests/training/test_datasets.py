@@ -200,6 +200,7 @@ def test_openml_s_table_becomes_the_official_parts(monkeypatch: pytest.MonkeyPat
 def test_without_files_and_network_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     # A proxy that nobody serves: the loader itself fails as it does without a network.
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(FileFormatError, match=r"mnist is neither in scikit-learn's cache nor available from OpenML \(.*`data`"):
         load_dataset("mnist")

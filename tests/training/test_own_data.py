@@ -1,6 +1,7 @@
 """A user's own data: `.npz` files, data sets of PyTorch and events are read batch by batch, and refused in one sentence."""
 
 import re
+import struct
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,7 @@ def test_currents_have_time_first_and_a_part_for_testing_is_taken_as_it_is(tmp_p
     assert (data.picture, data.steps, len(data.train), len(data.test)) == ((1, 5), 7, 12, 4)
     assert torch.equal(data.train.read(torch.tensor([3, 1])), torch.from_numpy(currents[:, [3, 1]]).float())
     assert torch.equal(data.test.read(EVERYTHING), torch.from_numpy(others).float())
+    assert data.first(9).first(5).fingerprint() == data.first(5).fingerprint() != data.fingerprint()
     # They are the input as they are, over their own steps; neither another number of steps nor another encoding goes with them.
     design, _ = resolve_recipe("mlp", data, {"hidden": (4,)})
     from qlifq.random import BatchShard
@@ -464,6 +466,25 @@ def test_a_file_of_spike_trains_that_is_none_is_one_sentence(tmp_path: Path) -> 
         cut.write_bytes(good[:length])
         with pytest.raises(
             FileFormatError, match=rf"cut\.h5 must be an HDF5 file with `labels`, .*cannot be read as one: .*{said}"
+        ):
+            load_dataset(data=cut)
+    # Free space of size 0 in a heap, in which the HDF5 library never ends.
+    heap = good.index(b"GCOL") + 16
+    cut.write_bytes(good[:heap] + bytes(16) + good[heap + 16 :])
+    with pytest.raises(FileFormatError, match=rf"cut\.h5 must be an HDF5 file .*, but is damaged at byte {heap}\."):
+        load_dataset(data=cut)
+    # A length for which the library would reserve gigabytes, in a file without chunks and in one with them.
+    for chunks in (None, (4,)):
+        with h5py.File(cut, "w") as file:
+            file["labels"] = np.arange(10) % 2
+            for name in ("times", "units"):
+                rows = file.create_dataset(f"spikes/{name}", (10,), dtype=h5py.vlen_dtype(np.int32), chunks=chunks)
+                rows[:] = [np.arange(7, dtype=np.int32)] * 10
+        content = cut.read_bytes()
+        length = content.rindex(struct.pack("<I", 7) + struct.pack("<Q", content.index(b"GCOL"))) + 3
+        cut.write_bytes(content[:length] + b"\xf0" + content[length + 1 :])
+        with pytest.raises(
+            FileFormatError, match=r"must hold what it says, but a recording of `spikes/.*` is longer than the file"
         ):
             load_dataset(data=cut)
     with h5py.File(tmp_path / "other.h5", "w") as file:

@@ -1,5 +1,7 @@
 """Spike trains in HDF5 files, as those of the Heidelberg Digits."""
 
+import mmap
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qlifq._packages import load
 from qlifq.errors import ArgumentError, FileFormatError, QLIFError
@@ -21,6 +24,12 @@ SPIKES = (
     "`labels`, the class of each recording, and `spikes/times` and `spikes/units`, for each recording the times of its events, "
     "in order, and the neuron of each"
 )
+
+#: The head of a heap: its name and version 1.
+_HEAP = b"GCOL\x01\0\0\0"
+
+#: How a dataset refers to a recording in a heap.
+_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
 
 
 class SpikeFiles(DatasetKind):
@@ -84,6 +93,7 @@ def _recordings(path: Path) -> Recordings:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
     """The labels, times and units of a file; whatever the reader raises becomes one sentence."""
+    _refuse_endless(path)
     h5py = load("h5py", package="h5py", feature="A file of spike trains", install="'qlifq[events]'")
     try:
         with h5py.File(path, "r") as file:
@@ -113,4 +123,49 @@ def _checked_file(file: Any, path: Path, h5py: ModuleType) -> tuple[Any, Any, An
             f"File {path} must hold as many labels as recordings, at least 1, but `labels` has shape {labels.shape}, "
             f"`spikes/times` {times.shape} and `spikes/units` {units.shape}."
         )
+    for name, rows in (("spikes/times", times), ("spikes/units", units)):
+        kind = h5py.check_vlen_dtype(rows.dtype)
+        if any(
+            (part["length"].astype(np.int64) * kind.itemsize > path.stat().st_size).any() for part in _references(rows, path)
+        ):
+            raise FileFormatError(f"File {path} must hold what it says, but a recording of `{name}` is longer than the file.")
     return labels, times, units
+
+
+def _references(rows: Any, path: Path) -> Iterator[npt.NDArray[Any]]:
+    """The lengths and places of the recordings as they stand in the file, where they are not compressed.
+
+    The library reserves memory for a length before it looks whether there is as much: a damaged one could take all there is.
+    """
+    if rows.chunks is None and rows.id.get_offset() is not None:
+        with open(path, "rb") as file:
+            file.seek(rows.id.get_offset())
+            stored = [file.read(_REFERENCE.itemsize * len(rows))]
+    elif rows.chunks is not None and not rows.id.get_create_plist().get_nfilters():
+        places = [rows.id.get_chunk_info(number).chunk_offset for number in range(rows.id.get_num_chunks())]
+        stored = [rows.id.read_direct_chunk(place)[1] for place in places]
+    else:
+        stored = []
+    for content in stored:
+        yield np.frombuffer(content[: len(content) // _REFERENCE.itemsize * _REFERENCE.itemsize], dtype=_REFERENCE)
+
+
+def _refuse_endless(path: Path) -> None:
+    """Refuse a file in which the HDF5 library would go round for ever.
+
+    The recordings lie in heaps: a head with the size of the heap, then objects, each with its number (0 for what is free), its
+    uses and its size. The library goes on from one object to the next by their sizes, and does not end at free space of size 0.
+    """
+    if not path.stat().st_size:
+        return
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_HEAP)
+        while start >= 0:
+            place, end = start + 16, min(len(content), start + int.from_bytes(content[start + 8 : start + 16], "little"))
+            while place + 16 <= end:
+                number, _, _, size = struct.unpack("<HHIQ", content[place : place + 16])
+                if not number and not size:
+                    raise FileFormatError(f"File {path} must be an HDF5 file with {SPIKES}, but is damaged at byte {place}.")
+                # The object's own head of 16 bytes is part of free space alone.
+                place += 16 + (size + 7) // 8 * 8 if number else size
+            start = content.find(_HEAP, start + 1)
