@@ -154,6 +154,7 @@ def lines(
 
 def _flat(columns: Columns, drawn: Sequence[Line]) -> bool:
     """Whether nothing changes, so that only zero gives the axis a length."""
+    # Points alone have one as well: rates are read against zero.
     return all(np.ptp(columns[line.column]) == 0 for line in drawn)
 
 
@@ -186,6 +187,7 @@ def raster(name: str, title: str, spikes: npt.NDArray[np.float32], *, rows: str 
         },
         "opacity": {"field": "spike", "type": "quantitative", "scale": {"domain": [0, 1]}, "legend": None},
     }
+    # Seven tenths of a row, and never so little that a tick is lost on a screen.
     tall = max(2.0, 0.7 * height / neurons)
     mark = {
         "type": "tick",
@@ -224,6 +226,7 @@ def bars(
         width: of a bar, in the unit of the values.
         height: of what lies between the axes, in pixels.
     """
+    # A bar mark of the browser has the width of a category; these stand on numbers.
     gap = 0.05 * width
     sides = {"left": values - width / 2 + gap, "right": values + width / 2 - gap}
     columns = {**sides, "count": counts, "zero": np.zeros(len(counts))}

@@ -98,6 +98,7 @@ class Control:
         Raises:
             QLIFError: if the text is no such value.
         """
+        # Before it is parsed: the digits of an integer without end take time.
         if len(text) > _LONGEST:
             raise ArgumentError(f"Argument `{self.name}` must have at most {_LONGEST} characters, but has {len(text)}.")
         value: object = text
@@ -125,6 +126,7 @@ class Control:
         lowest, highest = self._range(default)
         step = 1.0 if self.kind == "integer" else _nice((highest - lowest) / _POSITIONS)
         if "above" in self.bounds:
+            # One step away: the bound itself would be refused.
             lowest = max(lowest, self.bounds["above"] + step)
         if "below" in self.bounds:
             highest = min(highest, self.bounds["below"] - step)
@@ -191,6 +193,7 @@ def parameter_controls() -> tuple[Control, ...]:
     found = []
     for item in fields(Settings):
         spec = spec_of(item)
+        # `learnable` has the flags of its own group in its place, and no slider stands for "no least potential".
         default: Any = item.default
         options, by = spec.options, None
         if spec.kind == "names" or item.name == "V_min":

@@ -44,6 +44,7 @@ def in_vendor_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 
 def _installed() -> dict[str, Capabilities]:
     found = {}
+    # One whose package is missing is not offered.
     for name in names():
         with contextlib.suppress(QLIFError):
             found[name] = capabilities(name)

@@ -56,6 +56,7 @@ def settle(view: type[View], values: Mapping[str, Value]) -> dict[str, Value]:
 
 def _complete(view: type[View], values: Mapping[str, Value]) -> dict[str, Value]:
     """A value for every control: the given one, checked, or the default, which may follow from those before."""
+    # Those first that the defaults of others follow.
     complete: dict[str, Value] = {}
     for item in sorted(view.controls(), key=lambda item: item.by is not None):
         named = item.name in values

@@ -37,6 +37,8 @@ class Panel:
 
     def __init__(self, page: str, view: type[View]) -> None:
         self.page, self.view = page, view
+        # Streamlit forgets the value of a widget as soon as a run of the script does not draw it: one of a group that is
+        # closed, of another page, or one that has no effect for a while.
         self._kept: dict[str, Value] = st.session_state.setdefault(f"{page}:values", {})
         opened = f"{page}:opened"
         if opened not in st.session_state:
@@ -54,6 +56,7 @@ class Panel:
     def values(self) -> dict[str, Value]:
         """The value of every control as it stands."""
         values = self.view.defaults()
+        # Those first that the defaults of others follow.
         for by in (False, True):
             for item in self.view.controls():
                 if (item.by is not None) == by:
@@ -66,6 +69,7 @@ class Panel:
         self._kept.clear()
         for item in self.view.controls():
             for key in self._keys(item):
+                # What stands in the session goes before the value that a widget is given.
                 st.session_state.pop(key, None)
             if item.name in values:
                 self._kept[self._key(item, everything)] = values[item.name]
@@ -114,11 +118,13 @@ class Panel:
     def share(self) -> None:
         """Bring the address up to what is shown."""
         address = to_address(self.view, self.values)
+        # Each write is an entry in the history of the browser.
         if st.query_params.to_dict() != address:
             st.query_params.from_dict(address)
 
     def _widget(self, item: Control, values: Mapping[str, Value], limit: int | None) -> None:
         key, value = self._key(item, values), values[item.name]
+        # Through the session and not as the widget's default: Streamlit warns where both are set, as they are after a limit.
         if key not in st.session_state:
             st.session_state[key] = value
         if item.kind == "flag":
@@ -136,10 +142,12 @@ class Panel:
         if item.kind == "integer":
             st.slider(item.label, int(lowest), int(highest), step=int(step), key=key, help=said(item.doc))
         else:
+            # As many digits as the step has: a float has crumbs behind them.
             digits = max(0, -int(f"{step:e}".partition("e")[2]))
             st.slider(item.label, lowest, highest, step=step, key=key, help=said(item.doc), format=f"%.{digits}f")
 
     def _key(self, item: Control, values: Mapping[str, Value]) -> str:
+        # A default that follows another control has a widget of its own for each of that one's values.
         return f"{self.page}.{item.name}" + ("" if item.by is None else f".{values[item.by]}")
 
     def _keys(self, item: Control) -> list[str]:
@@ -213,6 +221,7 @@ def downloads(page: str, charts: Sequence[Chart], source: str, data: tuple[str, 
         if charts:
             for form, kind in (("png", "image/png"), ("svg", "image/svg+xml")):
                 made = partial(picture, charts, form, source)
+                # Without `ignore` each download would run the whole page again.
                 st.download_button(f"Figure ({form.upper()})", made, f"{page}.{form}", kind, on_click="ignore")
         st.download_button(label, content, name, "application/octet-stream", on_click="ignore")
         st.download_button("Code (Python)", code, f"{page}.py", "text/x-python", on_click="ignore")

@@ -100,4 +100,7 @@ def test_rates_have_error_bars_and_traces_have_bands_that_hold_their_means() -> 
         known = np.isfinite(columns[side])
         np.testing.assert_allclose(columns[side][known], spikes.reshape(4, 10).mean(1), atol=1e-7)
         np.testing.assert_allclose(columns["time"][known], [4.5, 14.5, 24.5, 34.5], atol=0.2)
+    # B stands to the right of A.
+    assert (columns["time"][:4] < [4.5, 14.5, 24.5, 34.5]).all()
+    assert np.isfinite(columns["first"][:4]).all()
     assert math.isclose(float(np.nanmean(columns["first"])), pair.rates["first"].value, abs_tol=1e-7)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from qlifq.backends import capabilities
+from qlifq.backends import Plan, capabilities
 from qlifq.calibration.record import parse
 from qlifq.circuits import RYSpike
 from qlifq.dashboard.backends.view import (
@@ -37,6 +37,7 @@ from qlifq.dashboard.charts import picture
 from qlifq.dashboard.circuit.sphere import sphere
 from qlifq.dashboard.circuit.view import CLOSED_FORM, CircuitView, circuit_charts, circuit_code, run_circuit
 from qlifq.dashboard.controls import Value
+from qlifq.dashboard.costs import costs
 from qlifq.dashboard.noise import BACKENDS, IMPORTS, NOISES, backend_code, build, noisy
 from qlifq.errors import ArgumentError, QLIFError
 from tests.dashboard.harness import executed
@@ -115,6 +116,17 @@ def test_every_noise_that_is_offered_can_be_had(name: str, noise: str) -> None:
         found = law.run(RYSpike(), angles, shots=shots, seed=1).probability
     beside = build("analytic", noise, view, None).run(RYSpike(), angles, shots=None, seed=None).probability
     assert float((found - beside).abs().max()) < exact
+
+
+def test_a_table_of_costs_has_the_rows_that_say_something() -> None:
+    plan = Plan(evaluations=1000, circuits=1, qubits=2, jobs=3, executions=4000, estimated_seconds=0.002)
+    plain = costs({"one": ("aer", plan)})
+    assert plain["one"]["spike decisions"] == "1,000"
+    assert plain["one"]["time"] == "about 2 ms"
+    assert not {"device time", "conditional rotations per circuit"} & set(plain.index)
+    both = costs({"one": ("aer", plan), "two": ("ibm", replace(plan, conditionals=66, device_seconds=3.0))})
+    assert both["two"]["conditional rotations per circuit"] == "66"
+    assert list(both.loc["device time"]) == ["not known", "about 3 s"]
 
 
 @pytest.mark.parametrize("noise", NOISES)

@@ -54,6 +54,7 @@ def explain(pair: Pair) -> Explanation:
     def respond(angles: Tensor) -> list[Tensor]:
         return [backend.run(circuit, angles.unsqueeze(-1), shots=None, seed=None).probability for backend in backends]
 
+    # A's angles alone: those of B already follow from the spikes that its noise made.
     taken = pair.sides["first"].recording["angle"].double().flatten(0, 1)
     # Every so many rows, so that all steps count.
     a, b = (float(found.mean()) for found in respond(taken[:: -(-len(taken) // _MOST_ROWS)]))
@@ -65,6 +66,7 @@ def explain(pair: Pair) -> Explanation:
 
 def _exact(pair: Pair, side: str) -> Backend:
     """What gives probabilities without shot noise under the noise of a side."""
+    # The closed form even where the backend is exact itself: the reference is slow, and both agree.
     name = pair.view.of_side(side, "backend")
     if CAPABILITIES[name].record:
         return pair.sides[side].layer.backend

@@ -36,6 +36,7 @@ def backends_page() -> None:
         view = BackendsView.of(panel.values)
         panel.share()
         record = kept_record()
+        # Built at every change, since building spends nothing and finds what does not go together.
         layers = {side: in_vendor_thread(layer_of, view, side, record) for side in SIDES}
         st.markdown("**What it would cost**")
         st.table(
@@ -46,12 +47,14 @@ def backends_page() -> None:
                 }
             )
         )
+        # A device costs money: nobody should start it with one click, or by an address that somebody else wrote.
         blocked = remote(view)
         if blocked:
             st.info(said(f"{', '.join(blocked)} runs on another machine: run it from Python or the command line."))
         if st.button("Run both", type="primary", disabled=bool(blocked), key="backends:run"):
             with st.spinner("Running both backends…"):
                 pair = in_vendor_thread(run_pair, view, layers, record, kept_file())
+                # Kept with its explanation: a run of the script must not run circuits again.
                 st.session_state[_RAN] = (pair, in_vendor_thread(explain, pair))
         ran: tuple[Pair, Explanation] | None = st.session_state.get(_RAN)
         if ran is None:

@@ -201,6 +201,7 @@ def run_pair(
     Raises:
         QLIFError: if one cannot run.
     """
+    # Repeats are rows of one batch, so that a backend gets as few calls as for one.
     current = torch.full((view.steps, view.repeats, view.neurons), view.gain)
     sides = {}
     with torch.no_grad():
@@ -208,6 +209,7 @@ def run_pair(
             sides[side] = Side(layer, simulate(layer, current, ("potential", "probability", "angle")))
     rng = np.random.default_rng(view.seed)
     first, second = (sides[side].rates for side in SIDES)
+    # The repeats of both sides are independent: each is drawn again by itself.
     draws = resampled_means(second, rng) - resampled_means(first, rng)
     difference = percentile(float(second.mean() - first.mean()), draws)
     return Pair(view, sides, {side: mean(sides[side].rates, rng) for side in SIDES}, difference, record, file)
@@ -267,6 +269,7 @@ def backends_charts(pair: Pair) -> list[Chart]:
 def _rates(pair: Pair) -> Columns:
     """The rate of both sides in windows of time, those of B a little later, so that the error bars stand beside each other."""
     view = pair.view
+    # Only whole windows: a short one at the end would scatter more than its neighbours.
     count = view.steps // _WINDOW
     middle = np.arange(count) * _WINDOW + (_WINDOW - 1) / 2
     apart = 0.004 * view.steps

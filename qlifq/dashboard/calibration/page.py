@@ -51,6 +51,7 @@ def calibration_page() -> None:
     panel = Panel("calibration", CalibrationView)
     with refused():
         measured = kept_record()
+        # A record of fewer neurons may have come since the neuron was chosen.
         if measured is not None:
             panel.limit({"site": measured.sites - 1})
         view = CalibrationView.of(panel.values)
@@ -96,6 +97,7 @@ def kept_file() -> str:
 def _load(mapping: str) -> None:
     """Take the record or the counts of a file that was just chosen."""
     file = st.session_state[_FILE]
+    # Called once for a file and not at every run of the page, so the sentence is kept until the next one.
     st.session_state[_SENTENCE] = None
     if file is None:
         return
@@ -130,6 +132,7 @@ def _show(view: CalibrationView) -> None:
     st.caption(
         said(f"Measured {measurement.time_utc} on {record.source}" + (f", file {made}" if isinstance(made, str) else ""))
     )
+    # The target and the neuron shown are no part of what was measured.
     if isinstance(made, CalibrationView) and replace(made, p0=view.p0, slope=view.slope, site=view.site) != view:
         st.warning("What follows is of an earlier measurement, with other settings.")
     draw_beside(charts, "calibration", source)

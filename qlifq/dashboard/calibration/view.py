@@ -136,6 +136,7 @@ def opened(content: bytes, file: str, mapping: str) -> Calibration:
 
 def written(calibration: Calibration) -> bytes:
     """A record as the bytes of its file."""
+    # `save` writes files alone, atomically: the format has one place.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.json"
         save(calibration, path)
@@ -184,6 +185,7 @@ def calibration_charts(calibration: Calibration, correction: Correction, site: i
     design, site = measured.design, min(site, calibration.sites - 1)
     theta = design.angles[:, site].numpy()
     share = measured.data.estimate[:, site].numpy()
+    # Sites of a file may have other angles each: there is none where nothing was measured.
     known = ~np.isnan(share)
     theta, share = theta[known], share[known]
     low, high = (end[:, site].numpy()[known] for end in measured.data.interval(CONFIDENCE))

@@ -112,6 +112,7 @@ def run_circuit(view: CircuitView) -> CircuitRun:
     circuit = CIRCUITS[view.circuit].build()
     mapping = MAPPINGS[view.mapping]
     q_scale, q_bias = solve(view.mapping, view.p0, view.slope, quantum_leak=view.leak, **mapping.own(view))
+    # The gap that is shown is always on the axis.
     reach = max(1.0, 1.1 * abs(view.gap))
     gaps = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64)
     offset = torch.tensor(q_bias - view.leak, dtype=torch.float64)
@@ -155,6 +156,7 @@ def _path(circuit: SpikeCircuit, at: Tensor) -> Tensor:
 def circuit_charts(run: CircuitRun) -> list[Chart]:
     """The response with its target, and the angle."""
     gaps = run.gaps.numpy()
+    # On the nearest point of the grid, so that both panels have one column of gaps.
     at = int(np.abs(gaps - run.view.gap).argmin())
     here = np.full(len(gaps), np.nan)
     here[at] = run.p
@@ -162,6 +164,7 @@ def circuit_charts(run: CircuitRun) -> list[Chart]:
     drawn = [Line("p", "P(1)", COLOURS["purple"])]
     if run.solved:
         tangent = run.view.p0 + run.view.slope * gaps
+        # It would stretch the axis beyond the probabilities.
         tangent[(tangent < 0) | (tangent > 1)] = np.nan
         columns["tangent"] = tangent
         drawn.append(Line("tangent", "target at gap 0", COLOURS["grey"], dash=True))

@@ -28,6 +28,7 @@ def comparisons_page() -> None:
                 said(f"No run under {root} yet: `qlifq simulate` and `qlifq compare` write one, --folder names another place.")
             )
             return
+        # The latest by name, which is the UTC time where nobody chose one.
         if _RUN not in st.session_state:
             st.session_state[_RUN] = requested if requested in found else found[-1]
         with st.sidebar:

@@ -74,6 +74,7 @@ def find_runs(root: Path) -> list[str]:
     for folder, below, files in os.walk(base):
         path = Path(folder)
         depth = len(path.relative_to(base).parts)
+        # In place, since `os.walk` follows what is left in this list.
         below[:] = sorted(name for name in below if not name.startswith(".") and _shown(name)) if depth < _DEEPEST else []
         if MARKER in files and _summary(path, base) is not None:
             found.append(str(path.relative_to(base)))
@@ -95,6 +96,7 @@ def open_run(root: Path, name: str) -> RunFolder:
     Raises:
         FileFormatError: if it leads out of the folder, or what is there is no run.
     """
+    # Resolved before they are compared: `..` and links lead out where the names do not show it.
     base = root.resolve()
     try:
         path = (base / name).resolve()

@@ -137,11 +137,13 @@ def run_neuron(view: NeuronView, upload: Tensor | None = None) -> NeuronRun:
         QLIFError: if it cannot be run.
     """
     start = time.perf_counter()
+    # An address may name a sample that this file has not.
     if upload is not None:
         view = replace(view, sample=min(view.sample, upload.shape[1] - 1))
     current = _current(view, upload)
     modulation = _modulation(view, len(current))
     layer = QLIF(current.shape[2], **_layer_arguments(view))
+    # A graph takes as long as the run itself: only where a gradient is shown.
     learning = any(True for _ in layer.parameters())
     with torch.enable_grad() if learning else torch.inference_mode():
         recording = simulate(layer, current, recorded(view), modulation=modulation)

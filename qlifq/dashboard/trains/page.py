@@ -25,6 +25,7 @@ def trains_page() -> None:
     with refused():
         view = TrainsView.of(panel.values)
         panel.share()
+        # At every change: a train of some tens of steps is compiled in milliseconds.
         made = compiled(view)
         _show_circuit(made)
         _show_costs(view, made)

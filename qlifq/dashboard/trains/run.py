@@ -155,6 +155,7 @@ def frequent(ran: TrainsRun) -> pd.DataFrame:
     loop = np.repeat(np.arange(len(ran.spikes)), [len(each) for each in ran.spikes.values()])
     counts = np.zeros((len(kinds), len(ran.spikes)), dtype=np.int64)
     np.add.at(counts, (which.reshape(-1), loop), 1)
+    # Stable, so that equally frequent ones stand in one order whatever the platform.
     order = np.argsort(-counts.sum(axis=1), kind="stable")[:_LISTED]
     noise = noise_of(ran.compiled.view)
     known = None if noise is None else noise.of_trains(train.base.dtype, train.base.device)

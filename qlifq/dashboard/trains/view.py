@@ -164,6 +164,7 @@ def _numbers(view: TrainsView) -> dict[str, float]:
 
 def _arguments(view: TrainsView) -> dict[str, Any]:
     """What `QLIF` is given, beside the number of neurons and the backend."""
+    # Only what has an effect: `QLIF` refuses the rest.
     adaptive = {"use_adaptive_threshold": True, "eta": view.eta} if view.eta > 0 else {}
     waiting = {"refractory_period": view.refractory_period} if view.refractory_period else {}
     own = {"reset": view.reset, "mapping": view.mapping, "tau": view.tau}
