@@ -12,7 +12,7 @@ from qlifq.neurons.brand_petruccione import BrandPetruccione, BrandPetruccioneSt
 from qlifq.neurons.description import describe_decisions
 from qlifq.neurons.qlif import QLIF
 from qlifq.neurons.recorder import Recorder
-from qlifq.neurons.recording import Recording, circuit_decisions, recordable, spike_trace, unrecordable
+from qlifq.neurons.recording import RECORDABLE, Recording, circuit_decisions, recordable, spike_trace, unrecordable
 from qlifq.neurons.state import QLIFState
 from qlifq.neurons.thresholds import comparable
 
@@ -125,7 +125,8 @@ def record(
     for name in layers or ():
         check.choice("layers", name, list(found))
     chosen = found if layers is None else {name: found[name] for name in layers}
-    known = dict.fromkeys(each for layer in found.values() for each in _recordable(layer))
+    own = (each for layer in found.values() for each in _recordable(layer))
+    known = list(dict.fromkeys((*RECORDABLE, *_ROTATED, *own)))
     for name in names:
         check.choice("names", name, known)
         if not any(_has(layer, name) for layer in chosen.values()):
