@@ -3,6 +3,7 @@
 `make docs` builds it and then runs this; it is no part of the ordinary tests.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -100,7 +101,19 @@ def test_every_page_opens_with_its_pictures(browser: Any, server: str) -> None:
     assert pictures > 2
 
 
-@pytest.mark.parametrize(("words", "page"), [("calibrate", "ibm.html"), ("parameter", "neuron.html")])
+def test_every_tutorial_is_a_notebook_too() -> None:
+    notebooks = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in SITE.glob("_downloads/*/*.ipynb")}
+    assert set(notebooks) == {page.stem for page in (SITE / "tutorials").glob("*.html")} - {"index"}
+    assert len(notebooks) == 8
+    for notebook in notebooks.values():
+        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+        assert len(outputs) > 3
+        assert "error" not in {output["output_type"] for output in outputs}
+
+
+@pytest.mark.parametrize(
+    ("words", "page"), [("calibrate", "tutorials/calibrate.html"), ("NoiseModel", "tutorials/own-device.html")]
+)
 def test_the_search_finds_what_the_site_holds(browser: Any, server: str, words: str, page: str) -> None:
     found = "return [...document.querySelectorAll('#search-results li a')].map(a => new URL(a.href).pathname.slice(1))"
     browser.get(f"{server}/search.html?q={words}")
