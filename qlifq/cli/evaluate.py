@@ -131,7 +131,7 @@ def _say_plan(output: Output, plan: "EvaluationPlan") -> None:
     output.row("network", f"{design.network}, {design.neuron}, hidden {hidden}, {design.steps} steps", network=design)
     output.row("run on", plan.source, backend=plan.source)
     _say_corrections(output, plan.corrections)
-    output.row("plan", f"{images:,} images · {cost}", images=images, plan=cost)
+    output.row("plan", f"{images:,} {plan.data.noun} · {cost}", images=images, plan=cost)
 
 
 def _say_corrections(output: Output, corrections: "Sequence[Correction]") -> None:
