@@ -115,12 +115,18 @@ def parameter_group(group: str) -> Callable[[type[Class]], type[Class]]:
 
     Args:
         group: the heading that they stand under.
+
+    Raises:
+        DtypeError: for a field of another type, or without `parameter`.
     """
 
     def declared(cls: type[Class]) -> type[Class]:
         for name, annotation in get_type_hints(cls).items():
-            default, given = getattr(cls, name)
-            setattr(cls, name, field(default=default, metadata={"spec": Spec(_KINDS[annotation], group, **given)}))
+            value = getattr(cls, name, None)
+            if annotation not in _KINDS or not isinstance(value, _Declared):
+                raise DtypeError(f"Parameter `{name}` must be `parameter(...)` and of a type that `parameter_group` names.")
+            spec = Spec(_KINDS[annotation], group, **value.given)
+            setattr(cls, name, field(default=value.default, metadata={"spec": spec}))
         return dataclass(frozen=True, kw_only=True)(cls)
 
     return declared

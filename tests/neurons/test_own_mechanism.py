@@ -329,6 +329,13 @@ def test_a_row_that_cannot_be_used_is_refused_and_leaves_nothing(name: str) -> N
     assert [item.name for item in fields(Settings)] == before
 
 
+def test_a_parameter_of_another_type_or_without_its_declaration_is_refused() -> None:
+    for annotation, value in ((list[int], parameter("numbers", default=())), (float, 0.5)):
+        body = {"__annotations__": {"late": annotation}, "late": value}
+        with pytest.raises(DtypeError, match=r"Parameter `late` must be `parameter\(...\)` and of a type"):
+            parameter_group("late")(type("Parameters", (), body))
+
+
 def test_a_name_that_is_taken_and_what_is_no_mechanism_are_refused() -> None:
     with pytest.raises(ArgumentError, match="there is a mechanism 'facilitation' already"):
         MECHANISMS.register("facilitation", replace(FACILITATION, **late()))

@@ -101,10 +101,10 @@ class Mechanism:
         group: the heading under which the table of parameters has it.
         formula: what it does, as people write it, a line for each equation.
         on: what must hold for it to act; at the defaults of its parameters it does not.
-        parameters: a frozen dataclass whose fields are made by `parameter`.
+        parameters: a `parameter_group`.
         states: what it remembers, by name, with the value at rest; each `(batch, num_neurons)` in the state of a layer.
         constants: the numbers that the functions use, by names of their own, from the parameters as they are; worked out once
-            for a whole sequence. They and the states are attributes of the third and the second argument of a function.
+            for a whole sequence. A function reads them as attributes of the constants, and the states as those of the state.
         rules: what its parameters must be to others.
         check: refuses settings that it does not go with.
         input: the input, see above.
