@@ -1,11 +1,13 @@
 """Commands as the tests run them."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qlifq.cli import main
+from qlifq.reporting.run_folder import RunFolder
 
 Captured = pytest.CaptureFixture[str]
 
@@ -33,3 +35,9 @@ def refuse(capsys: Captured, *arguments: str) -> str:
     error = error_of(capsys, *arguments)
     assert sorted(Path.cwd().rglob("*")) == before
     return error
+
+
+def leave_out_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs write everything but their figures, which take twenty times as long as a small training."""
+    write = RunFolder.write
+    monkeypatch.setattr(RunFolder, "write", lambda folder, contents: write(folder, replace(contents, pictures={})))

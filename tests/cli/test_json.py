@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,14 @@ import pytest
 
 from qlifq.cli import main
 from qlifq.cli.output import plain
-from qlifq.reporting.run_folder import RunFolder
-from tests.cli.harness import Captured, succeed
+from tests.cli.harness import Captured, leave_out_figures, succeed
 
 FEW = ["--samples", "60", "--steps", "3", "--epochs", "1", "--hidden", "6"]
 
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures have tests of their own, and drawing them takes longer than all that is tested here."""
-    write = RunFolder.write
-    monkeypatch.setattr(RunFolder, "write", lambda folder, contents: write(folder, replace(contents, pictures={})))
+    leave_out_figures(monkeypatch)
 
 
 def both(capsys: Captured, *arguments: str, out: str | None = "run", again: str = "--force") -> tuple[str, dict[str, Any]]:

@@ -23,9 +23,20 @@ from qlifq.reporting.figures import figure_files
 from qlifq.training import Design, load_run
 from qlifq.training.checkpoint import load_checkpoint, save_checkpoint
 from qlifq.training.run_folder import open_run
-from tests.cli.harness import Captured, refuse
+from tests.cli.harness import Captured, leave_out_figures, refuse
 
 SMALL = ["--samples", "200", "--hidden", "12", "--steps", "4", "--epochs", "2"]
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Requested by a test that looks at the files of figures."""
+
+
+@pytest.fixture(autouse=True)
+def _without_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn" not in request.fixturenames:
+        leave_out_figures(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +134,7 @@ def test_a_finished_run_is_overwritten_by_force_alone_and_a_killed_one_goes_on(
     assert pd.read_csv("killed/networks.csv")["accuracy"].tolist() == pd.read_csv(folder / "networks.csv")["accuracy"].tolist()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_same_weights_run_on_another_backend(run: tuple[Path, str], capsys: Captured) -> None:
     folder, _ = run
     options = ["evaluate", str(folder), "--shots", "1", "--noise", "fake_torino", "--samples", "60"]
@@ -314,6 +326,7 @@ def test_one_record_is_that_of_all_layers_that_are_as_wide(capsys: Captured) -> 
         assert capsys.readouterr().out.count("7 neurons corrected") == 2
 
 
+@pytest.mark.usefixtures("drawn")
 def test_an_autoencoder_and_the_paper_s_network_are_trained_and_evaluated_too(capsys: Captured) -> None:
     few = ["--samples", "60", "--steps", "3", "--epochs", "1", "--hidden", "6"]
     assert main(["train", "--network", "autoencoder", *few, "--out", "auto"]) == 0
@@ -354,6 +367,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_first_file_can_be_started_agai
         opened("other")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_force_removes_the_checkpoints_of_the_run_and_no_others(capsys: Captured) -> None:
     few = ["train", "--samples", "40", "--steps", "2", "--epochs", "1", "--hidden", "5", "--out", "run"]
     assert main(few) == 0
