@@ -62,6 +62,8 @@ def test_a_csv_file_of_counts_is_uploaded_and_a_damaged_one_is_refused_by_its_li
     assert "data measured by the file lab.csv" in shown
     assert list(app.dataframe[0].value["neuron"]) == [0, 1]
     assert app.metric[1].value == "linear"
+    assert list(app.dataframe[0].value["slope q_scale"]) == ["not measured"] * 2
+    assert all(" ± " in text for text in app.dataframe[0].value["readout P(1 | 0)"])
     app.selectbox(key="calibration.mapping").set_value("tanh").run()
     assert not app.exception
     assert app.metric[1].value == "tanh"

@@ -125,13 +125,12 @@ def _show(view: CalibrationView) -> None:
         {
             "Neurons": f"{record.sites}",
             "Mapping": measurement.design.mapping,
-            "Measured": measurement.data.describe(),
             "Cannot reach the target": f"{int((~correction.reachable).sum())}",
         }
     )
-    st.caption(
-        said(f"Measured {measurement.time_utc} on {record.source}" + (f", file {made}" if isinstance(made, str) else ""))
-    )
+    # Counts of a file already name it as their source.
+    file = f", file {made}" if isinstance(made, str) and made not in record.source else ""
+    st.caption(said(f"Measured {measurement.time_utc} on {source}{file}"))
     # The target and the neuron shown are no part of what was measured.
     if isinstance(made, CalibrationView) and replace(made, p0=view.p0, slope=view.slope, site=view.site) != view:
         st.warning("What follows is of an earlier measurement, with other settings.")

@@ -173,8 +173,11 @@ def described(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _with_error(value: float, error: float) -> str:
     """A number and its error, as many digits as the error has two of."""
-    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
-        return f"{value:.4g} ± {error:.2g}"
+    if not math.isfinite(value):
+        # Angles that were set directly say nothing of a slope and an offset.
+        return "not measured"
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
