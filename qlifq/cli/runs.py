@@ -89,16 +89,12 @@ def compare(
 
 
 def _runs_in(folders: Sequence[Path]) -> "list[RunSummary]":
-    """The runs, and of a folder that is none those in it that are finished; at least two."""
+    """The finished runs in each folder, as a sweep's points are, or where there are none its own; at least two."""
     from qlifq.reporting import runs
-    from qlifq.reporting.run_folder import MARKER
 
     found: list[RunSummary] = []
     for folder in folders:
-        if (folder / MARKER).exists():
-            found.append(runs.summarise_run(folder))
-        else:
-            found += [run for run in runs.list_runs(folder) if run.finished]
+        found += [run for run in runs.list_runs(folder) if run.finished] or [runs.summarise_run(folder)]
     if len(found) < 2:
         raise ArgumentError(f"Argument RUN must name at least 2 runs, or a folder of them, but names {len(found)}.")
     return found

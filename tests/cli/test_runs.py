@@ -50,6 +50,9 @@ def test_few_runs_are_compared_in_columns_and_many_in_rows(capsys: Captured) -> 
     assert two.partition("result")[0].count(",") == 3 + 7
     every = succeed(capsys, "runs", "compare", "runs")
     assert every.splitlines()[0].split() == ["run", "seed", "noise", "accuracy"]
+    # The folder of a sweep is a run itself, and stands for its points.
+    Path("runs/summary.json").write_bytes(Path("runs/run-0/summary.json").read_bytes())
+    assert succeed(capsys, "runs", "compare", "runs") == every
     assert max(map(len, (two + every).splitlines())) <= 80
     found = json.loads(succeed(capsys, "runs", "compare", "runs", "--json"))
     assert found["settings"]["seed"] == [0, 1, 2, 3, 4]
