@@ -55,7 +55,7 @@ readme: demo ## write the figure of the README and the table of parameters
 	$(BIN)/python docs/parameter_table.py
 
 dist: $(READY) ## the wheel and the sdist, into dist/; the wheel is built from the sdist
-	rm -rf dist
+	rm -rf dist build *.egg-info
 	$(BIN)/python -m build
 
 dist-check: $(READY) ## build both and try them: the wheel in an empty environment, the tests of the sdist

@@ -7,6 +7,7 @@ since installing torch anew takes minutes and a network.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -54,8 +55,13 @@ def test_every_command_and_link_of_the_contributing_page_exists() -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist, and the wheel that was built from it, without a network."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    folder, source = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("tree") / "qlifq"
+    # A copy without what an earlier build left: setuptools packs every file again that it finds listed there.
+    left = shutil.ignore_patterns(
+        "*.egg-info", "build", "dist", "runs", ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis"
+    )
+    shutil.copytree(ROOT, source, ignore=left)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
