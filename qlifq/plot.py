@@ -13,7 +13,7 @@ from qlifq.circuits import RYSpike, SpikeCircuit
 from qlifq.errors import ArgumentError, DtypeError
 from qlifq.neurons import Recording
 from qlifq.reporting.figures import BLACK, BLUE, GREEN, GREY, VERMILION, column_figure, put_heading, styled
-from qlifq.reporting.panels import from_zero, integer_axis, over_time, spike_raster
+from qlifq.reporting.panels import integer_axis, over_time, spike_raster
 from qlifq.reporting.wording import estimated
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def rates(recording: Recording, axes: "Axes | None" = None) -> "Axes":
         panel.bar(np.arange(len(rate)), rate, width=1.0, color=BLACK)
         panel.set_title(f"Firing rates: {rate.mean():.3f} on average", loc="left")
         panel.set_xlim(-0.5, len(rate) - 0.5)
-        from_zero(panel)
+        panel.set_ylim(0.0, 1.06 * float(rate.max()) or 1.0)
         panel.set_xlabel("neuron")
         panel.set_ylabel("rate (spikes per step)")
         integer_axis(panel, "x")

@@ -63,7 +63,7 @@ def unnamed(_: "Axes", right: "Axes") -> None:
 
 
 def hidden(_: "Axes", right: "Axes") -> None:
-    right.plot(TIME, np.sin(TIME / 9), linewidth=4.0, color="black", label="curve 0")
+    right.plot(TIME, np.sin(TIME / 9), linewidth=4.0, color="black", zorder=3, label="curve 0")
 
 
 def pixels(left: "Axes", _: "Axes") -> None:
@@ -122,6 +122,7 @@ def test_series_differ_in_more_than_colour() -> None:
     for part in ("colour", "marker", "line"):
         assert len({str(getattr(look, part)) for look in first}) == 6
     # The one that is drawn first is seen on both sides of the one over it.
+    assert all(later.keywords()["zorder"] >= look.keywords()["zorder"] for look, later in pairwise(first))
     assert all(later.width <= look.width and later.size < look.size for look, later in pairwise(first[:4]))
 
 

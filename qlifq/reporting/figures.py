@@ -119,6 +119,8 @@ class SeriesStyle:
             "linewidth": self.width,
             "markersize": self.size,
             "markeredgecolor": self.colour,
+            # Whatever the order in which they are drawn, a wide line lies under a thin one.
+            "zorder": 2.5 - 0.1 * self.width,
             "markerfacecolor": "none" if hollow else self.colour,
         }
 

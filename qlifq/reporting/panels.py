@@ -137,8 +137,9 @@ def stacked(panels: "Iterable[Axes]") -> None:
 
 
 def from_zero(axes: "Axes") -> None:
-    """Let the axis at the left begin at 0, with space over the highest of the data."""
-    axes.set_ylim(0.0, 1.06 * axes.dataLim.y1 or 1.0)
+    """Let the axis at the left begin at 0, with space for whole markers at 0 and at the highest of the data."""
+    top = float(axes.dataLim.y1) or 1.0
+    axes.set_ylim(-0.03 * top, 1.06 * top)
 
 
 def integer_axis(axes: "Axes", which: str) -> None:

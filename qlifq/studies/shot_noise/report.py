@@ -99,6 +99,12 @@ def shot_noise_report(study: ShotNoiseStudy, setup: Mapping[str, object]) -> Rep
     )
 
 
+def _source(study: ShotNoiseStudy) -> str:
+    """What the figures of the first backend show; those beside it have a figure of their own."""
+    shots = f"{study.shots[0]:,} to {counted(study.shots[-1], 'shot')}"
+    return f"{study.backend.description}, {shots}, beside analytic, exact"
+
+
 def _scaling(study: ShotNoiseStudy) -> str:
     slope = Interval.of(records(study.scaling)[-1], "slope")
     verdict = "which includes −½" if slope.holds(-0.5) else "which does not include −½"
@@ -180,6 +186,7 @@ def _evaluation(study: ShotNoiseStudy) -> Section:
                 partial(evaluation_figure, study),
                 "Left: error of one estimate, lines √(p(1 − p)/shots); points of the same number of shots stand side by "
                 "side. Right: bias at the most shots, and what the calibration predicts.",
+                _source(study),
             )
         },
         tables={
@@ -245,10 +252,12 @@ def _trajectory(study: ShotNoiseStudy) -> Section:
                 partial(trajectory_figure, study),
                 "Firing rate, distance from the model, and share of runs that differ from it anywhere. Hollow: the model "
                 "itself, for `sample` with another seed.",
+                _source(study),
             ),
             "rasters": Picture(
                 partial(raster_figure, study),
                 "One run for every number of shots, all with the same input; at the bottom the model.",
+                _source(study),
             ),
         },
         tables={"change": study.change, "trajectory": study.trajectory, "trajectory_exact": study.trajectory_exact},
@@ -285,7 +294,9 @@ def _network(study: ShotNoiseStudy) -> Section:
             "the accuracy with shots, on the same images."
         ),
         findings=found,
-        pictures={"network": Picture(partial(network_figure, study), "Accuracy lost to shots, on the same images.")},
+        pictures={
+            "network": Picture(partial(network_figure, study), "Accuracy lost to shots, on the same images.", _source(study))
+        },
         tables={"network": study.network},
         columns={
             "accuracy": "share of test images recognised",
