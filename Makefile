@@ -27,7 +27,7 @@ test: $(READY) ## the tests, the examples in docstrings and the blocks of the RE
 
 long: $(READY) ## what networks must learn, to stated accuracies, with kernels as fast as a user's
 	OMP_NUM_THREADS=1 QLIFQ_LONG_TESTS=1 QLIFQ_CXXFLAGS= $(BIN)/pytest --durations=0 --durations-min=1 \
-		tests/training/test_public_modules.py
+		tests/training/test_public_modules.py tests/training/test_regression.py::test_mackey_and_glass_by_default
 
 lint: $(READY) ## format and lint, without changing a file
 	$(BIN)/ruff format --check .

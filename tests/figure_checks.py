@@ -22,7 +22,7 @@ __all__ = ["figure_flaws", "ticks_of"]
 
 #: Quantities without a unit: what is counted, probabilities, and ratios that say what of.
 UNITLESS = re.compile(
-    r"(neurons?|sites?|pixel|input train|train|class|taken for|epoch|step|shots|image)\b.*"
+    r"(neurons?|sites?|pixel|input train|train|class|taken for|epoch|step|shots|image|seed|test sample)\b.*"
     r"|.*P\(1\)( − target)?|.*/.*|probability|pulses.*|P\(1\) without noise"
 )
 #: What is counted has whole numbers along its axis.

@@ -53,7 +53,18 @@ output_option = _group("Output")
 CHOICES = MappingProxyType(
     {
         "backend": ("analytic", "lightning", "pennylane", "qiskit", "aer", "ibm", "distributed", "twin", "reference"),
-        "dataset": ("digits", "mnist", "fashion-mnist", "kmnist", "arrays", "shd", "nmnist", "dvs128"),
+        "dataset": (
+            "digits",
+            "mnist",
+            "fashion-mnist",
+            "kmnist",
+            "arrays",
+            "shd",
+            "nmnist",
+            "dvs128",
+            "series",
+            "mackey-glass",
+        ),
         "decision": ("sample", "threshold", "expectation"),
         "encoding": ("current", "poisson", "latency", "delta", "phase"),
         "input_encoding": ("poisson", "current"),
@@ -80,6 +91,7 @@ CHOICES = MappingProxyType(
         "schedule": ("constant", "cosine", "one-cycle"),
         "study": ("shot-noise", "brand-petruccione"),
         "submit": ("job", "batch", "session"),
+        "task": ("classification", "regression"),
     }
 )
 

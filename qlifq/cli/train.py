@@ -34,6 +34,7 @@ EXAMPLES = (
     "qlifq train --out runs/digits",
     "qlifq train --samples 200 --hidden 32 --steps 8 --epochs 2 --out runs/short",
     "qlifq train --network conv --neuron qlif --param tau=10 --param learnable=tau",
+    "qlifq train --task regression --out runs/mackey-glass",
     "qlifq train --backend twin --calibration torino.json --shots 1 --json",
 )
 
@@ -47,6 +48,10 @@ def train(
         ),
     ] = None,
     data: Data = None,
+    task: Annotated[
+        str | None,
+        run_option(metavar=choices("task"), help="Default as the data; regression alone learns mackey-glass."),
+    ] = None,
     samples: Annotated[int | None, run_option(help="Train on only the first images, this many.")] = None,
     network: Annotated[str, run_option(metavar=choices("network"), help="The kind of network.")] = "mlp",
     hidden: Annotated[
@@ -58,6 +63,7 @@ def train(
     ] = None,
     gain: Annotated[float | None, run_option(help="Current of a full pixel, or of an input spike.")] = None,
     seed: Annotated[int, run_option(help="The same seed gives the same weights.")] = 0,
+    repeats: Annotated[int | None, run_option(help="For a regression: with how many seeds; default 5.")] = None,
     epochs: Annotated[int | None, training_option(help="How often every image is seen.")] = None,
     batch: Annotated[int | None, training_option(help="Images per step of the optimiser, over all processes.")] = None,
     learning_rate: Annotated[float | None, training_option(help="Of Adam, the highest of a schedule.")] = None,
@@ -106,7 +112,7 @@ def train(
     records = [load(path) for path in calibration or []]
     # The options of the backend as text: only the same ones continue a run that was killed.
     described = {name: str(value) for name, value in options.items()} | _checksums(backend, calibration or [])
-    learned = load_dataset(dataset, data, steps=steps).first(samples)
+    learned = load_dataset(dataset, data, steps=steps, task=task).first(samples)
     # None leaves the sizes to the recipe of the network.
     sizes = None if hidden is None else whole_numbers("--hidden", hidden)
     # What the user does not give, the recipe of the network knows. The settings have options of their own names.
@@ -129,6 +135,7 @@ def train(
         out,
         backend=layer_backends(backend, options, records, design.neuron_layers),
         shots=shots,
+        repeats=repeats,
         options=described,
         checkpoint_seconds=checkpoint_seconds,
         device=device,

@@ -22,6 +22,7 @@ __all__ = [
     "Floats",
     "Interval",
     "binomial",
+    "blocked_mean",
     "large_sample_mean",
     "mean",
     "paired_difference",
@@ -29,6 +30,7 @@ __all__ = [
     "proportion",
     "resampled_means",
     "slopes",
+    "student_mean",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -166,6 +168,32 @@ def large_sample_mean(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> 
     middle = float(sample.mean())
     reach = float(stats.norm.ppf((1 + confidence) / 2) * sample.std(ddof=1) / math.sqrt(len(sample)))
     return Interval(middle, middle - reach, middle + reach)
+
+
+def student_mean(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of a few independent values, `(values,)`, at least two, with Student's interval; they should be near to normal.
+
+    Example:
+        >>> print(student_mean([0.9, 1.0, 1.1], 0.95))
+        1 (0.752 to 1.25)
+    """
+    from scipy import stats
+
+    sample = np.asarray(values, dtype=np.float64)
+    middle = float(sample.mean())
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
+    return Interval(middle, middle - reach, middle + reach)
+
+
+def blocked_mean(values: npt.ArrayLike, blocks: int = 20, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of values in the order of time, `(values,)`, with Student's interval of the means of blocks of neighbours.
+
+    Neighbours may depend on each other; blocks that are longer than that dependence are nearly independent.
+    """
+    parts = np.array_split(np.asarray(values, dtype=np.float64), min(blocks, len(np.asarray(values))))
+    middle, low, high = student_mean([part.mean() for part in parts], confidence)
+    mean_of_all = float(np.concatenate(parts).mean())
+    return Interval(mean_of_all, mean_of_all - (middle - low), mean_of_all + (high - middle))
 
 
 def resampled_means(values: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floats:

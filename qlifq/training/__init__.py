@@ -7,7 +7,9 @@ from qlifq.training.data.encoders import ENCODINGS, Encoding, current, delta, la
 from qlifq.training.data.encoding_figure import encodings_figure
 from qlifq.training.data.events import bin_events
 from qlifq.training.data.interface import Dataset, DatasetKind, LabelledImages, Samples
+from qlifq.training.data.mackey_glass import mackey_glass
 from qlifq.training.data.sensor_folders import SensorFolders
+from qlifq.training.data.series import forecasts
 from qlifq.training.data.spike_files import SpikeFiles
 from qlifq.training.data.torch_samples import from_torch
 from qlifq.training.data.waveforms import pulses, ramp, staircase
@@ -25,6 +27,7 @@ from qlifq.training.networks import (
     matched,
     resolve_recipe,
 )
+from qlifq.training.regression.experiment import RegressionExperiment, run_regression
 from qlifq.training.run import TrainingRun, train_run
 from qlifq.training.run_folder import TrainedRun, load_run
 from qlifq.training.settings import TrainingSettings
@@ -47,6 +50,7 @@ __all__ = [
     "Network",
     "NetworkKind",
     "NeuronKind",
+    "RegressionExperiment",
     "Samples",
     "SensorFolders",
     "SpikeFiles",
@@ -62,12 +66,14 @@ __all__ = [
     "encodings_figure",
     "evaluate",
     "evaluate_run",
+    "forecasts",
     "from_torch",
     "latency",
     "load_current",
     "load_dataset",
     "load_idx",
     "load_run",
+    "mackey_glass",
     "matched",
     "phase",
     "plan_evaluation",
@@ -76,6 +82,7 @@ __all__ = [
     "ramp",
     "resolve_recipe",
     "run_experiment",
+    "run_regression",
     "staircase",
     "train",
     "train_run",

@@ -16,6 +16,8 @@ def check_data(design: Design, data: Dataset) -> None:
     """
     for part in (data.train, data.test):
         check_samples(design, part)
+    if data.targets != design.targets:
+        raise ArgumentError(f"Argument `targets` must be {data.targets}, as many as the data have, but is {design.targets}.")
     if data.classes > design.classes:
         raise ArgumentError(
             f"Argument `classes` must be at least {data.classes}, as many as the data have, but is {design.classes}."

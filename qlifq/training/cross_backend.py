@@ -17,7 +17,7 @@ from qlifq.errors import UnsupportedError
 from qlifq.neurons import SeedStream
 from qlifq.neurons.description import describe_layers
 from qlifq.reporting.figures import figure_files
-from qlifq.reporting.intervals import CONFIDENCE, Interval, large_sample_mean, paired_difference
+from qlifq.reporting.intervals import CONFIDENCE, Interval
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
 from qlifq.training.correction import calibrate_layers, calibration_plan, correct_layers
@@ -25,8 +25,10 @@ from qlifq.training.data.interface import Dataset, Samples
 from qlifq.training.evaluation import Evaluation, evaluate, shots_per_decision
 from qlifq.training.experiment import Progress
 from qlifq.training.figures import confusion_figure
+from qlifq.training.judges import JUDGES
 from qlifq.training.networks import Design, Network
-from qlifq.training.report import class_rows, compared, frame, interval_results, measured, percent
+from qlifq.training.regression.figures import forecast_figure
+from qlifq.training.report import class_rows, frame, interval_results
 from qlifq.training.run_folder import TrainedRun, load_run
 
 __all__ = [
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 #: What the report is written to.
-FILES = ("report.md", "backends.csv", "classes.csv", *figure_files("confusion"))
+FILES = ("report.md", "backends.csv", "classes.csv", *figure_files("confusion", "forecasts"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,10 +284,11 @@ def cross_backend_report(
         setup: names and JSON values.
     """
     first, *others = answers
+    judge = JUDGES[design.task.name]
     found = [f"{first.where}: {_figure(first, design)}."]
     for other in others:
         found.append(f"**{other.where}: {_figure(other, design)}, {duration(other.tested.seconds)}.**")
-        found.append(compared(other.where, other.tested, first.where, first.tested, design.reconstructs))
+        found.append(judge.compared(other.where, other.tested, first.where, first.tested))
     columns = {"ahead_by": "this figure less that of the closed form, on the same images"}
     sections = [
         Section(
@@ -296,18 +299,8 @@ def cross_backend_report(
             columns=columns,
         )
     ]
-    if not design.reconstructs:
-        last = answers[-1]
-        caption = f"Run on {last.where}. Rows: what the images show. Columns: what the network says."
-        sections.append(
-            Section(
-                title="Classes",
-                question=f"How often is each class recognised, run on {last.where}?",
-                findings=[],
-                pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption, last.where)},
-                tables={"classes": frame(class_rows(last.tested, data.classes))},
-            )
-        )
+    if (section := _SECTIONS.get(design.task.name)) is not None:
+        sections.append(section(data, tested, answers))
     return Report(
         title=f"A trained network of kind {design.network} on {data.name}, run on {answers[-1].where}",
         question="How do the answers of a trained network change when its spike decisions run on another backend?",
@@ -333,22 +326,42 @@ def _results(answers: list[BackendEvaluation], design: Design) -> dict[str, Inte
     return found
 
 
+def _classes(data: Dataset, tested: Samples, answers: Sequence[BackendEvaluation]) -> Section:
+    last = answers[-1]
+    caption = f"Run on {last.where}. Rows: what the images show. Columns: what the network says."
+    return Section(
+        title="Classes",
+        question=f"How often is each class recognised, run on {last.where}?",
+        findings=[],
+        pictures={"confusion": Picture(partial(confusion_figure, last.tested, data.classes), caption, last.where)},
+        tables={"classes": frame(class_rows(last.tested, data.classes))},
+    )
+
+
+def _forecasts(data: Dataset, tested: Samples, answers: Sequence[BackendEvaluation]) -> Section:
+    draw = partial(forecast_figure, tested.labels, {answer.where: answer.tested for answer in answers})
+    return Section(
+        title="Forecasts",
+        question="What does the network predict on the test samples?",
+        findings=[],
+        pictures={"forecasts": Picture(draw, "Above: the first test samples. Below: predicted less true.")},
+    )
+
+
+#: What a report shows of the answers to each task.
+_SECTIONS = {"classification": _classes, "regression": _forecasts}
+
+
 def _figure(answer: BackendEvaluation, design: Design) -> str:
-    judged = measured(answer.tested, design.reconstructs)
-    return f"binary cross entropy {judged}" if design.reconstructs else percent(judged)
+    judge = JUDGES[design.task.name]
+    return judge.words(judge.measured(answer.tested))
 
 
 def _row(answer: BackendEvaluation, first: BackendEvaluation, design: Design) -> dict[str, object]:
-    tested, base = answer.tested, first.tested
-    row: dict[str, object] = {"run on": answer.where}
-    row |= measured(tested, design.reconstructs).columns("loss" if design.reconstructs else "accuracy")
+    tested, judge = answer.tested, JUDGES[design.task.name]
+    row: dict[str, object] = {"run on": answer.where, **judge.measured(tested).columns(judge.column)}
     if answer is not first:
-        difference = (
-            large_sample_mean((tested.losses - base.losses).numpy())
-            if design.reconstructs
-            else paired_difference(tested.correct.numpy(), base.correct.numpy())
-        )
-        row |= difference.columns("ahead_by")
+        row |= judge.difference(tested, first.tested).columns("ahead_by")
     return {
         **row,
         "spikes": " ".join(f"{rate:.3f}" for rate in tested.rates),

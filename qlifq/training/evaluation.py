@@ -23,8 +23,8 @@ class Evaluation:
     """The answers of a network to some samples.
 
     Args:
-        labels: their classes, `(samples,)`.
-        predicted: what it takes them for, `(samples,)`; an autoencoder's is meaningless.
+        labels: their classes, `(samples,)`, or for a regression their numbers, `(samples, targets)`.
+        predicted: what it takes them for, of the same shape; an autoencoder's is meaningless.
         losses: `(samples,)`.
         rates: spikes per neuron and step of each hidden layer.
         seconds: wall time.
@@ -101,8 +101,12 @@ def evaluate(
     integer("batch", batch, at_least=1)
     check_samples(design, data)
     # Each process fills its own rows and leaves 0 in the others, so that the sum over processes is the whole.
-    predicted = torch.zeros(len(data), dtype=torch.float64, device=device)
-    losses, rates = torch.zeros_like(predicted), torch.zeros(len(network.layers), dtype=torch.float64, device=device)
+    each = (design.targets,) if design.targets else ()
+    predicted = torch.zeros((len(data), *each), dtype=torch.float64, device=device)
+    losses, rates = (
+        torch.zeros(len(data), dtype=torch.float64, device=device),
+        torch.zeros(len(network.layers), dtype=torch.float64, device=device),
+    )
     batches = torch.split(torch.arange(len(data)), batch) if len(data) else ()
     own = [rows[processes.share(len(rows))[1]] for rows in batches]
     begun = time.perf_counter()
@@ -113,7 +117,7 @@ def evaluate(
             # Even children seed the neurons, odd ones the input, as in training: no draw is shared between the two.
             network.reseed(child_seed(seed, 2 * number), shard)
             run = network.run(design.encode(inputs, child_seed(seed, 2 * number + 1), shard))
-            predicted[here] = run.answer.scores.argmax(dim=1).to(torch.float64)
+            predicted[here] = design.task.predicted(run.answer.scores).to(torch.float64)
             losses[here] = design.losses(run.answer, inputs, labels).to(torch.float64)
             # A sum and not a mean, which is no number for a process that holds no sample of a small batch.
             rates += torch.stack([spikes.sum(dtype=torch.float64) / _places(spikes) for spikes in run.spikes])
@@ -123,7 +127,7 @@ def evaluate(
         processes.all_reduce_sum(values)
     return Evaluation(
         labels=data.labels,
-        predicted=predicted.to("cpu", torch.int64),
+        predicted=predicted.cpu() if design.targets else predicted.to("cpu", torch.int64),
         losses=losses.cpu(),
         rates=tuple((rates / len(data)).tolist()),
         seconds=time.perf_counter() - begun,

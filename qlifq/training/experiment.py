@@ -26,6 +26,7 @@ from qlifq.training.settings import TrainingSettings
 __all__ = [
     "CHECKPOINT",
     "CHECKPOINTS",
+    "TEST_SEED",
     "Contender",
     "Example",
     "Experiment",
@@ -39,7 +40,7 @@ __all__ = [
 CHECKPOINT = "network.pt"
 CHECKPOINTS = (CHECKPOINT, *(f"{neuron}.pt" for neuron in CLASSICAL))
 #: Seed of the spikes in tests.
-_TEST_SEED = 1
+TEST_SEED = 1
 #: Makes a context with a `progress(done, total)` for one network, given what it is called.
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
@@ -192,7 +193,7 @@ def run_experiment(
                 after_epoch=None if after_epoch is None else partial(after_epoch, each),
                 **placed,  # type: ignore[arg-type]
             )
-        tested = evaluate(trained.network, each, data.test, seed=_TEST_SEED, device=device, processes=processes)
+        tested = evaluate(trained.network, each, data.test, seed=TEST_SEED, device=device, processes=processes)
         contenders.append(Contender(each, trained.network.parameter_count(), trained.history, tested))
         if name == CHECKPOINT:
             examples = _examples(trained.network, design, data, device)
@@ -210,8 +211,8 @@ def _examples(network: Network, design: Design, data: Dataset, device: torch.dev
     ]
     inputs = data.test.read(torch.tensor(firsts)).to(device)
     shard = BatchShard(0, len(firsts))
-    network.reseed(_TEST_SEED, shard)
-    signal = design.encode(inputs, _TEST_SEED, shard)
+    network.reseed(TEST_SEED, shard)
+    signal = design.encode(inputs, TEST_SEED, shard)
     with torch.no_grad():
         run = network.run(signal)
     images = inputs if data.steps is None else inputs.mean(dim=0) / inputs.mean(dim=0).amax().clamp(min=1e-9)

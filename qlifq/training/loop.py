@@ -190,9 +190,10 @@ def untrained(
 ) -> Network:
     """The network that a training begins with, or the reason why there can be none; arguments as for `train`."""
     settings.check_device(torch.device(device))
-    if settings.smoothing and design.reconstructs:
+    if settings.smoothing and not design.task.classifies:
         raise UnsupportedError(
-            f"Argument `smoothing` would be ignored: an autoencoder has no labels, but it is {settings.smoothing:g}."
+            f"Argument `smoothing` would be ignored: a network that learns to {design.task.goal} has no classes, but it is "
+            f"{settings.smoothing:g}."
         )
     network = build(design, backend=backend, shots=shots, seed=seed).to(device)
     sampled = [layer.backend.name for layer in network.neurons() if layer.shots is not None]
@@ -303,7 +304,7 @@ class _Run:
         # The last step may have spoiled the weights after the last loss was taken.
         if not math.isfinite(loss) or not self._has_finite_weights():
             raise self._diverged()
-        epoch = Epoch(number, loss, None if self.design.reconstructs else accuracy, None, None, self.seconds)
+        epoch = Epoch(number, loss, accuracy if self.design.task.classifies else None, None, None, self.seconds)
         if len(self.validation):
             seen = evaluate(
                 self.network,
@@ -314,7 +315,7 @@ class _Run:
                 device=self.device,
                 processes=self.processes,
             )
-            validated = None if self.design.reconstructs else seen.accuracy
+            validated = seen.accuracy if self.design.task.classifies else None
             epoch = replace(epoch, validation_loss=seen.loss, validation_accuracy=validated)
         self.history.append(epoch)
         self.batch, self.seconds = 0, 0.0
@@ -353,7 +354,7 @@ class _Run:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         with torch.no_grad():
-            correct = (answer.scores.argmax(dim=1) == labels).sum()
+            correct = self.design.task.correct(answer.scores, labels).sum()
             self.sums += self.processes.all_reduce_sum(torch.stack((losses.sum(), correct)).to(torch.float64))
 
     def _has_finite_weights(self) -> bool:

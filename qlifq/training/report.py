@@ -5,17 +5,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qlifq.reporting.figures import figure_files
-from qlifq.reporting.intervals import CONFIDENCE, Interval, binomial, large_sample_mean, paired_difference, proportion
+from qlifq.reporting.intervals import CONFIDENCE, Interval, binomial
 from qlifq.reporting.report import Picture, Report, Section
 from qlifq.reporting.wording import duration
 from qlifq.training.evaluation import Evaluation
 from qlifq.training.experiment import Contender, Experiment
 from qlifq.training.figures import confusion_figure, curves_figure, raster_figure, reconstructions_figure
+from qlifq.training.judges import JUDGES
+from qlifq.training.networks import Design
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FILES", "class_rows", "compared", "frame", "interval_results", "measured", "percent", "training_report"]
+    from qlifq.training.regression.experiment import RegressionExperiment
+
+__all__ = ["FILES", "class_rows", "facts_of", "frame", "interval_results", "training_report"]
 
 #: What the report is written to; which of them depends on the network.
 FILES = (
@@ -34,38 +38,19 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         experiment: what was found.
         setup: what else the user chose, names and JSON values.
     """
-    network, data, settings = experiment.contenders[0], experiment.data, experiment.settings
-    design = network.design
-    task = "give images back" if design.reconstructs else "recognise what images show"
+    network = experiment.contenders[0]
+    design, data, judge = network.design, experiment.data, JUDGES[network.design.task.name]
     found = [_said(network, first=True)]
     for other in experiment.contenders[1:]:
         found += [
             _said(other, first=False),
-            compared(network.description, network.tested, other.description, other.tested, design.reconstructs),
+            judge.compared(network.description, network.tested, other.description, other.tested),
         ]
-    facts: dict[str, object] = {
-        "data": f"{data.name}: {data.source}",
-        "training images": len(data.train),
-        "test images": len(data.test),
-        "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {network.description}",
-        "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
-        "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",
-        "backend": experiment.decided_by,
-        "epochs": settings.epochs,
-        "batch": settings.batch,
-        "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
-        "weight decay": settings.weight_decay,
-        "label smoothing": settings.smoothing,
-        "validation": settings.validation,
-        "patience": "none" if settings.patience is None else settings.patience,
-        "precision": settings.precision,
-        "seed": settings.seed,
-        **setup,
-    }
+    facts = {**facts_of(experiment, design, network.description), **setup}
     return Report(
         title=f"{network.description} in a network of kind {design.network} on {data.name}",
         question=(
-            f"How well does a spiking network {'learn to ' + task}, and how well do classical networks with as many "
+            f"How well does a spiking network learn to {design.task.goal}, and how well do classical networks with as many "
             "parameters, trained in the same way on the same images?"
         ),
         findings=found,
@@ -95,62 +80,60 @@ def _results(experiment: Experiment) -> dict[str, Interval]:
     return found
 
 
-def measured(tested: Evaluation, reconstructs: bool) -> Interval:
-    """The figure that a network is judged by: its accuracy, or an autoencoder's loss."""
-    return large_sample_mean(tested.losses.numpy()) if reconstructs else proportion(tested.correct.numpy())
+def facts_of(experiment: "Experiment | RegressionExperiment", design: Design, description: str) -> dict[str, object]:
+    """How an experiment was made, as names with numbers or text.
 
-
-def percent(interval: Interval) -> str:
-    """A proportion in percent with its interval."""
-    return f"{100 * interval.value:.2f} % ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
-
-
-def compared(name: str, tested: Evaluation, other: str, others: Evaluation, reconstructs: bool) -> str:
-    """What two networks' answers to the same images say about which is ahead, and no more."""
-    if reconstructs:
-        difference = large_sample_mean((tested.losses - others.losses).numpy())
-        ahead, behind = difference.high < 0, difference.low > 0
-        words = f"{difference.value:+.4f} in loss ({difference.low:+.4f} to {difference.high:+.4f})"
-    else:
-        difference = paired_difference(tested.correct.numpy(), others.correct.numpy())
-        ahead, behind = difference.low > 0, difference.high < 0
-        words = f"{100 * difference.value:+.2f} points ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
-    if ahead:
-        return f"{name} is ahead of {other} on these images: {words}."
-    if behind:
-        return f"{name} is behind {other} on these images: {words}."
-    return f"Between {name} and {other} these images show no difference: {words}."
+    Args:
+        experiment: what was run.
+        design: of the network itself.
+        description: of its neuron.
+    """
+    data, settings = experiment.data, experiment.settings
+    return {
+        "data": f"{data.name}: {data.source}",
+        "training images": len(data.train),
+        "test images": len(data.test),
+        "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {description}",
+        "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
+        "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",
+        "backend": experiment.decided_by,
+        "epochs": settings.epochs,
+        "batch": settings.batch,
+        "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
+        "weight decay": settings.weight_decay,
+        "label smoothing": settings.smoothing,
+        "validation": settings.validation,
+        "patience": "none" if settings.patience is None else settings.patience,
+        "precision": settings.precision,
+        "seed": settings.seed,
+    }
 
 
 def _said(contender: Contender, *, first: bool) -> str:
     """One network's result."""
-    judged = measured(contender.tested, contender.design.reconstructs)
-    figure = f"a binary cross entropy of {judged}" if contender.design.reconstructs else percent(judged)
+    judge = JUDGES[contender.design.task.name]
+    figure = judge.words(judge.measured(contender.tested))
     text = f"{contender.description}: {figure}, {contender.parameters:,} parameters, {duration(contender.seconds)}."
     return f"**{text}**" if first else text
 
 
 def _row(contender: Contender, first: Contender) -> dict[str, Any]:
-    reconstructs = contender.design.reconstructs
-    tested = contender.tested
+    judge, tested = JUDGES[contender.design.task.name], contender.tested
     row: dict[str, Any] = {
         "neuron": contender.description,
         "hidden": " ".join(map(str, contender.design.hidden)),
         "parameters": contender.parameters,
     }
-    if reconstructs:
-        difference = large_sample_mean((first.tested.losses - tested.losses).numpy())
-        row |= measured(tested, True).columns("loss")
-    else:
-        difference = paired_difference(first.tested.correct.numpy(), tested.correct.numpy())
-        row |= {**measured(tested, False).columns("accuracy"), "loss": tested.loss}
+    # The loss stands beside any other figure.
+    row |= {**judge.measured(tested).columns(judge.column), **({} if judge.column == "loss" else {"loss": tested.loss})}
     if contender is not first:
-        row |= difference.columns("ahead_by")
+        row |= judge.difference(first.tested, tested).columns("ahead_by")
     return {**row, "spikes": " ".join(f"{rate:.3f}" for rate in tested.rates), "training_seconds": contender.seconds}
 
 
 def _beside(experiment: Experiment) -> Section:
     first = experiment.contenders[0]
+    judge = JUDGES[first.design.task.name]
     return Section(
         title="Beside classical networks",
         question=(
@@ -158,7 +141,7 @@ def _beside(experiment: Experiment) -> Section:
             "nearest number of parameters, trained with the same settings and seed."
         ),
         findings=[
-            compared(first.description, first.tested, other.description, other.tested, first.design.reconstructs)
+            judge.compared(first.description, first.tested, other.description, other.tested)
             for other in experiment.contenders[1:]
         ],
         tables={"networks": frame([_row(contender, first) for contender in experiment.contenders])},

@@ -5,9 +5,11 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from qlifq._files import PathLike
 from qlifq.backends import Backend
+from qlifq.errors import UnsupportedError
 from qlifq.reporting.report import Report, report_contents
 from qlifq.training.data.interface import Dataset
 from qlifq.training.events import event_log
@@ -15,6 +17,8 @@ from qlifq.training.experiment import Experiment, Progress, checked_contenders, 
 from qlifq.training.loop import CHECKPOINT_SECONDS
 from qlifq.training.networks import Design
 from qlifq.training.processes import joined
+from qlifq.training.regression.experiment import RegressionExperiment, check_regression, run_regression
+from qlifq.training.regression.report import regression_report
 from qlifq.training.report import training_report
 from qlifq.training.run_folder import EVENTS, open_run
 from qlifq.training.settings import TrainingSettings
@@ -28,17 +32,41 @@ class TrainingRun:
 
     Args:
         folder: the folder, which `load_run` reads back.
-        experiment: the trained network beside the classical ones.
+        experiment: the trained network beside those that it is compared with.
         report: what stands in the folder's `report.md`.
         problems: a sentence about each figure that could not be drawn.
         first: whether this process is the one that wrote the folder.
     """
 
     folder: Path
-    experiment: Experiment
+    experiment: Experiment | RegressionExperiment
     report: Report
     problems: tuple[str, ...]
     first: bool
+
+
+class _Kind(NamedTuple):
+    """How the networks of a task are compared.
+
+    Args:
+        check: refuses what cannot be run.
+        run: trains and tests.
+        report: of what `run` returned.
+        repeats: whether each network is trained with several seeds.
+    """
+
+    check: Callable[..., object]
+    run: Callable[..., Any]
+    report: Callable[[Any, Mapping[str, object]], Report]
+    repeats: bool
+
+
+_ONCE = _Kind(checked_contenders, run_experiment, training_report, repeats=False)
+_EXPERIMENTS = {
+    "classification": _ONCE,
+    "reconstruction": _ONCE,
+    "regression": _Kind(check_regression, run_regression, regression_report, repeats=True),
+}
 
 
 def train_run(
@@ -49,6 +77,7 @@ def train_run(
     *,
     backend: str | Backend | Sequence[Backend] = "analytic",
     shots: int | None = None,
+    repeats: int | None = None,
     options: Mapping[str, object] = MappingProxyType({}),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: str = "cpu",
@@ -70,6 +99,7 @@ def train_run(
         folder: where the run is written; None for one of its own under `runs`.
         backend: where the network's spike decisions run, or one for each layer of neurons, as for `build`.
         shots: as for `qlifq.QLIF`.
+        repeats: for a regression, with how many seeds each network is trained, as for `run_regression`.
         options: what the backend was made with, as for `train`.
         checkpoint_seconds: as for `train`.
         device: where to train, such as "cpu" or "cuda".
@@ -85,15 +115,19 @@ def train_run(
     Raises:
         QLIFError: before there is a folder, if an argument cannot be used; later as `train` does.
     """
+    kind = _EXPERIMENTS[design.task.name]
+    if repeats is not None and not kind.repeats:
+        raise UnsupportedError(f"Argument `repeats` would be ignored: it is for numbers to predict, but it is {repeats}.")
+    repeated = {"repeats": repeats} if kind.repeats else {}
     with joined(device) as (processes, place), ExitStack() as opened_folder:
-        checked_contenders(design, data, settings, backend=backend, shots=shots, device=place, processes=processes)
+        kind.check(design, data, settings, backend=backend, shots=shots, device=place, processes=processes, **repeated)
         if processes.first:
             opened = opened_folder.enter_context(open_run(folder, command=command, force=force))
             if begun is not None:
                 begun(opened.path)
         path = Path(processes.agreed(str(opened.path) if processes.first else ""))
         with event_log(path / EVENTS) if processes.first else nullcontext() as log:
-            experiment = run_experiment(
+            experiment = kind.run(
                 design,
                 data,
                 settings,
@@ -106,8 +140,9 @@ def train_run(
                 processes=processes,
                 progress=progress if processes.first else None,
                 after_epoch=log,
+                **repeated,
             )
         facts = {"shots": experiment.shots, **setup, "device": str(place), "processes": processes.count}
-        report = training_report(experiment, facts)
+        report = kind.report(experiment, facts)
         problems = opened.write(report_contents(report, command)) if processes.first else []
         return TrainingRun(path, experiment, report, tuple(problems), processes.first)

@@ -21,11 +21,16 @@ from qlifq.training.earlier import as_of_today
 from qlifq.training.experiment import CHECKPOINT, CHECKPOINTS
 from qlifq.training.loop import Epoch
 from qlifq.training.networks import Design, Network, build
+from qlifq.training.regression.experiment import CHECKPOINTS as REGRESSION_CHECKPOINTS
+from qlifq.training.regression.report import FILES as REGRESSION_FILES
 from qlifq.training.report import FILES
 from qlifq.training.settings import TrainingSettings
 
 __all__ = ["EVENTS", "TrainedRun", "load_run", "open_run"]
 
+#: What a training of any task may leave, each once.
+_CHECKPOINTS = tuple(dict.fromkeys((*CHECKPOINTS, *REGRESSION_CHECKPOINTS)))
+_FILES = tuple(dict.fromkeys((*_CHECKPOINTS, *FILES, *REGRESSION_FILES)))
 #: The folder of TensorBoard's events, in that of the run.
 EVENTS = "events"
 
@@ -45,10 +50,10 @@ def open_run(folder: PathLike | None, *, command: str, force: bool = False) -> I
     Raises:
         FileError: if it holds something else, or a finished run without `force`, or another process has it.
     """
-    with run_folder(folder, command=command, files=[*CHECKPOINTS, *FILES], force=force) as run:
+    with run_folder(folder, command=command, files=_FILES, force=force) as run:
         if (run.path / EVENTS).is_symlink():
             raise FileError(f"Folder {run.path / EVENTS} cannot be written: it is a link, and a run writes into its own alone.")
-        run.begin(CHECKPOINTS, keep=run.goes_on)
+        run.begin(_CHECKPOINTS, keep=run.goes_on)
         yield run
 
 

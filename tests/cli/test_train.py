@@ -496,7 +496,7 @@ def test_two_processes_write_one_run_with_the_losses_and_weights_of_one() -> Non
     [
         (
             ["--dataset", "cifar"],
-            "must be one of digits, mnist, fashion-mnist, kmnist, arrays, shd, nmnist, dvs128, but is 'cifar'",
+            "one of digits, mnist, fashion-mnist, kmnist, arrays, shd, nmnist, dvs128, series, mackey-glass, but is 'cifar'",
         ),
         (["--dataset", "mnist", "--data", "none"], "Argument `data` must be a folder of IDX files, but none is none"),
         (["--network", "rnn"], "Argument `network` must be one of mlp, conv"),
@@ -516,7 +516,7 @@ def test_two_processes_write_one_run_with_the_losses_and_weights_of_one() -> Non
         (["--samples", "9999"], "Argument `samples` must be at least 1 and at most 1442, but is 9999"),
         (
             ["--network", "autoencoder", "--smoothing", "0.1"],
-            "Argument `smoothing` would be ignored: an autoencoder has no labels",
+            "Argument `smoothing` would be ignored: a network that learns to give images back has no classes",
         ),
     ],
 )

@@ -23,6 +23,7 @@ from qlifq.training import (
     NETWORKS,
     Dataset,
     DatasetKind,
+    Experiment,
     LabelledImages,
     TrainingRun,
     TrainingSettings,
@@ -91,6 +92,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _registered: None) -> Trai
 
 
 def test_a_run_is_read_back_with_what_it_was_and_what_it_found(trained: TrainingRun) -> None:
+    assert isinstance(trained.experiment, Experiment)
     network = trained.experiment.contenders[0]
     run = load_run(trained.folder)
     assert (run.design, run.settings, run.history) == (network.design, trained.experiment.settings, network.history)
@@ -130,7 +132,9 @@ def test_an_unfinished_or_changed_run_is_refused(trained: TrainingRun, tmp_path:
 
 
 def test_a_finished_run_is_trained_again_by_force_alone(trained: TrainingRun) -> None:
-    contender, experiment = trained.experiment.contenders[0], trained.experiment
+    experiment = trained.experiment
+    assert isinstance(experiment, Experiment)
+    contender = experiment.contenders[0]
     with pytest.raises(FileError, match="holds an earlier run, which only --force overwrites"):
         train_run(contender.design, experiment.data, experiment.settings, trained.folder)
 

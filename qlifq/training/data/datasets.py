@@ -9,8 +9,10 @@ from qlifq.errors import ArgumentError
 from qlifq.training.data.arrays import ArrayFile
 from qlifq.training.data.digits import Digits, digits
 from qlifq.training.data.interface import Dataset, DatasetKind, LabelledImages
+from qlifq.training.data.mackey_glass import MackeyGlass
 from qlifq.training.data.published import Published, load_idx
 from qlifq.training.data.sensor_folders import SensorFolders
+from qlifq.training.data.series import SeriesFile
 from qlifq.training.data.spike_files import SpikeFiles
 
 __all__ = ["DATASETS", "Dataset", "DatasetKind", "LabelledImages", "digits", "load_dataset", "load_idx"]
@@ -27,13 +29,17 @@ DATASETS: Registry[DatasetKind] = Registry(
         "shd": SpikeFiles(),
         "nmnist": SensorFolders(34, 34),
         "dvs128": SensorFolders(128, 128),
+        "series": SeriesFile(),
+        "mackey-glass": MackeyGlass(),
     },
     group="qlifq.datasets",
     of=DatasetKind,
 )
 
 
-def load_dataset(name: str | None = None, data: PathLike | None = None, *, steps: int | None = None) -> Dataset:
+def load_dataset(
+    name: str | None = None, data: PathLike | None = None, *, steps: int | None = None, task: str | None = None
+) -> Dataset:
     """A data set by name, or by the file that it lies in.
 
     "digits" is bundled, and every fifth image of a class is for testing. MNIST and its relatives come from a folder of IDX
@@ -43,6 +49,8 @@ def load_dataset(name: str | None = None, data: PathLike | None = None, *, steps
         name: a name in `DATASETS`; None for the kind that reads files of this ending, and without a file for "digits".
         data: the file or folder to read.
         steps: into how many time steps events are binned.
+        task: "classification" or "regression", where the data set must be of that; for a regression a file without a `name` is
+            a "series", and without a file it is "mackey-glass".
 
     Returns:
         The data set, checked; what its samples hold is read when it is used.
@@ -57,10 +65,15 @@ def load_dataset(name: str | None = None, data: PathLike | None = None, *, steps
     """
     path = None if data is None else as_path("data", data)
     optional_integer("steps", steps, at_least=1)
+    if name is None and task == "regression":
+        name = "mackey-glass" if path is None else "series"
     # The names of other packages are looked for only where it is none of ours.
     known = isinstance(name, str) and name in DATASETS
     chosen = _of_ending(path) if name is None else name if known else choice("dataset", name, DATASETS)
-    return DATASETS[chosen].load(path, steps)._replace(kind=chosen, path=path)
+    loaded = DATASETS[chosen].load(path, steps)._replace(kind=chosen, path=path)
+    if task is not None and choice("task", task, ("classification", "regression")) != loaded.task:
+        raise ArgumentError(f"Argument `task` must be {loaded.task} for data set {loaded.name}, but is {task!r}.")
+    return loaded
 
 
 def _of_ending(path: Path | None) -> str:

@@ -23,7 +23,7 @@ class Samples(abc.ABC):
     """Samples and their labels: one part of a data set. The labels are in memory; what a sample holds is read in batches.
 
     Args:
-        labels: `(samples,)` int64.
+        labels: `(samples,)` int64; for a regression the numbers to predict, `(samples, targets)` float32.
         features: numbers of a sample, or of one step of it where it is in time.
         steps: time steps of a sample; None where it is values without time.
         origin: what tells the samples from others, such as the checksum of their file; None where their numbers do.
@@ -82,7 +82,7 @@ class LabelledImages(Samples):
 
     Args:
         images: `(samples, pixels)` float32, from 0 (background) to 1.
-        labels: `(samples,)` int64.
+        labels: `(samples,)` int64; for a regression the numbers to predict, `(samples, targets)` float32.
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
@@ -133,14 +133,26 @@ class Dataset(NamedTuple):
     path: Path | None = None
 
     @property
+    def targets(self) -> int:
+        """How many numbers a sample is labelled with, for a regression; 0 where the labels are classes."""
+        return self.train.labels.shape[1] if self.train.labels.is_floating_point() else 0
+
+    @property
+    def task(self) -> str:
+        """What can be learned of it: "classification" or "regression"."""
+        return "regression" if self.targets else "classification"
+
+    @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """How many classes there are; 0 where the labels are numbers."""
+        if self.targets:
+            return 0
         return int(max(part.labels.max() for part in (self.train, self.test))) + 1
 
     @property
     def noun(self) -> str:
         """What its samples are called: "images", or "samples" where they are none."""
-        return "images" if self.steps is None and self.picture[0] > 1 else "samples"
+        return "images" if self.steps is None and self.picture[0] > 1 and not self.targets else "samples"
 
     @property
     def steps(self) -> int | None:

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qlifq import _validation as check
 from qlifq.errors import ArgumentError, UnsupportedError
@@ -15,6 +13,7 @@ from qlifq.training.data.encoders import ENCODINGS
 from qlifq.training.networks.kinds import NETWORKS, NetworkKind
 from qlifq.training.networks.layers import Answer
 from qlifq.training.networks.neurons import NEURONS
+from qlifq.training.networks.tasks import TASKS, Task
 
 __all__ = ["Design"]
 
@@ -27,7 +26,8 @@ class Design:
         network: a name in `NETWORKS`.
         neuron: a name in `NEURONS`.
         picture: rows and columns of an image.
-        classes: how many there are; an autoencoder needs none, but data have them.
+        classes: how many there are; 0 for a regression. An autoencoder needs none, but data have them.
+        targets: for a regression, how many numbers are predicted; 0 for any other task.
         hidden: neurons of each hidden layer, or for a convolutional network its channels.
         steps: time steps that an image is shown for.
         encoding: a name in `ENCODINGS`.
@@ -50,7 +50,8 @@ class Design:
     network: str
     neuron: str = "qlif"
     picture: tuple[int, int]
-    classes: int
+    classes: int = 0
+    targets: int = 0
     hidden: tuple[int, ...]
     steps: int
     encoding: str = "current"
@@ -69,7 +70,9 @@ class Design:
         check.choice("neuron", self.neuron, NEURONS)
         check.choice("encoding", self.encoding, ENCODINGS)
         check.integer("steps", self.steps, at_least=1)
-        check.integer("classes", self.classes, at_least=2)
+        check.integer("targets", self.targets, at_least=0)
+        if self.targets == 0 or self.classes != 0:
+            check.integer("classes", self.classes, at_least=2)
         check.real("gain", self.gain)
         check.real("rate", self.rate, at_least=0, at_most=1)
         check.real("change", self.change, above=0)
@@ -87,6 +90,9 @@ class Design:
     def _check_kind(self) -> None:
         """What the kind of network allows."""
         kind = self.kind
+        if self.targets and (self.classes or kind.reconstructs or kind.neuron_readout):
+            reason = f"there are {self.classes} classes" if self.classes else f"network {self.network} predicts no numbers"
+            raise UnsupportedError(f"Argument `targets` would be ignored: {reason}, but it is {self.targets}.")
         if self.pooling != "spikes" and not kind.pools:
             users = " or ".join(name for name, row in NETWORKS.items() if row.pools)
             raise UnsupportedError(
@@ -116,6 +122,11 @@ class Design:
         return NETWORKS[self.network]
 
     @property
+    def task(self) -> Task:
+        """What the network learns to do."""
+        return TASKS["reconstruction" if self.kind.reconstructs else "regression" if self.targets else "classification"]
+
+    @property
     def pixels(self) -> int:
         """Pixels of an image."""
         return self.picture[0] * self.picture[1]
@@ -135,22 +146,8 @@ class Design:
         return ENCODINGS[self.encoding].encode(images, self, seed, shard)
 
     def losses(self, answer: Answer, images: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The loss of each image, `(batch,)`.
-
-        Cross entropy, summed over the moments of the answer, with that of the spike counts if they have a weight; for an
-        autoencoder the binary cross entropy of its input, averaged over the pixels. With a smoothing the class of the
-        image has that much less than 1, and all classes share it.
-        """
-        moments, batch, _ = answer.trace.shape
-        if self.reconstructs:
-            pixelwise = nn.functional.binary_cross_entropy_with_logits(answer.scores.float(), images, reduction="none")
-            return pixelwise.mean(dim=1)
-        entropy = partial(nn.functional.cross_entropy, reduction="none", label_smoothing=smoothing)
-        every = entropy(answer.trace.flatten(0, 1).float(), labels.repeat(moments))
-        loss = every.reshape(moments, batch).sum(dim=0)
-        if self.spike_loss:
-            loss = torch.add(loss, entropy(answer.scores.float(), labels), alpha=self.spike_loss)
-        return loss
+        """The loss of each sample, `(batch,)`, as its task says, see `qlifq.training.networks.tasks`."""
+        return self.task.losses(self, answer, images, labels, smoothing)
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values for a file; see `from_dict`."""

@@ -29,6 +29,7 @@ class Recipe:
         design: of what it is built from.
         settings: of its training.
         small: what differs for small pictures, of both.
+        regression: what differs where numbers are predicted, of its training.
         published: what differs where the neurons are as they were published, of the design and of the training: there the
             network is trained as the paper's was.
     """
@@ -36,6 +37,7 @@ class Recipe:
     design: Mapping[str, Any]
     settings: Mapping[str, Any]
     small: Mapping[str, Any] = field(default_factory=dict)
+    regression: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
 
 
@@ -176,6 +178,7 @@ NETWORKS: Registry[NetworkKind] = Registry(
                 {"hidden": (512,), "steps": 20, "parameters": SHORT_TAU},
                 {"epochs": 5, "batch": 128, "learning_rate": 1.5e-2, "schedule": "one-cycle", "smoothing": 0.1},
                 {"hidden": (128,), "steps": 12, "gain": 2.0, **_DIGITS},
+                {"epochs": 40, "schedule": "cosine", "smoothing": 0.0},
             ),
         ),
         "conv": Convolutional(

@@ -158,7 +158,7 @@ class _Builder:
     def network(self) -> Network:
         design = self.design
         body = design.kind.body(self)
-        outputs = design.pixels if design.reconstructs else design.classes
+        outputs = design.task.outputs(design)
 
         def last(size: int) -> nn.Module:
             return nn.Sequential(*body.ending, nn.Linear(body.width, size))

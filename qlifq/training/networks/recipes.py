@@ -52,8 +52,11 @@ def resolve_recipe(
         **recipe.settings,
         **{name: value for name, value in small.items() if name not in names},
         **as_published[1],
+        **(recipe.regression if data.targets else {}),
         **(settings or {}),
     }
     usual = recipe.design.get("parameters", {})
     built["parameters"] = {**parameters_for(neuron, usual), **(design or {}).get("parameters", {})}
-    return Design(network=network, picture=data.picture, classes=data.classes, **built), TrainingSettings(**trained)
+    return Design(network=network, picture=data.picture, classes=data.classes, targets=data.targets, **built), TrainingSettings(
+        **trained
+    )
