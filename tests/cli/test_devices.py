@@ -26,7 +26,9 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QLIFQ_JOURNAL", str(tmp_path / "jobs.sqlite"))
     # What the picture of a simulation shows has tests of its own, and drawing it takes longer than the run.
-    monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", lambda *_, **__: Figure())
+    drawn = Figure()
+    drawn.suptitle("ibm")
+    monkeypatch.setattr("qlifq.studies.run_folder.simulation_figure", lambda *_, **__: drawn)
     # A new journal waits for what the service may list late.
     monkeypatch.setattr("qlifq.backends.ibm.journal.Journal.age_seconds", lambda _: 1e6)
     return tmp_path / "jobs.sqlite"

@@ -19,6 +19,7 @@ from qlifq.neurons.trains.loop import LOOPS
 from qlifq.studies import STUDIES
 from qlifq.training import DATASETS, NETWORKS, NEURONS
 from qlifq.training.data.encoders import ENCODINGS
+from qlifq.training.networks.tasks import TASKS
 from qlifq.training.settings import PRECISIONS, SCHEDULES
 from tests.cli.harness import Captured, refuse, succeed
 
@@ -64,7 +65,9 @@ def test_the_choices_shown_are_those_of_the_library(name: str) -> None:
 
 
 def test_every_choice_is_held_against_the_library() -> None:
-    assert set(CHOICES) - set(KNOWN) == {"input_encoding", "mode"}
+    assert set(CHOICES) - set(KNOWN) == {"input_encoding", "mode", "task"}
+    # A network that reconstructs its input has that task by itself.
+    assert set(CHOICES["task"]) == set(TASKS) - {"reconstruction"}
     assert set(CHOICES["input_encoding"]) < set(ENCODINGS)
     assert set(CHOICES["backend"]) <= set(names())
 
