@@ -158,9 +158,9 @@ def test_a_figure_has_a_point_for_each_row_and_a_curve_for_each_combination() ->
     put_heading(figure, "aer and its twin")
     assert figure_flaws(figure) == []
     (axes,) = figure.axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("shots (values of the sweep)", "rate (of a point)")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("shots (option of the sweep)", "rate (dimensionless)")
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10"]
-    assert axes.get_legend_handles_labels()[1] == ["backend=aer", "backend=twin"]
+    assert axes.get_legend_handles_labels()[1] == ["mean at one value", "backend=aer", "backend=twin"]
     marks: list[Any] = [bars[0] for bars in axes.containers]
     places = [float(x) for mark in marks for x in mark.get_xdata()]
     assert len(places) == len(set(places)) == len(rows)

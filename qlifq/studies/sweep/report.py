@@ -27,6 +27,8 @@ FILES = ("report.md", "points.csv", *figure_files("points"))
 _REPEATED = "seed"
 #: How much of the distance between two values their points take.
 _SPREAD = 0.5
+#: What the results of runs are counted in, where they are counted in anything.
+_UNITS = {"firing rate": "spikes per neuron and step"}
 #: So many letters stand side by side in a figure.
 _LETTERS = 110
 _NOTHING = Interval(math.nan, math.nan, math.nan)
@@ -108,13 +110,14 @@ def sweep_figure(table: pd.DataFrame, varied: Sequence[str], result: str) -> "Fi
         points(place, middle + beside, rows, result, look, label=curve, line=not repeated)
         if repeated:
             means = rows[result].groupby(middle).mean()
-            # A legend leaves out what begins so: it is the series of these points.
-            place.plot(means.index, means, color=look.tint, linestyle=look.line, linewidth=look.width, label=f"_{curve}")
+            # A legend leaves out what begins with "_": one of the lines stands for all.
+            name = f"_{curve}" if number else "mean at one value"
+            place.plot(means.index, means, color=look.tint, linestyle=look.line, linewidth=look.width, label=name)
     long = sum(map(len, labels)) > _LETTERS or len(labels) > _LETTERS // 4
     place.set_xticks(range(len(labels)), labels, rotation=90 if long else 0)
     place.set_xlim(-0.5, len(labels) - 0.5)
-    place.set_xlabel(f"{x} (values of the sweep)")
-    place.set_ylabel(f"{result} (of a point)")
+    place.set_xlabel(f"{x} (option of the sweep)")
+    place.set_ylabel(f"{result} ({_UNITS.get(result, 'dimensionless')})")
     handles = place.get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=max(1, _LETTERS // (6 + max(map(len, curves)))))
     return figure
