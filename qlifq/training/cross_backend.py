@@ -142,7 +142,7 @@ class EvaluationPlan:
             "backend": next(network.neurons()).backend.name,
             "shots": shots_per_decision(network, self.shots),
             **setup,
-            "test images": len(self.tested),
+            "test samples": len(self.tested),
             "batch": self.batch,
             "seed": self.seed,
         }
@@ -289,11 +289,11 @@ def cross_backend_report(
     for other in others:
         found.append(f"**{other.where}: {_figure(other, design)}, {duration(other.tested.seconds)}.**")
         found.append(judge.compared(other.where, other.tested, first.where, first.tested))
-    columns = {"ahead_by": "this figure less that of the closed form, on the same images"}
+    columns = {"ahead_by": "this figure less that of the closed form, on the same samples"}
     sections = [
         Section(
             title="Backends",
-            question="The same weights and the same images: only the backend that decides the spikes differs.",
+            question="The same weights and the same samples: only the backend that decides the spikes differs.",
             findings=[],
             tables={"backends": frame([_row(each, first, design) for each in answers])},
             columns=columns,
@@ -306,7 +306,7 @@ def cross_backend_report(
         question="How do the answers of a trained network change when its spike decisions run on another backend?",
         findings=found,
         uncertainty=(
-            f"Intervals hold {100 * CONFIDENCE:.0f} % and are about the {len(tested):,} images. The spikes are drawn "
+            f"Intervals hold {100 * CONFIDENCE:.0f} % and are about the {len(tested):,} samples. The spikes are drawn "
             "anew on every backend, so two backends differ a little even where both have exact probabilities."
         ),
         setup=setup,
@@ -328,7 +328,7 @@ def _results(answers: list[BackendEvaluation], design: Design) -> dict[str, Inte
 
 def _classes(data: Dataset, tested: Samples, answers: Sequence[BackendEvaluation]) -> Section:
     last = answers[-1]
-    caption = f"Run on {last.where}. Rows: what the images show. Columns: what the network says."
+    caption = f"Run on {last.where}. Rows: what the samples are. Columns: what the network says."
     return Section(
         title="Classes",
         question=f"How often is each class recognised, run on {last.where}?",

@@ -22,7 +22,7 @@ _MARKS = 20
 @drawn
 def curves_figure(contenders: Sequence[Contender]) -> "Figure":
     """Loss, and where there is one accuracy, of every network after every epoch."""
-    units = {"loss": "loss (dimensionless)", "accuracy": "accuracy (share of images)"}
+    units = {"loss": "loss (dimensionless)", "accuracy": "accuracy (share of samples)"}
     measures = [name for name in units if getattr(contenders[0].history[0], name) is not None]
     figure, axes = column_figure(72, 1, len(measures), single=len(measures) == 1)
     for panel, name in zip(axes[0], measures, strict=True):
@@ -61,7 +61,7 @@ def confusion_figure(tested: Evaluation, classes: int) -> "Figure":
     place.set_yticks(range(classes))
     place.set_xlabel("taken for (class)")
     place.set_ylabel("shown (class)")
-    place.set_title(f"{100 * tested.accuracy:.1f} % of {len(tested.labels):,} test images recognised")
+    place.set_title(f"{100 * tested.accuracy:.1f} % of {len(tested.labels):,} test samples recognised")
     return figure
 
 

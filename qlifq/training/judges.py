@@ -22,7 +22,7 @@ class Judge(abc.ABC):
 
     column: str
     lower_is_better: bool = True
-    on: str = "these images"
+    on: str = "these samples"
 
     @abc.abstractmethod
     def measured(self, tested: Evaluation) -> Interval:

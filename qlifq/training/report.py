@@ -51,11 +51,11 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         title=f"{network.description} in a network of kind {design.network} on {data.name}",
         question=(
             f"How well does a spiking network learn to {design.task.goal}, and how well do classical networks with as many "
-            "parameters, trained in the same way on the same images?"
+            "parameters, trained in the same way on the same samples?"
         ),
         findings=found,
         uncertainty=(
-            f"Intervals hold {100 * CONFIDENCE:.0f} %. They are about the test images: what these trained networks would do on "
+            f"Intervals hold {100 * CONFIDENCE:.0f} %. They are about the test samples: what these trained networks would do on "
             "others like them. Each network was trained once, with one seed, and another training gives other weights; what "
             "differs between trainings is in no interval here."
         ),
@@ -91,8 +91,8 @@ def facts_of(experiment: "Experiment | RegressionExperiment", design: Design, de
     data, settings = experiment.data, experiment.settings
     return {
         "data": f"{data.name}: {data.source}",
-        "training images": len(data.train),
-        "test images": len(data.test),
+        "training samples": len(data.train),
+        "test samples": len(data.test),
         "network": f"{design.network}, hidden {', '.join(map(str, design.hidden))}, {description}",
         "encoding": f"{design.encoding}, gain {design.gain:g}, {design.steps} steps",
         "neuron parameters": ", ".join(f"{name}={value}" for name, value in design.parameters.items()) or "their defaults",
@@ -146,7 +146,7 @@ def _beside(experiment: Experiment) -> Section:
         ],
         tables={"networks": frame([_row(contender, first) for contender in experiment.contenders])},
         columns={
-            "ahead_by": "the first network's figure less this one's, on the same images",
+            "ahead_by": "the first network's figure less this one's, on the same samples",
             "spikes": "per neuron and step, of each hidden layer",
         },
     )
@@ -160,7 +160,7 @@ def _learning(experiment: Experiment) -> Section:
     ]
     return Section(
         title="Learning",
-        question="Loss and accuracy of every epoch: over the training images as they were seen, and over those for validation.",
+        question="Loss and accuracy of every epoch: over the training samples as they were seen, and over those for validation.",
         findings=[],
         pictures={"curves": Picture(partial(curves_figure, experiment.contenders), "Every epoch of every network.")},
         tables={"epochs": frame(rows)},
@@ -182,7 +182,7 @@ def _answers(experiment: Experiment) -> list[Section]:
             pictures={
                 "confusion": Picture(
                     partial(confusion_figure, network.tested, data.classes),
-                    "Rows: what the images show. Columns: what the network says.",
+                    "Rows: what the samples are. Columns: what the network says.",
                 )
             },
             tables={"classes": frame(class_rows(network.tested, data.classes))},
@@ -198,7 +198,7 @@ def class_rows(tested: Evaluation, classes: int) -> list[dict[str, Any]]:
         if sum(row):
             low, high = binomial(row[label], sum(row))
             recall = Interval(row[label] / sum(row), float(low), float(high))
-            rows.append({"class": label, "images": sum(row), **recall.columns("recognised")})
+            rows.append({"class": label, "samples": sum(row), **recall.columns("recognised")})
     return rows
 
 

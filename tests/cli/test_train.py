@@ -84,7 +84,7 @@ def test_a_run_leaves_a_report_with_its_classical_networks(run: tuple[Path, str]
         if others is not None:
             # No claim beyond the interval.
             sentence = next(
-                line for line in report.splitlines() if f"classical LIF, {others}" in line and "these images" in line
+                line for line in report.splitlines() if f"classical LIF, {others}" in line and "these samples" in line
             )
             low, high = float(row.ahead_by_low), float(row.ahead_by_high)  # type: ignore[arg-type]
             assert ("is ahead of" in sentence) == (low > 0)
@@ -212,7 +212,7 @@ def test_an_exact_backend_gives_the_closed_form_s_answers(
     """The spikes are drawn with the same numbers, so two exact probabilities that agree to rounding give the same answers."""
     folder, _ = run
     assert main(["evaluate", str(folder), "--backend", backend, "--samples", "30", "--out", "there"]) == 0
-    assert f"Between {said} and analytic, exact these images show no difference: +0.00 points" in capsys.readouterr().out
+    assert f"Between {said} and analytic, exact these samples show no difference: +0.00 points" in capsys.readouterr().out
     backends = pd.read_csv("there/backends.csv")
     assert backends["loss" if "loss" in backends else "accuracy"].nunique() == 1
 

@@ -154,7 +154,7 @@ def test_a_run_is_evaluated_on_another_backend_and_the_report_is_that_of_a_study
         "run": str(trained.folder),
         "backend": "reference",
         "shots": "exact",
-        "test images": 10,
+        "test samples": 10,
         "batch": 4,
         "seed": 5,
     }
