@@ -213,7 +213,10 @@ def _foreign(given: object) -> Foreign:
         kind = getattr(sys.modules.get(row.module), row.kind, None)
         if isinstance(kind, type) and isinstance(given, kind):
             return row
-    raise DtypeError(f"Argument `backend` must be a name, a Backend, or an object of Qiskit or PennyLane, but is {given!r}.")
+    said = f"Argument `backend` must be a name, a Backend, or an object of Qiskit or PennyLane, but is {given!r}."
+    if type(given).__name__ == "NoiseModel":
+        said += " A noise model goes into get('aer', noise=...) or get('pennylane', noise=...)."
+    raise DtypeError(said)
 
 
 def _factory(name: str) -> "type[Backend]":

@@ -55,8 +55,8 @@ def training_report(experiment: Experiment, setup: Mapping[str, object]) -> Repo
         ),
         findings=found,
         uncertainty=(
-            f"Intervals hold {100 * CONFIDENCE:.0f} %. They are about the test samples: what these trained networks would do on "
-            "others like them. Each network was trained once, with one seed, and another training gives other weights; what "
+            f"Intervals hold {100 * CONFIDENCE:.0f} %. They are about the test samples: what these trained networks would do "
+            "on others like them. Each network was trained once, with one seed, and another training gives other weights; what "
             "differs between trainings is in no interval here."
         ),
         setup=facts,
@@ -160,7 +160,7 @@ def _learning(experiment: Experiment) -> Section:
     ]
     return Section(
         title="Learning",
-        question="Loss and accuracy of every epoch: over the training samples as they were seen, and over those for validation.",
+        question="Loss and accuracy of every epoch: over the training samples as they were seen, and those for validation.",
         findings=[],
         pictures={"curves": Picture(partial(curves_figure, experiment.contenders), "Every epoch of every network.")},
         tables={"epochs": frame(rows)},

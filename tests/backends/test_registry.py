@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from qiskit_aer.noise import NoiseModel
 
 import qlifq.backends
 from qlifq._packages import load
@@ -86,6 +87,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         qlifq.backends.get("analitic")
     with pytest.raises(DtypeError, match=r"`backend` must be a name, .* or PennyLane, but is 3"):
         qlifq.backends.get(3)
+    with pytest.raises(DtypeError, match=r" A noise model goes into get\('aer', noise=\.\.\.\)"):
+        qlifq.backends.get(NoiseModel())
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:
