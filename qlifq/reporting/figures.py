@@ -117,8 +117,10 @@ class SeriesStyle:
             "marker": self.marker,
             "linestyle": self.line if line else "none",
             "linewidth": self.width,
-            "markersize": self.size,
-            "markeredgecolor": self.colour,
+            "markersize": self.size if hollow else self.size + 0.8,
+            # A white rim keeps filled markers apart that lie on each other, without colour too.
+            "markeredgecolor": self.colour if hollow else "white",
+            "markeredgewidth": 0.8 if hollow else 0.4,
             # Whatever the order in which they are drawn, a wide line lies under a thin one.
             "zorder": 2.5 - 0.1 * self.width,
             "markerfacecolor": "none" if hollow else self.colour,

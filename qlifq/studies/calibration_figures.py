@@ -14,7 +14,7 @@ from qlifq.errors import DtypeError
 from qlifq.neurons.mapping import MAPPINGS
 from qlifq.reporting.figures import BLACK, BLUE, GREEN, PALE, VERMILION, column_figure, drawn, put_heading, series
 from qlifq.reporting.intervals import binomial
-from qlifq.reporting.panels import integer_axis, legend_below, marked_line
+from qlifq.reporting.panels import from_zero, integer_axis, legend_below, marked_line
 from qlifq.reporting.wording import counted
 from qlifq.studies.calibration_check import CalibrationCheck
 
@@ -249,7 +249,7 @@ def _distances(axes: "Axes", before: Tensor, after: Tensor, shot_noise: float) -
     axes.plot(before[order], "o", color=_MEASURED, markersize=3.5, label="before")
     axes.plot(after[order], "s", color=_CORRECTED, markersize=2.5, label="corrected")
     axes.axhline(shot_noise, color=_TARGET, linestyle=(0, (1, 1)), label="shot noise alone")
-    axes.set_ylim(bottom=0.0)
+    from_zero(axes)
     axes.set_xlabel("neurons, best first")
     axes.set_ylabel("RMS of P(1) − target")
     integer_axis(axes, "x")

@@ -49,13 +49,13 @@ def confusion_figure(tested: Evaluation, classes: int) -> "Figure":
     """How often each class was taken for each, as a share of its images."""
     counts = tested.confusion(classes).numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = column_figure(92, single=True)
+    figure, axes = column_figure(80, single=True)
     place = axes[0][0]
     picture = place.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=place, shrink=0.85, label="share (of the class)")
+    figure.colorbar(picture, ax=place, label="share (of the class)")
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            ink = "white" if shares[row, column] > 0.5 else BLACK
+            ink = "white" if shares[row, column] > 0.65 else BLACK
             place.text(column, row, str(count), ha="center", va="center", fontsize=min(6.5, 65 / classes), color=ink)
     place.set_xticks(range(classes))
     place.set_yticks(range(classes))

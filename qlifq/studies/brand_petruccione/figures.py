@@ -52,7 +52,7 @@ def leak_figure(study: BrandPetruccioneStudy) -> "Figure":
         label = f"{neuron}, {'steps' if leak == 'steps' else 'one leak'}"
         look = STYLES[neuron].keywords(hollow=leak != "steps")
         # A little beside each other: most of them need the same number of pulses.
-        right.plot(rows["gap"] + 1, rows["pulses"] + 0.06 * (shift - 2), label=label, **look)
+        right.plot(rows["gap"] + 1, rows["pulses"] + 0.12 * (shift - 2), label=label, **look)
     right.set(xscale="log", xlabel="from pulse to pulse (steps)", ylabel="pulses until the first spike", ylim=(3.5, None))
     _ticks(right, (1, 3, 10, 30, 100, 300))
     integer_axis(right, "y")

@@ -37,6 +37,7 @@ def forecast_figure(expected: Tensor, answers: Mapping[str, Evaluation]) -> "Fig
     below.set_ylabel("error (standard deviations)")
     for panel in (above, below):
         panel.set_xlabel("test sample")
+        integer_axis(panel, "x")
     stacked((above, below))
     figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
