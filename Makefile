@@ -25,9 +25,10 @@ demo: $(READY) ## drive a layer with handwritten digits, into runs/demo
 test: $(READY) ## the tests, the examples in docstrings and the blocks of the README
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
 
-long: $(READY) ## what networks must learn, to stated accuracies, with kernels as fast as a user's
+long: $(READY) ## what takes long: what networks must learn, with kernels as fast as a user's, and a cluster of processes
 	OMP_NUM_THREADS=1 QLIFQ_LONG_TESTS=1 QLIFQ_CXXFLAGS= $(BIN)/pytest --durations=0 --durations-min=1 \
-		tests/training/test_public_modules.py tests/training/test_regression.py::test_mackey_and_glass_by_default
+		tests/training/test_public_modules.py tests/training/test_regression.py::test_mackey_and_glass_by_default \
+		tests/backends/distributed/test_processes.py
 
 lint: $(READY) ## format and lint, without changing a file
 	$(BIN)/ruff format --check .

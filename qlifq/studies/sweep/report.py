@@ -28,7 +28,7 @@ _REPEATED = "seed"
 #: How much of the distance between two values their points take.
 _SPREAD = 0.5
 #: What the results of runs are counted in, where they are counted in anything.
-_UNITS = {"firing rate": "spikes per neuron and step"}
+_UNITS = {"firing rate": "spikes per neuron and step", "accuracy": "share of samples"}
 #: So many letters stand side by side in a figure.
 _LETTERS = 110
 _NOTHING = Interval(math.nan, math.nan, math.nan)
